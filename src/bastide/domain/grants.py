@@ -1,0 +1,74 @@
+"""What the directory should hold for one PAM user, out of all the requests of that user.
+
+Grants are counted per (account, group): a group is wanted as long as one request wants it, so the first of two overlapping grants to end
+takes nothing from the second. Everything here is a desired state; writing it twice does no harm.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bastide.domain.ids import GroupId
+from bastide.domain.people import PamUser
+from bastide.domain.requests import GRANTING, Request, State
+from bastide.domain.roles import Carrier, Enforcer, PamGroup
+
+#: Below this Samba's KDC ignores msDS-UserTGTLifetime (measured: usable only above 120 s).
+LEAST_TICKET_CAP = timedelta(seconds=125)
+DEFAULT_TICKET_CAP = timedelta(minutes=15)
+#: Protected Users without a policy that works: 4 hours ([MS-KILE] 3.3.5.1, and measured on Samba).
+PROTECTED_USERS_TICKET = timedelta(hours=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """`present`: group to the end of the last grant that wants it. `absent`: groups to take away. `opens_until`: the account's end;
+    None leaves the account as it is (kept alive by policy, or no grant to open or close).
+    """
+
+    present: Mapping[GroupId, datetime]
+    absent: frozenset[GroupId]
+    opens_until: datetime | None
+    closes_now: bool
+
+
+def desired(user: PamUser, requests: Iterable[Request], now: datetime) -> Desired:
+    """Out of the user's live requests. A Closing request wants its groups gone unless another grant holds them."""
+    present: dict[GroupId, datetime] = {}
+    leaving: set[GroupId] = set()
+    for request in requests:
+        if request.state in GRANTING and request.ends_at is not None and request.ends_at > now:
+            for group in request.privileges:
+                present[group] = max(request.ends_at, present.get(group, request.ends_at))
+        elif request.state is State.CLOSING:
+            leaving.update(request.privileges)
+    end = max(present.values(), default=None)
+    return Desired(
+        present=present,
+        absent=frozenset(leaving - present.keys()),
+        opens_until=None if user.kept_alive else end,
+        closes_now=not user.kept_alive and end is None and bool(leaving),
+    )
+
+
+def enforcer_for(user: PamUser, groups: Collection[PamGroup], *, link_ttl: bool) -> Enforcer:
+    """The strongest enforcer that the directory proved to have, for all the groups of a grant together."""
+    if link_ttl and all(
+        group.carrier in {Carrier.SHADOW_PRINCIPAL, Carrier.FOREIGN_PRINCIPAL, Carrier.DIRECT}
+        for group in groups
+    ):
+        return Enforcer.LINK_TTL
+    return Enforcer.REMOVAL if user.kept_alive else Enforcer.DORMANT_ACCOUNT
+
+
+def directory_end(
+    enforcer: Enforcer, ends_at: datetime, account_end: datetime | None, cap: timedelta
+) -> datetime | None:
+    """When access is over if Bastide stops now. `dormant-account` ends with the account, so with its latest grant; None: it stays."""
+    match enforcer:
+        case Enforcer.LINK_TTL:
+            return ends_at + cap
+        case Enforcer.DORMANT_ACCOUNT:
+            return max(ends_at, account_end or ends_at) + cap
+        case Enforcer.REMOVAL:
+            return None

@@ -1,0 +1,106 @@
+"""Who is calling, what the call may do, and the two accounts of one person.
+
+CORP may be in an attacker's hands; PRIV exists because of that. So the rights to administer and to read the audit come only from a
+sign-in with a PRIV account, and a CORP sign-in needs a second factor that Bastide holds before it moves anything.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from bastide.domain.errors import MfaRefused, NotAuthorized
+from bastide.domain.ids import ObjectRef, Sid, UserId
+
+#: How long a proof of the second factor counts as fresh.
+MFA_FRESH = timedelta(minutes=5)
+
+
+class Forest(StrEnum):
+    CORP = "corp"
+    PRIV = "priv"
+
+
+class Right(StrEnum):
+    """What a route or command asks of its caller. Every one names exactly one."""
+
+    USE = "use"  # ask for, see and end one's own access; manage one's own factors
+    APPROVE = "approve"  # see and decide requests that name the caller as approver
+    ADMINISTER = "administer"  # PAM users, groups, roles, kill switch
+    AUDIT = "audit"  # read everything, change nothing
+
+
+@dataclass(frozen=True, slots=True)
+class MfaProof:
+    """A second factor was shown: by which method, which registered factor, and when. It holds no secret."""
+
+    method: str
+    factor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The authenticated caller. `groups` are the SIDs of all groups the account is in, nested ones too."""
+
+    sid: Sid
+    name: str
+    forest: Forest
+    groups: frozenset[Sid]
+    rights: frozenset[Right]
+    via: str
+    mfa: MfaProof | None = None
+
+    @property
+    def sids(self) -> frozenset[Sid]:
+        return self.groups | {self.sid}
+
+
+@dataclass(frozen=True, slots=True)
+class PamUser:
+    """A person's PRIV account, tied to the CORP account it belongs to. `kept_alive` accounts are not dormant between grants."""
+
+    id: UserId
+    name: str
+    corp: ObjectRef
+    priv: ObjectRef
+    created_at: datetime
+    kept_alive: bool = False
+    enabled: bool = True
+    adopted: bool = False
+    version: int = 0
+
+    @property
+    def sids(self) -> frozenset[Sid]:
+        return frozenset({self.corp.sid, self.priv.sid})
+
+    def belongs_to(self, actor: Actor) -> bool:
+        """Whether the caller is this person, with either account."""
+        return actor.sid in self.sids
+
+
+def require(actor: Actor, right: Right) -> None:
+    """Raise NotAuthorized unless the caller holds the right."""
+    if right not in actor.rights:
+        raise NotAuthorized(f"{actor.name} has not the right to {right.value}", remedy=_HOW_TO_GET[right])
+
+
+_HOW_TO_GET = {
+    Right.USE: "sign in with the CORP or PRIV account of a PAM user",
+    Right.APPROVE: "be a member of the approvers group named in bastide.toml",
+    Right.ADMINISTER: "sign in with a PRIV account in the administrators group named in bastide.toml",
+    Right.AUDIT: "sign in with a PRIV account in the auditors group named in bastide.toml",
+}
+
+
+def require_fresh_mfa(proof: MfaProof | None, now: datetime) -> MfaProof:
+    """Raise MfaRefused unless a second factor was shown within MFA_FRESH."""
+    if proof is None:
+        raise MfaRefused(
+            "a second factor is needed",
+            remedy="give a code from your authenticator; `bastide mfa enrol` sets one up",
+        )
+    if not timedelta(0) <= now - proof.at <= MFA_FRESH:
+        raise MfaRefused(
+            "the second factor was shown too long ago", remedy="give a fresh code from your authenticator"
+        )
+    return proof

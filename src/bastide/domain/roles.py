@@ -1,0 +1,227 @@
+"""A PAM role: what it gives, to whom, who agrees, and the rules of activation.
+
+A role is checked as a whole when it is made (`check`): what can never work is refused there, not on the night it is needed.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from bastide.domain.errors import InvalidInput
+from bastide.domain.ids import GroupId, ObjectRef, RoleId, Sid, parse_name, parse_text
+
+TTL_FLOOR = timedelta(seconds=60)
+TTL_CEILING = timedelta(days=30)
+PENDING_FLOOR = timedelta(minutes=1)
+PENDING_CEILING = timedelta(days=30)
+DESCRIPTION_LIMIT = 1000
+PATTERN_LIMIT = 200
+
+
+class Carrier(StrEnum):
+    """How a PAM group carries the rights of a CORP group."""
+
+    FOREIGN_PRINCIPAL = "foreign-principal"
+    SHADOW_PRINCIPAL = "shadow-principal"
+    DIRECT = "direct"
+
+
+class Scope(StrEnum):
+    """groupType of a CORP group ([MS-ADTS] 2.2.12)."""
+
+    BUILTIN = "builtin"
+    DOMAIN_LOCAL = "domain-local"
+    GLOBAL = "global"
+    UNIVERSAL = "universal"
+
+
+class Enforcer(StrEnum):
+    """Who ends a grant, strongest first. What happens when Bastide is down differs: see DESIGN."""
+
+    LINK_TTL = "link-ttl"
+    DORMANT_ACCOUNT = "dormant-account"
+    REMOVAL = "removal"
+
+    @property
+    def strength(self) -> int:
+        return {Enforcer.LINK_TTL: 2, Enforcer.DORMANT_ACCOUNT: 1, Enforcer.REMOVAL: 0}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class PamGroup:
+    """The PRIV group (or shadow principal) that carries a CORP group's rights. For `direct` both are the same group."""
+
+    id: GroupId
+    name: str
+    carrier: Carrier
+    corp: ObjectRef
+    priv: ObjectRef
+    scope: Scope
+    created_at: datetime
+    enabled: bool = True
+    #: The CORP side holds the link now, as last read back. A grant is confirmed only while this is true.
+    linked: bool = False
+    version: int = 0
+
+    @property
+    def needs_link(self) -> bool:
+        return self.carrier is Carrier.FOREIGN_PRINCIPAL
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A user or a group of users, by SID. `name` is for people."""
+
+    sid: Sid
+    name: str
+    is_group: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`needed` different people out of `approvers` must agree. All stages of a role must pass; one person counts in one stage only."""
+
+    name: str
+    approvers: tuple[Subject, ...]
+    needed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ttl:
+    """How long an activation lasts."""
+
+    default: timedelta = timedelta(hours=1)
+    minimum: timedelta = timedelta(minutes=5)
+    maximum: timedelta = timedelta(hours=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a role may start: days of the week (0 = Monday), from and to as local time in `zone`. `to` before `from` runs over midnight;
+    the day then counts as the one on which the window opened.
+    """
+
+    days: frozenset[int]
+    opens: time
+    closes: time
+    zone: str
+
+    def contains(self, moment: datetime) -> bool:
+        """Whether the window is open at that moment. Half-open: the closing minute is outside."""
+        local = moment.astimezone(ZoneInfo(self.zone))
+        clock, day = local.time().replace(tzinfo=None), local.weekday()
+        if self.opens < self.closes:
+            return day in self.days and self.opens <= clock < self.closes
+        if clock >= self.opens:
+            return day in self.days
+        return clock < self.closes and (day - 1) % 7 in self.days
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    id: RoleId
+    name: str
+    privileges: tuple[GroupId, ...]
+    candidates: tuple[Subject, ...]
+    created_at: datetime
+    description: str = ""
+    stages: tuple[Stage, ...] = ()
+    ttl: Ttl = field(default_factory=Ttl)
+    mfa: bool = True
+    justification: bool = True
+    ticket_pattern: str = ""
+    window: Window | None = None
+    pending_life: timedelta = timedelta(hours=24)
+    owner_auto_approval: bool = False
+    floor: Enforcer = Enforcer.DORMANT_ACCOUNT
+    extension: bool = True
+    enabled: bool = True
+    version: int = 0
+
+
+def check(role: Role) -> Role:
+    """The role with its texts trimmed. Raises InvalidInput for whatever can never work."""
+    parse_name("name", role.name)
+    parse_text("description", role.description, DESCRIPTION_LIMIT)
+    if not role.privileges:
+        raise InvalidInput("privileges", "a role must give at least one PAM group")
+    if len(set(role.privileges)) != len(role.privileges):
+        raise InvalidInput("privileges", "a PAM group is listed twice")
+    if not role.candidates:
+        raise InvalidInput("candidates", "a role without candidates can never be used")
+    _check_ttl(role.ttl)
+    if not PENDING_FLOOR <= role.pending_life <= PENDING_CEILING:
+        raise InvalidInput("pending_life", f"must be from {PENDING_FLOOR} to {PENDING_CEILING}")
+    _check_stages(role)
+    _check_pattern(role.ticket_pattern)
+    if role.window is not None:
+        _check_window(role.window)
+    return role
+
+
+def _check_ttl(ttl: Ttl) -> None:
+    if not TTL_FLOOR <= ttl.minimum <= ttl.default <= ttl.maximum <= TTL_CEILING:
+        raise InvalidInput(
+            "ttl",
+            f"needs {_s(TTL_FLOOR)} <= minimum <= default <= maximum <= {_s(TTL_CEILING)} seconds; "
+            f"got minimum {_s(ttl.minimum)}, default {_s(ttl.default)}, maximum {_s(ttl.maximum)}",
+        )
+
+
+def _s(span: timedelta) -> int:
+    return int(span.total_seconds())
+
+
+def _check_stages(role: Role) -> None:
+    """A stage must be able to reach its number. Groups count as enough people here; the use case resolves their members."""
+    for stage in role.stages:
+        parse_name("stage name", stage.name)
+        if stage.needed < 1:
+            raise InvalidInput("stages", f"stage {stage.name!r} must need at least one approval")
+        if len({s.sid for s in stage.approvers}) != len(stage.approvers):
+            raise InvalidInput("stages", f"stage {stage.name!r} lists an approver twice")
+        if not any(s.is_group for s in stage.approvers) and len(stage.approvers) < stage.needed:
+            raise InvalidInput(
+                "stages",
+                f"stage {stage.name!r} needs {stage.needed} of only {len(stage.approvers)} approvers",
+            )
+    names = [stage.name for stage in role.stages]
+    if len(set(names)) != len(names):
+        raise InvalidInput("stages", "two stages have the same name")
+
+
+def _check_pattern(pattern: str) -> None:
+    """Nested quantifiers are refused: a pattern is matched against text that a candidate chose."""
+    if len(pattern) > PATTERN_LIMIT:
+        raise InvalidInput("ticket_pattern", f"has {len(pattern)} characters; the limit is {PATTERN_LIMIT}")
+    if re.search(r"[+*}]\)?[+*{]|\([^)]*[+*}|][^)]*\)[+*{]|\\[1-9]|\(\?", pattern):
+        raise InvalidInput(
+            "ticket_pattern", "repeats a repetition, refers back or looks around; write a simpler pattern"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise InvalidInput("ticket_pattern", f"is not a regular expression: {error}") from None
+
+
+def _check_window(window: Window) -> None:
+    if not window.days:
+        raise InvalidInput("window", "has no days, so it never opens")
+    if not window.days <= set(range(7)):
+        raise InvalidInput("window", "days are 0 (Monday) to 6 (Sunday)")
+    if window.opens == window.closes:
+        raise InvalidInput(
+            "window",
+            "opens and closes at the same time, so it never opens",
+            remedy="leave the window out for a role that is always open",
+        )
+    try:
+        ZoneInfo(window.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput(
+            "window",
+            f"unknown time zone {window.zone[:60]!r}",
+            remedy="use an IANA name, as in Europe/Zurich",
+        ) from None

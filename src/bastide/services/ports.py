@@ -1,0 +1,425 @@
+"""What the use cases need from the outside, in Bastide's own words. An adapter has the name of its port; each port has a twin in memory,
+and twin and real thing pass one contract suite (tests/contract).
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, Self
+
+from bastide.domain.audit import Checkpoint, Event, Record
+from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserId
+from bastide.domain.people import Forest, PamUser
+from bastide.domain.requests import Request, State
+from bastide.domain.roles import PamGroup, Role, Scope
+
+# ------------------------------------------------------------------------------------------------------------ directory
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the directory proved to be able to do (rootDSE, schema, optional features), and how we know."""
+
+    link_ttl: bool
+    shadow_principals: bool
+    authentication_policies: bool
+    sid_filtering: bool
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A domain controller, and why it cannot be reached (empty: it can)."""
+
+    name: str
+    problem: str = ""
+
+    @property
+    def reachable(self) -> bool:
+        return not self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user account as the directory shows it."""
+
+    ref: ObjectRef
+    upn: str
+    display_name: str
+    mail: str
+    enabled: bool
+    #: None: never.
+    expires: datetime | None
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as the directory shows it."""
+
+    ref: ObjectRef
+    scope: Scope
+    security: bool
+    #: adminCount or a well-known RID: AdminSDHolder resets its permissions.
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """One account as one domain controller shows it. `groups`: GUIDs of the groups it is directly in. `expires` None: never."""
+
+    enabled: bool
+    expires: datetime | None
+    groups: frozenset[str]
+
+    def open_at(self, now: datetime) -> bool:
+        """Whether a new ticket can be bought."""
+        return self.enabled and (self.expires is None or self.expires > now)
+
+
+class Directory(Protocol):
+    """One forest. Writes go to every reachable domain controller and are desired states; reads that confirm ask every one of them.
+
+    Raises DirectoryUnavailable, DirectoryDenied, NoSuchObject, CapabilityMissing.
+    """
+
+    forest: Forest
+
+    def capabilities(self) -> Capabilities:
+        """What it can do; measured once, then remembered."""
+
+    def controllers(self) -> tuple[Controller, ...]:
+        """All domain controllers of the domain, with those out of reach."""
+
+    def find_person(self, name: str) -> Person:
+        """By sAMAccountName, DOMAIN\\name, userPrincipalName or SID. Raises NotFound, Ambiguous."""
+
+    def find_group(self, name: str) -> Group:
+        """By sAMAccountName, DOMAIN\\name or SID. Raises NotFound, Ambiguous."""
+
+    def groups_of(self, account: Sid) -> frozenset[Sid]:
+        """SIDs of all groups of an account, nested ones too (tokenGroups). Raises NotFound."""
+
+    def people_in(self, group: Sid) -> tuple[Person, ...]:
+        """Enabled user accounts in a group, nested ones too. Raises NotFound."""
+
+    def observe(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
+        """Reachable controller to account to state, read from each. An account that a controller does not have is left out."""
+
+    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool]:
+        """Reachable controller to whether `member` (of the other forest) is in `group` there. Raises NoSuchObject."""
+
+    def time_left(self, group: ObjectRef, member: Sid) -> Mapping[str, timedelta | None]:
+        """Reachable controller to the TTL of a link (LDAP_SERVER_LINK_TTL, [MS-ADTS] 3.1.1.3.4.1.25); None: permanent. Members only."""
+
+    def add_members(
+        self, group: ObjectRef, members: Collection[Sid], ttl: Mapping[Sid, timedelta] | None = None
+    ) -> None:
+        """All are members afterwards, with a TTL where one is given. Raises NoSuchObject if the group is gone."""
+
+    def remove_members(self, group: ObjectRef, members: Collection[Sid]) -> None:
+        """None is a member afterwards. A group or member that is gone counts as removed."""
+
+    def set_ends(self, ends: Mapping[Sid, datetime]) -> Mapping[Sid, str]:
+        """AccountExpires of each account. Returns what went wrong by account: one bad account must not hold up the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """A PRIV account to make. `end` is its first accountExpires: in the past, so that it is born dormant."""
+
+    name: str
+    display_name: str
+    upn: str
+    container: str
+    end: datetime
+
+
+class Preparer(Protocol):
+    """What preparing needs and the service account must not hold: runs as an account of its own, delegated to the PAM containers."""
+
+    def create_account(self, account: NewAccount, password: str) -> ObjectRef:
+        """An enabled, dormant account that must not use RC4 or delegation. Raises ObjectExists, DirectoryDenied."""
+
+    def protect(self, account: ObjectRef, policy: str) -> None:
+        """Put into Protected Users and under the ticket-cap policy (its DN). Safe to repeat."""
+
+    def set_password(self, account: ObjectRef, password: str) -> None:
+        """Set the password (enrolment, rescue)."""
+
+    def ensure_ticket_policy(self, name: str, cap: timedelta) -> str:
+        """The DN of an enforced authentication policy with that msDS-UserTGTLifetime ([MS-ADTS] 2.463). Made if missing."""
+
+    def ticket_cap(self, account: ObjectRef) -> timedelta | None:
+        """The cap that really applies to the account; None: none does."""
+
+    def create_group(self, name: str, container: str, description: str) -> ObjectRef:
+        """A PRIV global security group. Raises ObjectExists."""
+
+    def create_shadow_principal(self, name: str, corp: Sid) -> ObjectRef:
+        """An msDS-ShadowPrincipal for the CORP SID ([MS-ADTS] 2.2.17 and 6.1.1.2.4.1.15). Raises CapabilityMissing."""
+
+    def delete(self, ref: ObjectRef) -> None:
+        """Remove an account or group that Bastide made. Gone already is fine."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed row of durable work. `fence` grows with each claim: only its holder may finish. `pokes` counts the wake-ups seen."""
+
+    kind: str
+    key: str
+    fence: int
+    pokes: int
+    attempts: int
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A registered second factor. `secret_encrypted` is sealed to the row; `last_step` is the newest TOTP step used."""
+
+    id: str
+    person: Sid
+    method: str
+    secret_encrypted: bytes
+    created_at: datetime
+    confirmed: bool = False
+    last_step: int = 0
+    failures: int = 0
+    locked_until: datetime | None = None
+    recovery_hashes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Lets a person register a second factor once. Only a hash of the code is kept."""
+
+    person: Sid
+    code_hash: str
+    expires_at: datetime
+    issued_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sign-in that outlives one call. Only a hash of the token is kept."""
+
+    token_hash: str
+    sid: Sid
+    name: str
+    forest: Forest
+    via: str
+    created_at: datetime
+    expires_at: datetime
+    mfa_method: str = ""
+    mfa_factor: str = ""
+    mfa_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Filters over the audit; empty fields do not filter."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    person: str = ""
+    kind: str = ""
+    request: str = ""
+    after_seq: int = 0
+    limit: int = 1000
+
+
+class Users(Protocol):
+    def add(self, user: PamUser) -> None: ...
+    def save(self, user: PamUser) -> PamUser:
+        """Raises Conflict if somebody else saved since it was read (`version`); so do the others."""
+        ...
+
+    def remove(self, id: UserId) -> None: ...  # noqa: A002
+    def get(self, id: UserId) -> PamUser: ...  # noqa: A002
+    def many(self, ids: Collection[UserId]) -> tuple[PamUser, ...]: ...
+    def by_sid(self, sid: Sid) -> PamUser | None: ...
+    def by_name(self, name: str) -> PamUser: ...
+    def all(self) -> tuple[PamUser, ...]: ...
+
+
+class Groups(Protocol):
+    def add(self, group: PamGroup) -> None: ...
+    def save(self, group: PamGroup) -> PamGroup: ...
+    def remove(self, id: GroupId) -> None: ...  # noqa: A002
+    def get(self, id: GroupId) -> PamGroup: ...  # noqa: A002
+    def many(self, ids: Collection[GroupId]) -> tuple[PamGroup, ...]: ...
+    def by_name(self, name: str) -> PamGroup: ...
+    def all(self) -> tuple[PamGroup, ...]: ...
+
+
+class Roles(Protocol):
+    def add(self, role: Role) -> None: ...
+    def save(self, role: Role) -> Role: ...
+    def remove(self, id: RoleId) -> None: ...  # noqa: A002
+    def get(self, id: RoleId) -> Role: ...  # noqa: A002
+    def by_name(self, name: str) -> Role: ...
+    def all(self) -> tuple[Role, ...]: ...
+
+
+class Requests(Protocol):
+    def add(self, request: Request) -> None: ...
+    def save(self, request: Request) -> Request: ...
+    def save_many(self, requests: Collection[Request]) -> None: ...
+    def get(self, id: RequestId) -> Request: ...  # noqa: A002
+    def of_users(self, users: Collection[UserId], states: Collection[State]) -> tuple[Request, ...]: ...
+    def in_states(self, states: Collection[State]) -> tuple[Request, ...]: ...
+    def of_role(self, role: RoleId, states: Collection[State]) -> tuple[Request, ...]: ...
+    def using_group(self, group: GroupId, states: Collection[State]) -> bool: ...
+    def history(self, *, user: UserId | None, limit: int, before: datetime | None) -> tuple[Request, ...]: ...
+
+
+class WorkRows(Protocol):
+    """Durable work: one row for each (kind, key). Times are the database's where it has a clock of its own."""
+
+    def poke(self, kind: str, key: str, due: datetime) -> None:
+        """Due at the earlier of `due` and what it was; counts as a wake-up even while the row is claimed."""
+        ...
+
+    def poke_many(self, kind: str, keys: Mapping[str, datetime]) -> None: ...
+    def finish(self, work: Work, next_due: datetime | None) -> None:
+        """Give the row back, due again at `next_due` (None: when poked). A poke since the claim wins. Raises LostLease."""
+        ...
+
+    def finish_many(self, done: Sequence[tuple[Work, datetime | None]]) -> None:
+        """Several at once. Raises LostLease if any was lost."""
+        ...
+
+    def retry(self, work: Work, due: datetime, error: str) -> None:
+        """Give the row back after a failure. Raises LostLease."""
+        ...
+
+    def listing(self) -> tuple[Mapping[str, object], ...]:
+        """For people: kind, key, due, attempts, owner, lease, error."""
+        ...
+
+
+class AuditLog(Protocol):
+    def append(self, *events: Event) -> None:
+        """Chain and store, in this commit."""
+        ...
+
+    def read(self, query: AuditQuery) -> Iterator[Record]: ...
+    def head(self) -> tuple[int, str]:
+        """Sequence number and hash of the last record; (0, GENESIS) if there is none."""
+        ...
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None: ...
+    def checkpoints(self) -> tuple[Checkpoint, ...]: ...
+    def cursor(self, sink: str) -> int:
+        """The last record a sink has taken."""
+        ...
+
+    def move_cursor(self, sink: str, seq: int) -> None: ...
+
+
+class Factors(Protocol):
+    def add(self, factor: Factor) -> None: ...
+    def save(self, factor: Factor) -> None: ...
+    def of(self, person: Sid) -> tuple[Factor, ...]: ...
+    def remove(self, id: str) -> None: ...  # noqa: A002
+    def invite(self, invitation: Invitation) -> None: ...
+    def take_invitation(self, person: Sid) -> Invitation | None:
+        """Read and delete: single use, whatever comes of it."""
+        ...
+
+    def add_session(self, session: Session) -> None: ...
+    def session(self, token_hash: str) -> Session | None: ...
+    def end_session(self, token_hash: str) -> None: ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction. Leaving the block without `commit` changes nothing. Raises StoreBusy, StoreUnavailable."""
+
+    users: Users
+    groups: Groups
+    roles: Roles
+    requests: Requests
+    work: WorkRows
+    audit: AuditLog
+    factors: Factors
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    def commit(self) -> None: ...
+
+
+class Store(Protocol):
+    """The database."""
+
+    def write(self) -> UnitOfWork:
+        """A transaction that may change things: holds the write lock from the start on SQLite."""
+
+    def read(self) -> UnitOfWork:
+        """A consistent view; `commit` is refused."""
+
+    def claim(
+        self, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
+    ) -> tuple[Work, ...]:
+        """Due rows, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is over."""
+
+    def renew(self, works: Collection[Work], *, owner: str, lease: timedelta, now: datetime) -> None:
+        """Prolong leases. Raises LostLease if any is gone."""
+
+    def next_due(self, kinds: Collection[str]) -> datetime | None:
+        """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until somebody pokes a row, anywhere, or `timeout` seconds are over. No polling."""
+
+
+# ------------------------------------------------------------------------------------------------------------- the rest
+
+
+class Signer(Protocol):
+    """Signs audit checkpoints (Ed25519)."""
+
+    key_id: str
+
+    def sign(self, message: bytes) -> bytes: ...
+    def verify(self, key_id: str, message: bytes, signature: bytes) -> bool: ...
+
+
+class Sealer(Protocol):
+    """AEAD with the master key; `context` is the row's identity, as associated data."""
+
+    def seal(self, plain: bytes, context: str) -> bytes: ...
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Raises StoreError if the text was changed or belongs to another row."""
+        ...
+
+
+class CodeHasher(Protocol):
+    """Argon2id for codes that people type."""
+
+    def hash(self, code: str) -> str: ...
+    def matches(self, hashed: str, code: str) -> bool: ...
+
+
+class Random(Protocol):
+    """Chance is an argument too."""
+
+    def uuid(self) -> str: ...
+    def token(self, size: int) -> bytes: ...
+    def password(self, length: int) -> str:
+        """Printable, with all four character classes."""
+        ...
+
+
+class AuditSink(Protocol):
+    """Where committed audit records go: file, syslog."""
+
+    name: str
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Raises OSError; the records stay and are sent again."""
+        ...

@@ -1,0 +1,182 @@
+"""A domain controller: its configuration, its start and its end."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from bastide_lab import network, tls
+from bastide_lab.errors import LabError
+from bastide_lab.plan import ADMINISTRATOR, CORP, PRIVDC, PRIVDC2, Host, Site
+from bastide_lab.process import SYSTEM_PYTHON, environment, inside, run, run_inside
+from bastide_lab.scene import FORESTS
+
+SAMBA = "/usr/sbin/samba"
+HERE = Path(__file__).parent
+START_LIMIT = 90.0
+STOP_LIMIT = 20.0
+POLL = 0.05
+# The services that a lab needs: no nbt, no wrepl, and no dnsupdate (the records are there already).
+SERVICES = "s3fs, rpc, ldap, cldap, kdc, drepl, winbindd, kcc, dns"
+
+
+def write_configuration(site: Site, host: Host) -> None:
+    """smb.conf, made anew at each start: a snapshot may belong to a lab of another name."""
+    data = site.data(host)
+    settings = {
+        "netbios name": host.name,
+        "realm": host.realm.kerberos,
+        "workgroup": host.realm.netbios,
+        "server role": "active directory domain controller",
+        "ad dc functional level": "2016",
+        "server services": SERVICES,
+        "interfaces": "lo eth0",
+        "bind interfaces only": "yes",
+        "disable netbios": "yes",
+        "smb ports": "445",
+        "binddns dir": data / "bind-dns",
+        "cache directory": data / "cache",
+        "lock directory": data,
+        "state directory": data / "state",
+        "private dir": data / "private",
+        "pid directory": site.run(host),
+        "ncalrpc dir": site.run(host) / "ncalrpc",
+        "logging": "file",
+        "log file": site.log(host) / "log.%m",
+        "disable spoolss": "yes",
+        "load printers": "no",
+        "dreplsrv:notify_interval": "1",
+        "dreplsrv:periodic_startup_interval": "5",
+        # A snapshot must not wake up to a machine password that its partner does not know.
+        "machine password timeout": "0",
+        "prefork children": "2",
+    }
+    if host.realm is CORP:
+        # One direction only: two servers that forward to each other loop on every unknown name.
+        settings["dns forwarder"] = f"{PRIVDC.address} {PRIVDC2.address}"
+    sysvol = data / "state" / "sysvol"
+    sections = {"global": settings, "sysvol": {"path": sysvol, "read only": "no"}}
+    sections["netlogon"] = {"path": sysvol / host.realm.dns / "scripts", "read only": "no"}
+    if host.realm is CORP:
+        for share in FORESTS[CORP.key].shares:
+            sections[share.name] = {"path": data / "shares" / share.name, "read only": "no"}
+    text = "".join(
+        f"[{name}]\n" + "".join(f"\t{key} = {value}\n" for key, value in values.items())
+        for name, values in sections.items()
+    )
+    site.smb_conf(host).write_text(text)
+
+
+def samba_side(site: Site, host: Host, operation: str, timeout: float = 120, **order: object) -> None:
+    """One operation of `samba_side.py` in the host's namespace; the order goes by standard input."""
+    message = json.dumps({"operation": operation, **order})
+    command = [SYSTEM_PYTHON, "-I", HERE / "samba_side.py"]
+    printed = run_inside(site, host, command, stdin=message, timeout=timeout)
+    (site.log(host) / f"{operation}.log").write_text(printed)
+
+
+def provision(site: Site, host: Host, password: str) -> None:
+    """A new forest with this controller. Debian's smb.conf is kept out: it would be merged into ours."""
+    arguments = [
+        *_common_arguments(site, host),
+        f"--realm={host.realm.kerberos}",
+        f"--domain={host.realm.netbios}",
+        "--server-role=dc",
+        "--function-level=2016",
+        f"--host-name={host.name}",
+        f"--host-ip={host.address}",
+    ]
+    samba_side(site, host, "provision", arguments=arguments, password=password)
+    _finish_data(site, host)
+
+
+def join(site: Site, host: Host, password: str) -> None:
+    """A further controller of the host's realm; the first one is running."""
+    arguments = [*_common_arguments(site, host), f"--option=netbios name = {host.name}"]
+    login = {"account": ADMINISTRATOR, "password": password}
+    samba_side(site, host, "join", domain=host.realm.dns, arguments=arguments, **login)
+    _finish_data(site, host)
+
+
+def publish(site: Site, host: Host, password: str) -> None:
+    """After a join and a start: the SRV records of the new controller, and replication in both directions."""
+    run_inside(site, host, ["/usr/sbin/samba_dnsupdate", "--use-samba-tool"], timeout=120)
+    for controller in (PRIVDC, host):
+        samba_side(
+            site, host, "knit", controller=controller.fqdn, account=ADMINISTRATOR, password=password
+        )
+
+
+def is_running(site: Site, host: Host) -> bool:
+    pid = _pid(site, host)
+    return pid is not None and pid in network.processes(site, host)
+
+
+def launch(site: Site, host: Host) -> None:
+    """Start samba as a daemon: it must outlive us and must not be our child. `await_ready` waits for it."""
+    network.kill_processes_named(site, host, "samba")
+    (site.run(host) / "samba.pid").unlink(missing_ok=True)
+    write_configuration(site, host)
+    samba = [SAMBA, "--daemon", "--model=prefork", "-s", site.smb_conf(host), "-l", site.log(host)]
+    run(inside(site, host, samba), env=environment(site, host))
+
+
+def await_ready(site: Site, hosts: Iterable[Host]) -> None:
+    """Return when each of them answers; LabError, with what they wait for, after START_LIMIT."""
+    for host in hosts:
+        pipe = site.run(host) / "winbindd" / "pipe"
+        probe = ["python3", "-I", HERE / "ready.py", host.address, f"{START_LIMIT:g}", pipe]
+        run_inside(site, host, probe, timeout=START_LIMIT + 30)
+
+
+def start(site: Site, hosts: Iterable[Host]) -> None:
+    """Start controllers side by side and wait until all answer."""
+    chosen = list(hosts)
+    for host in chosen:
+        launch(site, host)
+    await_ready(site, chosen)
+
+
+def stop(site: Site, hosts: Iterable[Host]) -> None:
+    """Stop samba in order, as a snapshot needs it, and wait until its processes are gone."""
+    chosen = list(hosts)
+    for host in chosen:
+        pid = _pid(site, host)
+        if pid is not None and pid in network.processes(site, host):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_LIMIT
+    for host in chosen:
+        while network.processes(site, host):
+            if time.monotonic() > deadline:
+                raise LabError(f"samba on {host.name} did not stop within {STOP_LIMIT:g} s")
+            time.sleep(POLL)
+
+
+def _common_arguments(site: Site, host: Host) -> list[str]:
+    empty = site.directory(host) / "empty.conf"
+    empty.write_text("[global]\n")
+    site.data(host).mkdir(parents=True, exist_ok=True)
+    return [
+        f"--configfile={empty}",
+        f"--targetdir={site.data(host)}",
+        "--dns-backend=SAMBA_INTERNAL",
+        "--option=ad dc functional level = 2016",
+        "--option=interfaces = lo eth0",
+        "--option=bind interfaces only = yes",
+    ]
+
+
+def _finish_data(site: Site, host: Host) -> None:
+    tls.install(site, host)
+    write_configuration(site, host)
+
+
+def _pid(site: Site, host: Host) -> int | None:
+    try:
+        return int((site.run(host) / "samba.pid").read_text())
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,131 @@
+"""Namespaces, the switch between them, and the files of /etc that differ from host to host.
+
+Names are made from the fixed list of hosts, so that taking a lab down needs no record of what was built: it works after
+kill -9, and the lab "a" never touches the lab "a-b".
+"""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from bastide_lab.errors import LabError
+from bastide_lab.plan import CORP, CORPDC, HOSTS, PREFIX_LENGTH, PRIV, PRIVDC, PRIVDC2, Host, Site
+from bastide_lab.process import RUN_SAMBA, run
+
+NETNS = Path("/run/netns")
+ETC_NETNS = Path("/etc/netns")
+BRIDGE = "br0"
+KILL_LIMIT = 10.0
+POLL = 0.02
+
+
+def exists(namespace: str) -> bool:
+    return (NETNS / namespace).exists()
+
+
+def is_complete(site: Site, hosts: Iterable[Host]) -> bool:
+    return exists(site.switch) and all(exists(site.namespace(host)) for host in hosts)
+
+
+def create(site: Site, hosts: Iterable[Host]) -> None:
+    """The switch and the hosts. The caller has destroyed what was there."""
+    RUN_SAMBA.mkdir(parents=True, exist_ok=True)
+    run(["ip", "netns", "add", site.switch])
+    run(["ip", "-n", site.switch, "link", "add", BRIDGE, "type", "bridge"])
+    run(["ip", "-n", site.switch, "link", "set", BRIDGE, "up"])
+    for host in hosts:
+        add_host(site, host)
+
+
+def add_host(site: Site, host: Host) -> None:
+    """Plug one more host into the switch. Both ends of its cable live inside of namespaces only."""
+    namespace = site.namespace(host)
+    run(["ip", "netns", "add", namespace])
+    run(
+        ["ip", "link", "add", _port(host), "netns", site.switch, "type", "veth"]
+        + ["peer", "name", "eth0", "netns", namespace]
+    )
+    run(["ip", "-n", site.switch, "link", "set", _port(host), "master", BRIDGE, "up"])
+    run(["ip", "-n", namespace, "link", "set", "lo", "up"])
+    run(["ip", "-n", namespace, "addr", "add", f"{host.address}/{PREFIX_LENGTH}", "dev", "eth0"])
+    run(["ip", "-n", namespace, "link", "set", "eth0", "up"])
+    _write_files(site, host)
+
+
+def set_link(site: Site, host: Host, *, up: bool) -> None:
+    """Plug the host's cable in, or pull it: what it sends is lost, nothing answers."""
+    run(["ip", "-n", site.switch, "link", "set", _port(host), "up" if up else "down"])
+
+
+def is_linked(site: Site, host: Host) -> bool:
+    return ",UP" in run(["ip", "-n", site.switch, "-o", "link", "show", _port(host)])
+
+
+def processes(site: Site, host: Host) -> list[int]:
+    """Every process whose network is the host's."""
+    namespace = site.namespace(host)
+    if not exists(namespace):
+        return []
+    return [int(pid) for pid in run(["ip", "netns", "pids", namespace]).split()]
+
+
+def kill_processes(site: Site, host: Host) -> None:
+    """SIGKILL to every process of the host, until there is none."""
+    deadline = time.monotonic() + KILL_LIMIT
+    while pids := processes(site, host):
+        if time.monotonic() > deadline:
+            raise LabError(f"processes {pids} of {site.namespace(host)} do not end")
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL)
+
+
+def destroy(site: Site) -> None:
+    """Take away every process, namespace and file in /etc of the lab, whatever is there."""
+    for host in HOSTS.values():
+        kill_processes(site, host)
+    for namespace in (*map(site.namespace, HOSTS.values()), site.switch):
+        if exists(namespace):
+            run(["ip", "netns", "delete", namespace])
+    for host in HOSTS.values():
+        shutil.rmtree(site.netns_files(host), ignore_errors=True)
+    with suppress(OSError):  # other labs, or the machine's own namespaces, keep it
+        ETC_NETNS.rmdir()
+
+
+def _port(host: Host) -> str:
+    return f"p-{host.name}"
+
+
+def _write_files(site: Site, host: Host) -> None:
+    files = site.netns_files(host)
+    files.mkdir(parents=True, exist_ok=True)
+    for directory in (site.run(host), site.log(host), site.krb5_conf(host).parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    (files / "resolv.conf").write_text(_resolv_conf(host))
+    (files / "hosts").write_text(f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
+    site.krb5_conf(host).write_text(_krb5_conf(host))
+    # The machine may have no /etc/krb5.conf, and then `ip netns exec` has nothing to bind over: KRB5_CONFIG is the
+    # door that is always there. This one is for programs that clear their environment.
+    if Path("/etc/krb5.conf").exists():
+        (files / "krb5.conf").write_text(_krb5_conf(host))
+
+
+def _resolv_conf(host: Host) -> str:
+    """CORP's server resolves both realms (it forwards to PRIV, never back); PRIV's resolve their own."""
+    servers = [PRIVDC, PRIVDC2] if host.is_controller and host.realm is PRIV else [CORPDC, PRIVDC, PRIVDC2]
+    lines = [f"search {host.realm.dns}", *(f"nameserver {server.address}" for server in servers)]
+    return "\n".join([*lines, "options timeout:1 attempts:2"]) + "\n"
+
+
+def _krb5_conf(host: Host) -> str:
+    realms = "".join(f" .{r.dns} = {r.kerberos}\n {r.dns} = {r.kerberos}\n" for r in (CORP, PRIV))
+    return (
+        f"[libdefaults]\n default_realm = {host.realm.kerberos}\n dns_lookup_kdc = true\n dns_lookup_realm = false\n"
+        f" rdns = false\n dns_canonicalize_hostname = false\n\n[domain_realm]\n{realms}"
+    )
