@@ -8,66 +8,18 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from bastide_lab import network, tls
+from bastide_lab import network, samba_conf, tls
 from bastide_lab.errors import LabError
-from bastide_lab.plan import ADMINISTRATOR, CORP, PRIVDC, PRIVDC2, Host, Site
+from bastide_lab.plan import ADMINISTRATOR, PRIVDC, Host, Site
 from bastide_lab.process import SYSTEM_PYTHON, environment, inside, run, run_inside
-from bastide_lab.scene import FORESTS
 
 SAMBA = "/usr/sbin/samba"
 HERE = Path(__file__).parent
 START_LIMIT = 90.0
 STOP_LIMIT = 20.0
 POLL = 0.05
-# The services that a lab needs: no nbt, no wrepl, and no dnsupdate (the records are there already).
-SERVICES = "s3fs, rpc, ldap, cldap, kdc, drepl, winbindd, kcc, dns"
-
-
-def write_configuration(site: Site, host: Host) -> None:
-    """smb.conf, made anew at each start: a snapshot may belong to a lab of another name."""
-    data = site.data(host)
-    settings = {
-        "netbios name": host.name,
-        "realm": host.realm.kerberos,
-        "workgroup": host.realm.netbios,
-        "server role": "active directory domain controller",
-        "ad dc functional level": "2016",
-        "server services": SERVICES,
-        "interfaces": "lo eth0",
-        "bind interfaces only": "yes",
-        "disable netbios": "yes",
-        "smb ports": "445",
-        "binddns dir": data / "bind-dns",
-        "cache directory": data / "cache",
-        "lock directory": data,
-        "state directory": data / "state",
-        "private dir": data / "private",
-        "pid directory": site.run(host),
-        "ncalrpc dir": site.run(host) / "ncalrpc",
-        "logging": "file",
-        "log file": site.log(host) / "log.%m",
-        "disable spoolss": "yes",
-        "load printers": "no",
-        "dreplsrv:notify_interval": "1",
-        "dreplsrv:periodic_startup_interval": "5",
-        # A snapshot must not wake up to a machine password that its partner does not know.
-        "machine password timeout": "0",
-        "prefork children": "2",
-    }
-    if host.realm is CORP:
-        # One direction only: two servers that forward to each other loop on every unknown name.
-        settings["dns forwarder"] = f"{PRIVDC.address} {PRIVDC2.address}"
-    sysvol = data / "state" / "sysvol"
-    sections = {"global": settings, "sysvol": {"path": sysvol, "read only": "no"}}
-    sections["netlogon"] = {"path": sysvol / host.realm.dns / "scripts", "read only": "no"}
-    if host.realm is CORP:
-        for share in FORESTS[CORP.key].shares:
-            sections[share.name] = {"path": data / "shares" / share.name, "read only": "no"}
-    text = "".join(
-        f"[{name}]\n" + "".join(f"\t{key} = {value}\n" for key, value in values.items())
-        for name, values in sections.items()
-    )
-    site.smb_conf(host).write_text(text)
+# Started by name; what they start themselves lies in a directory called samba.
+DAEMONS = {"samba", "smbd", "winbindd"}
 
 
 def samba_side(site: Site, host: Host, operation: str, timeout: float = 120, **order: object) -> None:
@@ -104,22 +56,43 @@ def join(site: Site, host: Host, password: str) -> None:
 def publish(site: Site, host: Host, password: str) -> None:
     """After a join and a start: the SRV records of the new controller, and replication in both directions."""
     run_inside(site, host, ["/usr/sbin/samba_dnsupdate", "--use-samba-tool"], timeout=120)
+    update_principals(site, host)
     for controller in (PRIVDC, host):
-        samba_side(
-            site, host, "knit", controller=controller.fqdn, account=ADMINISTRATOR, password=password
-        )
+        samba_side(site, host, "knit", controller=controller.fqdn, account=ADMINISTRATOR, password=password)
+
+
+def update_principals(site: Site, host: Host) -> None:
+    """Give a running controller its ldap/ and other service principals; neither provision nor join does."""
+    run_inside(site, host, ["/usr/sbin/samba_spnupdate"])
 
 
 def is_running(site: Site, host: Host) -> bool:
     pid = _pid(site, host)
-    return pid is not None and pid in network.processes(site, host)
+    return pid is not None and pid in daemons(site, host)
+
+
+def daemons(site: Site, host: Host) -> list[int]:
+    """The processes of the host that run one of Samba's programs; what a test started there is not among them."""
+    return [pid for pid in network.processes(site, host) if _is_daemon(pid)]
+
+
+def kill(site: Site, host: Host) -> None:
+    """End samba without a word, the way a power cut does."""
+    deadline = time.monotonic() + STOP_LIMIT
+    while pids := daemons(site, host):
+        if time.monotonic() > deadline:
+            raise LabError(f"processes {pids} on {host.name} do not end")
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL)
 
 
 def launch(site: Site, host: Host) -> None:
     """Start samba as a daemon: it must outlive us and must not be our child. `await_ready` waits for it."""
-    network.kill_processes_named(site, host, "samba")
+    kill(site, host)
     (site.run(host) / "samba.pid").unlink(missing_ok=True)
-    write_configuration(site, host)
+    samba_conf.write(site, host)
     samba = [SAMBA, "--daemon", "--model=prefork", "-s", site.smb_conf(host), "-l", site.log(host)]
     run(inside(site, host, samba), env=environment(site, host))
 
@@ -145,12 +118,12 @@ def stop(site: Site, hosts: Iterable[Host]) -> None:
     chosen = list(hosts)
     for host in chosen:
         pid = _pid(site, host)
-        if pid is not None and pid in network.processes(site, host):
+        if pid is not None and pid in daemons(site, host):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT
     for host in chosen:
-        while network.processes(site, host):
+        while daemons(site, host):
             if time.monotonic() > deadline:
                 raise LabError(f"samba on {host.name} did not stop within {STOP_LIMIT:g} s")
             time.sleep(POLL)
@@ -172,7 +145,15 @@ def _common_arguments(site: Site, host: Host) -> list[str]:
 
 def _finish_data(site: Site, host: Host) -> None:
     tls.install(site, host)
-    write_configuration(site, host)
+    samba_conf.write(site, host)
+
+
+def _is_daemon(pid: int) -> bool:
+    try:
+        program = Path(f"/proc/{pid}/exe").readlink()
+    except OSError:  # it has just ended
+        return False
+    return program.name in DAEMONS or program.parent.name == "samba"
 
 
 def _pid(site: Site, host: Host) -> int | None:

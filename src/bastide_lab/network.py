@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from bastide_lab import samba_conf
 from bastide_lab.errors import LabError
 from bastide_lab.plan import CORP, CORPDC, HOSTS, PREFIX_LENGTH, PRIV, PRIVDC, PRIVDC2, Host, Site
 from bastide_lab.process import RUN_SAMBA, run
@@ -110,6 +111,7 @@ def _write_files(site: Site, host: Host) -> None:
     (files / "resolv.conf").write_text(_resolv_conf(host))
     (files / "hosts").write_text(f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
     site.krb5_conf(host).write_text(_krb5_conf(host))
+    samba_conf.write(site, host)
     # The machine may have no /etc/krb5.conf, and then `ip netns exec` has nothing to bind over: KRB5_CONFIG is the
     # door that is always there. This one is for programs that clear their environment.
     if Path("/etc/krb5.conf").exists():

@@ -14,6 +14,7 @@ from typing import Any
 import ldb  # type: ignore[import-not-found]
 from samba import ntacls  # type: ignore[import-not-found]
 from samba.auth import system_session  # type: ignore[import-not-found]
+from samba.ndr import ndr_pack  # type: ignore[import-not-found]
 from samba.netcmd.main import samba_tool  # type: ignore[import-not-found]
 from samba.param import LoadParm  # type: ignore[import-not-found]
 from samba.provision.sambadns import ARecord  # type: ignore[import-not-found]
@@ -47,7 +48,14 @@ def provision(order: Order) -> None:
 
 
 def join(order: Order) -> None:
-    tool("domain", "join", order["domain"], "DC", *order["arguments"], f"-U{order['account']}%{order['password']}")
+    tool(
+        "domain",
+        "join",
+        order["domain"],
+        "DC",
+        *order["arguments"],
+        f"-U{order['account']}%{order['password']}",
+    )
 
 
 def knit(order: Order) -> None:
@@ -84,7 +92,7 @@ def populate(order: Order) -> None:
     for service in order["services"]:
         add_service(database, service)
     for name, address in order["addresses"]:
-        database.dns_replace(name, [ARecord(address)])
+        add_address(database, name, address)
     for share in order["shares"]:
         add_share(database, share)
 
@@ -93,6 +101,17 @@ def relax_password_ages(database: Any) -> None:
     """No least age, which would refuse a test's change; no greatest, by which an old snapshot would go bad."""
     database.set_minPwdAge("0")
     database.set_maxPwdAge("0")
+
+
+def add_address(database: Any, name: str, address: str) -> None:
+    """An A record, [MS-ADTS] 6.1.1.1.5: a dnsNode below its zone in the application partition."""
+    label, _, zone = name.partition(".")
+    record = {
+        "dn": f"DC={label},DC={zone},CN=MicrosoftDNS,DC=DomainDnsZones,{database.domain_dn()}",
+        "objectClass": ["top", "dnsNode"],
+        "dnsRecord": [ndr_pack(ARecord(address))],
+    }
+    database.add(record)
 
 
 def add_service(database: Any, service: Order) -> None:

@@ -147,7 +147,9 @@ def order(site: Site, controller: Host, passwords: dict[str, str]) -> dict[str, 
             }
             for person in forest.people
         ],
-        "groups": [{"groupname": g.name, "grouptype": g.kind, "groupou": g.unit or None} for g in forest.groups],
+        "groups": [
+            {"groupname": g.name, "grouptype": g.kind, "groupou": g.unit or None} for g in forest.groups
+        ],
         "memberships": [[group, person.account] for person in forest.people for group in person.groups],
         "services": [
             {

@@ -45,7 +45,11 @@ def install(site: Site, host: Host) -> None:
     """Put a controller's certificate where Samba looks for it by default."""
     target = site.data(host) / "private" / "tls"
     target.mkdir(mode=0o700, exist_ok=True)
-    for source, name in (("ca.crt", "ca.pem"), (f"{host.name}.crt", "cert.pem"), (f"{host.name}.key", "key.pem")):
+    for source, name in (
+        ("ca.crt", "ca.pem"),
+        (f"{host.name}.crt", "cert.pem"),
+        (f"{host.name}.key", "key.pem"),
+    ):
         shutil.copy(site.tls / source, target / name)
     (target / "key.pem").chmod(0o600)
 
@@ -58,7 +62,18 @@ def _certificate(directory: Path, stem: str, section: str, names: tuple[str, ...
     key.touch(mode=0o600)
     signer = [] if section == "ca" else ["-CA", directory / "ca.crt", "-CAkey", directory / "ca.key"]
     run(
-        ["openssl", "req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-utf8"]
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-new",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-noenc",
+            "-utf8",
+        ]
         + ["-config", str(configuration), "-extensions", section, "-days", DAYS]
         + ["-keyout", str(key), "-out", str(directory / f"{stem}.crt")]
         + [str(part) for part in signer]

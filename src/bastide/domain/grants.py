@@ -4,14 +4,14 @@ Grants are counted per (account, group): a group is wanted as long as one reques
 takes nothing from the second. Everything here is a desired state; writing it twice does no harm.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bastide.domain.ids import GroupId
 from bastide.domain.people import PamUser
 from bastide.domain.requests import GRANTING, Request, State
-from bastide.domain.roles import Carrier, Enforcer, PamGroup
+from bastide.domain.roles import Enforcer
 
 #: Below this Samba's KDC ignores msDS-UserTGTLifetime (measured: usable only above 120 s).
 LEAST_TICKET_CAP = timedelta(seconds=125)
@@ -39,7 +39,7 @@ def desired(user: PamUser, requests: Iterable[Request], now: datetime) -> Desire
     for request in requests:
         if request.state in GRANTING and request.ends_at is not None and request.ends_at > now:
             for group in request.privileges:
-                present[group] = max(request.ends_at, present.get(group, request.ends_at))
+                present[group] = max(request.last_end(), present.get(group, request.ends_at))
         elif request.state is State.CLOSING:
             leaving.update(request.privileges)
     end = max(present.values(), default=None)
@@ -51,12 +51,9 @@ def desired(user: PamUser, requests: Iterable[Request], now: datetime) -> Desire
     )
 
 
-def enforcer_for(user: PamUser, groups: Collection[PamGroup], *, link_ttl: bool) -> Enforcer:
-    """The strongest enforcer that the directory proved to have, for all the groups of a grant together."""
-    if link_ttl and all(
-        group.carrier in {Carrier.SHADOW_PRINCIPAL, Carrier.FOREIGN_PRINCIPAL, Carrier.DIRECT}
-        for group in groups
-    ):
+def enforcer_for(user: PamUser, *, link_ttl: bool) -> Enforcer:
+    """The strongest enforcer that the directory proved to have for this account."""
+    if link_ttl:
         return Enforcer.LINK_TTL
     return Enforcer.REMOVAL if user.kept_alive else Enforcer.DORMANT_ACCOUNT
 

@@ -18,6 +18,7 @@ GroupId = NewType("GroupId", str)
 
 _SID = re.compile(r"S-1-(\d{1,15})((?:-\d{1,10}){1,15})")
 NAME_LIMIT = 256
+_MAX_PART = 0xFFFFFFFF
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -30,7 +31,7 @@ class Sid(str):
     def parse(cls, text: str) -> "Sid":
         """Read `S-1-...`. Raises InvalidInput."""
         match = _SID.fullmatch(text)
-        if match is None or any(int(part) > 0xFFFFFFFF for part in match[2].split("-")[1:]):
+        if match is None or any(int(part) > _MAX_PART for part in match[2].split("-")[1:]):
             raise InvalidInput("sid", f"{text[:80]!r} is not a security identifier")
         return cls(text)
 

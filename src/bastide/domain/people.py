@@ -64,6 +64,8 @@ class PamUser:
     corp: ObjectRef
     priv: ObjectRef
     created_at: datetime
+    #: The longest life of a ticket of the PRIV account, as read back from the directory when it was prepared.
+    ticket_cap: timedelta = timedelta(hours=10)
     kept_alive: bool = False
     enabled: bool = True
     adopted: bool = False

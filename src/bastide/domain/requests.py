@@ -43,6 +43,8 @@ PENDING = frozenset({State.PENDING_MFA, State.PENDING_APPROVAL})
 LIVE = frozenset({State.PROCESSING, State.ACTIVE, State.CLOSING})
 #: The request wants its privileges to be in the directory.
 GRANTING = frozenset({State.PROCESSING, State.ACTIVE})
+#: An activation that did not come about by then fails: nobody expects power that arrives hours after it was asked.
+GIVE_UP = timedelta(minutes=15)
 OPEN = PENDING | LIVE | {State.SCHEDULED}
 
 
@@ -90,8 +92,12 @@ class Request:
     votes: tuple[Vote, ...] = ()
     floor: Enforcer = Enforcer.DORMANT_ACCOUNT
     enforcer: Enforcer | None = None
+    #: When the last gate was passed: an activation that cannot be done is given up in time (GIVE_UP).
+    processing_since: datetime | None = None
     active_from: datetime | None = None
     ends_at: datetime | None = None
+    #: A later end that was asked for and is not in the directory yet.
+    extend_to: datetime | None = None
     true_end: datetime | None = None
     #: When the directory ends it alone if Bastide is down; None: it would stay (enforcer `removal`).
     directory_end: datetime | None = None
@@ -100,6 +106,12 @@ class Request:
     closed_at: datetime | None = None
     attempts: int = 0
     version: int = 0
+
+    def last_end(self) -> datetime:
+        """The latest end that may have been written for this request. Raises Conflict if none was planned."""
+        if self.ends_at is None:
+            raise Conflict(f"request {self.id} was never planned")
+        return self.ends_at if self.extend_to is None else max(self.ends_at, self.extend_to)
 
     def next_due(self) -> datetime | None:
         """When time alone moves this request on; None if only an event does."""
@@ -127,7 +139,7 @@ def pass_gates(request: Request, now: datetime) -> Request:
     """All gates are passed: wait for the start, or go. A start that passed while people decided is now."""
     if request.start_at is not None and request.start_at > now:
         return replace(request, state=State.SCHEDULED)
-    return replace(request, state=State.PROCESSING)
+    return replace(request, state=State.PROCESSING, processing_since=now)
 
 
 def prove(request: Request, proof: MfaProof, now: datetime) -> Request:
@@ -146,7 +158,7 @@ def advance(request: Request, now: datetime) -> Request:
         case State.PENDING_MFA | State.PENDING_APPROVAL:
             return replace(request, state=State.EXPIRED, closed_at=now, reason="not answered in time")
         case State.SCHEDULED:
-            return replace(request, state=State.PROCESSING)
+            return replace(request, state=State.PROCESSING, processing_since=now)
         case _:
             return replace(request, state=State.CLOSING, outcome=State.EXPIRED, reason="its time is over")
 
@@ -176,19 +188,33 @@ def confirm(
     )
 
 
-def extend(request: Request, by: timedelta, longest: timedelta, cap: timedelta, now: datetime) -> Request:
-    """Active with a later end, at most `longest` after its start. Raises Conflict."""
+def extend(request: Request, by: timedelta, longest: timedelta, now: datetime) -> Request:
+    """Active and wanting a later end, at most `longest` after its start. The end moves when it was read back. Raises Conflict."""
     _in(request, State.ACTIVE, doing="be extended")
     if request.ends_at is None or request.active_from is None or request.ends_at <= now:
         raise Conflict("this access is over", remedy="ask for the role again")
-    end = request.ends_at + by
+    end = request.last_end() + by
     if end - request.active_from > longest:
-        left = max(timedelta(0), request.active_from + longest - request.ends_at)
+        left = max(timedelta(0), request.active_from + longest - request.last_end())
         raise Conflict(
             f"the role allows {longest} in all",
             remedy=f"extend by at most {int(left.total_seconds())} seconds, or ask for the role again: grants overlap without a gap",
         )
-    return replace(request, ends_at=end, true_end=end + cap)
+    return replace(request, extend_to=end)
+
+
+def confirm_extension(request: Request, cap: timedelta, directory_end: datetime | None) -> Request:
+    """The later end was read back: rule (3). Raises Conflict."""
+    _in(request, State.ACTIVE, doing="be extended")
+    if request.extend_to is None:
+        raise Conflict("no extension was asked for")
+    return replace(
+        request,
+        ends_at=request.extend_to,
+        extend_to=None,
+        true_end=request.extend_to + cap,
+        directory_end=directory_end,
+    )
 
 
 def close(request: Request, reason: str, now: datetime) -> Request:

@@ -92,10 +92,10 @@ class Directory(Protocol):
         """All domain controllers of the domain, with those out of reach."""
 
     def find_person(self, name: str) -> Person:
-        """By sAMAccountName, DOMAIN\\name, userPrincipalName or SID. Raises NotFound, Ambiguous."""
+        """By sAMAccountName, DOMAIN-backslash-name, userPrincipalName or SID. Raises NotFound, Ambiguous."""
 
     def find_group(self, name: str) -> Group:
-        """By sAMAccountName, DOMAIN\\name or SID. Raises NotFound, Ambiguous."""
+        """By sAMAccountName, DOMAIN-backslash-name or SID. Raises NotFound, Ambiguous."""
 
     def groups_of(self, account: Sid) -> frozenset[Sid]:
         """SIDs of all groups of an account, nested ones too (tokenGroups). Raises NotFound."""
@@ -374,7 +374,10 @@ class Store(Protocol):
         """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
 
     def wait(self, timeout: float | None) -> None:
-        """Sleep until somebody pokes a row, anywhere, or `timeout` seconds are over. No polling."""
+        """Sleep until somebody pokes a row, anywhere, or `timeout` seconds are over. No polling. Several threads may wait."""
+
+    def wake(self) -> None:
+        """Wake every waiting thread of this process (to stop, or after a change of clock)."""
 
 
 # ------------------------------------------------------------------------------------------------------------- the rest

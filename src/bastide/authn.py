@@ -1,0 +1,192 @@
+"""Who is calling: Kerberos (SPNEGO), password, or a session, made into a domain Actor. Knows no web framework.
+
+Rights come from group membership, read from the directory at every sign-in, never from the caller. From a CORP sign-in come USE and
+APPROVE at most: whoever owns CORP must not own Bastide.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from bastide.domain.audit import Event
+from bastide.domain.errors import BastideError, NotAuthenticated, NotFound
+from bastide.domain.ids import Sid
+from bastide.domain.people import Actor, Forest, MfaProof, Right
+from bastide.services.ports import Directory, Person, Random, Session, Store
+
+_TOKEN_BYTES = 32
+_SAME_ANSWER = "the sign-in was not accepted"
+_REMEDY = "sign in with a Kerberos ticket, or with account, password and code"
+
+
+class Acceptor(Protocol):
+    """Accepts SPNEGO tokens with the HTTP/ keytab."""
+
+    def accept(self, token: bytes) -> tuple[str, bytes]:
+        """The caller's principal (`name@REALM`) and the answer token. Raises NotAuthenticated."""
+
+
+class PasswordChecker(Protocol):
+    """Proves a password against the forest's KDC. A dormant account cannot be proved, and that is right."""
+
+    def check(self, name: str, password: str) -> None:
+        """Raises NotAuthenticated, DirectoryUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Realm:
+    """A forest people may sign in from."""
+
+    forest: Forest
+    kerberos: str
+    directory: Directory
+    passwords: PasswordChecker
+
+
+@dataclass(frozen=True, slots=True)
+class RightsTable:
+    """SIDs of the groups that give a right."""
+
+    administrators: frozenset[Sid]
+    auditors: frozenset[Sid]
+    approvers: frozenset[Sid]
+
+    def rights_of(self, sids: Collection[Sid], forest: Forest) -> frozenset[Right]:
+        """Everybody may ask; the rest comes from groups, and two of the rights from PRIV alone."""
+        sids = frozenset(sids)
+        rights = {Right.USE}
+        if sids & self.approvers:
+            rights.add(Right.APPROVE)
+        if forest is Forest.PRIV and sids & self.administrators:
+            rights.add(Right.ADMINISTER)
+        if forest is Forest.PRIV and sids & self.auditors:
+            rights.add(Right.AUDIT)
+        return frozenset(rights)
+
+
+class Authenticator:
+    """Makes Actors. Every failure gives the same answer; the audit has the cause."""
+
+    def __init__(
+        self,
+        *,
+        realms: Mapping[Forest, Realm],
+        rights: RightsTable,
+        acceptor: Acceptor | None,
+        store: Store,
+        random: Random,
+        session_life: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._realms = realms
+        self._rights = rights
+        self._acceptor = acceptor
+        self._store = store
+        self._random = random
+        self._session_life = session_life
+        self._now = now
+
+    def negotiate(self, token: bytes) -> tuple[Actor, bytes]:
+        """A caller with a ticket, and the answer token. Raises NotAuthenticated, DirectoryUnavailable."""
+        if self._acceptor is None:
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+        principal, answer = self._acceptor.accept(token)
+        name, _, kerberos = principal.rpartition("@")
+        for realm in self._realms.values():
+            if realm.kerberos.casefold() == kerberos.casefold():
+                return self._actor(realm, name, via="kerberos"), answer
+        raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+
+    def password(self, account: str, password: str) -> Actor:
+        """A caller with `CORP-backslash-name` or `PRIV-backslash-name` and its password. Raises NotAuthenticated, DirectoryUnavailable."""
+        prefix, _, name = account.partition("\\")
+        realm = next((r for r in self._realms.values() if r.forest.value == prefix.lower()), None)
+        if realm is None or not name or not password:
+            self._audit_failure(account, "no such forest, or nothing given")
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+        try:
+            realm.passwords.check(name, password)
+        except NotAuthenticated as error:
+            self._audit_failure(account, error.message)
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
+        return self._actor(realm, name, via="password")
+
+    def open_session(self, actor: Actor) -> str:
+        """A token for further calls. Only its hash is stored."""
+        token = self._random.token(_TOKEN_BYTES).hex()
+        now = self._now()
+        session = Session(
+            token_hash=_hash(token),
+            sid=actor.sid,
+            name=actor.name,
+            forest=actor.forest,
+            via=actor.via,
+            created_at=now,
+            expires_at=now + self._session_life,
+            mfa_method=actor.mfa.method if actor.mfa else "",
+            mfa_factor=actor.mfa.factor if actor.mfa else "",
+            mfa_at=actor.mfa.at if actor.mfa else None,
+        )
+        with self._store.write() as uow:
+            uow.factors.add_session(session)
+            uow.audit.append(Event("session.opened", now, actor.sid, actor.name, data={"via": actor.via}))
+            uow.commit()
+        return token
+
+    def session(self, token: str) -> Actor:
+        """The caller of an open session; groups and rights are read anew. Raises NotAuthenticated, DirectoryUnavailable."""
+        with self._store.read() as uow:
+            session = uow.factors.session(_hash(token))
+        if session is None or session.expires_at <= self._now():
+            raise NotAuthenticated("the session is over", remedy="sign in again")
+        proof = (
+            MfaProof(session.mfa_method, session.mfa_factor, session.mfa_at)
+            if session.mfa_at is not None
+            else None
+        )
+        return replace(self._actor(self._realms[session.forest], session.sid, via=session.via), mfa=proof)
+
+    def end_session(self, token: str) -> None:
+        """End a session; one that is over already is fine."""
+        with self._store.write() as uow:
+            uow.factors.end_session(_hash(token))
+            uow.commit()
+
+    def _actor(self, realm: Realm, name: str, *, via: str) -> Actor:
+        try:
+            person = realm.directory.find_person(name)
+            groups = realm.directory.groups_of(person.ref.sid)
+        except NotFound as error:
+            self._audit_failure(name, error.message)
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
+        self._must_be_enabled(person)
+        return Actor(
+            sid=person.ref.sid,
+            name=f"{realm.forest.value.upper()}\\{person.ref.name}",
+            forest=realm.forest,
+            groups=groups,
+            rights=self._rights.rights_of(groups | {person.ref.sid}, realm.forest),
+            via=via,
+        )
+
+    def _must_be_enabled(self, person: Person) -> None:
+        if not person.enabled:
+            self._audit_failure(person.ref.name, "the account is disabled")
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+
+    def _audit_failure(self, account: str, cause: str) -> None:
+        """Best effort: a sign-in that failed changes nothing, so a database that is down must not change the answer."""
+        try:
+            with self._store.write() as uow:
+                uow.audit.append(
+                    Event("session.refused", self._now(), "", account[:256], data={"cause": cause})
+                )
+                uow.commit()
+        except BastideError:
+            return
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,149 @@
+"""Settings: one TOML file, read once, checked as a whole. Secrets are named by file or systemd credential, never written here.
+
+Every field is described in docs/reference/settings.md; a test compares.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+DEFAULT_PATH = Path("/etc/bastide/bastide.toml")
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. The message names the file and the field."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file; a name that is not known is an error, because a mistyped safeguard would be no safeguard."""
+
+
+class Server(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How this node is reached."""
+
+    url: str = ""
+    address: str = "0.0.0.0"  # noqa: S104  # a service for other machines; TLS and Kerberos guard it
+    port: int = 8443
+    certificate: str = ""
+    key: str = ""
+    node: str = ""
+    partition: str = "default"
+    threads: int = 8
+
+
+class Database(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the state lives."""
+
+    url: str = "sqlite:////var/lib/bastide/bastide.db"
+    #: A file or `credential:NAME` that holds the password of a PostgreSQL URL.
+    password: str = ""
+
+
+class Keys(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Key files, or `credential:NAME`. There is no default key."""
+
+    master: str
+    signing: str
+    #: Public keys of earlier signing keys, so that old checkpoints still verify.
+    trusted: list[str] = []
+
+
+class Account(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A service account and its keytab."""
+
+    principal: str
+    keytab: str
+
+
+class Priv(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The bastion forest."""
+
+    domain: str
+    principal: str
+    keytab: str
+    controllers: list[str] = []
+    users_container: str
+    groups_container: str
+    user_prefix: str = "priv."
+    group_prefix: str = "PAM-"
+    preparer: Account | None = None
+
+
+class Corp(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The existing forest. In single-forest mode the table is left out."""
+
+    domain: str
+    controllers: list[str] = []
+
+
+class Http(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """SPNEGO: the keytab with an HTTP/ name in each forest."""
+
+    keytab: str = ""
+    session_minutes: int = 15
+    #: Exact origins of browsers that may call; none is needed for the CLI.
+    origins: list[str] = []
+
+
+class Rights(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """PRIV groups that give a right."""
+
+    administrators: list[str]
+    auditors: list[str]
+    #: Groups of either forest (`CORP\\name`, `PRIV\\name`; no prefix: PRIV).
+    approvers: list[str]
+
+
+class Policy(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rules for all roles."""
+
+    ticket_cap_seconds: int = 900
+    ticket_policy: str = "bastide-ticket-cap"
+
+
+class AuditSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where audit records go besides the database."""
+
+    file: str = ""
+    #: udp://host:514, tcp://host:601, tls://host:6514 or unix:/dev/log
+    syslog: str = ""
+    syslog_ca: str = ""
+    checkpoint_minutes: int = 5
+
+
+class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file."""
+
+    server: Server = Server()
+    database: Database = Database()
+    keys: Keys
+    priv: Priv
+    corp: Corp | None = None
+    http: Http = Http()
+    rights: Rights
+    policy: Policy = Policy()
+    audit: AuditSettings = AuditSettings()
+
+
+def load(path: Path) -> Config:
+    """Read and check the file. Raises ConfigError."""
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; `bastide init` makes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def secret_path(reference: str) -> Path:
+    """Where a secret is: a path, or `credential:NAME` below systemd's $CREDENTIALS_DIRECTORY. Raises ConfigError."""
+    if not reference.startswith("credential:"):
+        return Path(reference)
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        raise ConfigError(f"{reference}: this process was given no systemd credentials (LoadCredential=)")
+    return Path(directory) / reference.removeprefix("credential:")

@@ -1,0 +1,193 @@
+"""Kerberos from Python: a service identity out of a keytab, and a person's password proven against the KDC.
+
+Tickets live in MEMORY caches only. The cache is chosen per thread (gss_krb5_ccache_name), so several identities work side by side and the
+environment is never touched.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from threading import Lock
+
+import gssapi
+import gssapi.raw
+from gssapi.raw.exceptions import ExpiredCredentialsError
+from gssapi.raw.misc import GSSError
+
+from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable, NotAuthenticated
+
+_numbers = itertools.count(1)
+#: A ticket with less life than this is renewed before the next bind.
+_RENEW_BELOW = 1200
+
+# krb5 error codes, RFC 4120 7.5.9; MIT adds ERROR_TABLE_BASE_krb5.
+_BASE = -1765328384
+_CLIENT_UNKNOWN, _CLIENT_REVOKED, _KEY_EXPIRED, _PREAUTH_FAILED, _SKEW = 6, 18, 23, 24, 37
+_POLICY = 12
+
+
+class Identity:
+    """A principal with a keytab. Safe to use from several threads."""
+
+    def __init__(self, principal: str, keytab: Path) -> None:
+        self.principal = principal
+        self.keytab = keytab
+        self._cache = f"MEMORY:bastide-{os.getpid()}-{next(_numbers)}"
+        self._lock = Lock()
+        self._credentials: gssapi.Credentials | None = None
+
+    def __repr__(self) -> str:
+        return f"Identity({self.principal!r})"
+
+    @contextmanager
+    def used(self) -> Iterator[int]:
+        """Within, this thread's Kerberos tickets are this identity's. Gives the seconds they still last.
+
+        Raises DirectoryUnavailable if no KDC answers, DirectoryDenied if the keytab is no good.
+        """
+        life = self._fresh()
+        before = gssapi.raw.krb5_ccache_name(self._cache.encode())
+        try:
+            yield life
+        finally:
+            gssapi.raw.krb5_ccache_name(before)
+
+    def _fresh(self) -> int:
+        with self._lock:
+            try:
+                if self._credentials is None or self._credentials.lifetime < _RENEW_BELOW:
+                    self._credentials = self._acquire()
+                return int(self._credentials.lifetime)
+            except ExpiredCredentialsError:
+                self._credentials = self._acquire()
+                return int(self._credentials.lifetime)
+
+    def _acquire(self) -> gssapi.Credentials:
+        if not self.keytab.is_file() or not os.access(self.keytab, os.R_OK):
+            raise DirectoryDenied(
+                f"the keytab {self.keytab} of {self.principal} cannot be read",
+                remedy="check the path in bastide.toml and that the service's user may read it",
+            )
+        try:
+            name = gssapi.Name(self.principal, gssapi.NameType.kerberos_principal)
+            store = {"client_keytab": f"FILE:{self.keytab}", "ccache": self._cache}
+            credentials = gssapi.Credentials(name=name, usage="initiate", store=store)
+            _ = credentials.lifetime
+        except GSSError as error:
+            raise translate(error, f"get a ticket for {self.principal}") from error
+        return credentials
+
+
+class Why(StrEnum):
+    """Why a password was not accepted; for the audit, never for the person who typed it."""
+
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+    DORMANT = "dormant-or-locked"
+    CHANGE = "must-change"
+    OTHER = "other"
+
+
+class PasswordRefused(NotAuthenticated):
+    """The KDC did not take the password. The message is the same for every cause; `why` tells the audit."""
+
+    def __init__(self, why: Why) -> None:
+        super().__init__("the name or password is wrong, or the account cannot sign in now")
+        self.why = why
+
+
+class PasswordCheck:
+    """Proves a person's password against the KDC, and the KDC against a key of our own: without the second, whoever answers on port 88
+    could say yes to any password. `service` is a principal (`HTTP/host@REALM`) whose key is in `keytab`, in the forest that is asked.
+    """
+
+    def __init__(self, service: str, keytab: Path) -> None:
+        self.service = service
+        self.keytab = keytab
+
+    def verify(self, principal: str, password: str) -> str:
+        """Returns the principal as the KDC spells it. Raises PasswordRefused, DirectoryUnavailable, DirectoryDenied.
+
+        The password of a dormant account cannot be proven, and that is right: it buys nothing.
+        """
+        if not password or "\x00" in password:
+            raise PasswordRefused(Why.WRONG)
+        try:
+            credentials = _buy(principal, password)
+        except GSSError as error:
+            code = _code(error)
+            if code in _REFUSALS:
+                raise PasswordRefused(_REFUSALS[code]) from None
+            raise translate(error, "check a password") from error
+        try:
+            return self._prove_kdc(credentials)
+        except GSSError as error:
+            raise DirectoryDenied(
+                f"the KDC could not be proven with the key of {self.service}: {_said(error)}",
+                remedy=f"check that {self.keytab} holds the newest key; if it does, somebody may be posing as the KDC",
+            ) from error
+
+    def _prove_kdc(self, credentials: gssapi.Credentials) -> str:
+        target = gssapi.Name(self.service, gssapi.NameType.kerberos_principal)
+        client = gssapi.SecurityContext(
+            name=target, creds=credentials, usage="initiate", mech=gssapi.MechType.kerberos
+        )
+        own = gssapi.Credentials(name=target, usage="accept", store={"keytab": f"FILE:{self.keytab}"})
+        server = gssapi.SecurityContext(creds=own, usage="accept")
+        token = client.step()
+        server.step(token)
+        return str(server.initiator_name)
+
+
+def _buy(principal: str, password: str) -> gssapi.Credentials:
+    name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
+    acquired = gssapi.raw.acquire_cred_with_password(
+        name, password.encode(), mechs=[gssapi.MechType.kerberos], usage="initiate"
+    )
+    return gssapi.Credentials(base=acquired.creds)
+
+
+_REFUSALS = {
+    _CLIENT_UNKNOWN: Why.UNKNOWN,
+    _PREAUTH_FAILED: Why.WRONG,
+    _CLIENT_REVOKED: Why.DORMANT,
+    _KEY_EXPIRED: Why.CHANGE,
+    _POLICY: Why.OTHER,
+    1: Why.DORMANT,
+}
+
+
+def translate(error: GSSError, doing: str) -> DirectoryUnavailable | DirectoryDenied:
+    """The one door for GSSAPI errors."""
+    code = _code(error)
+    said = _said(error)
+    if code in {_CLIENT_UNKNOWN, _CLIENT_REVOKED, _KEY_EXPIRED, _PREAUTH_FAILED, _POLICY}:
+        return DirectoryDenied(
+            f"cannot {doing}: {said}",
+            remedy="check that the account is enabled and that the keytab holds its newest key",
+        )
+    remedy = (
+        "set the clock: Kerberos allows five minutes"
+        if code == _SKEW
+        else "check DNS, port 88 of the domain controllers, and krb5.conf"
+    )
+    return DirectoryUnavailable(f"cannot {doing}: {said}", remedy=remedy)
+
+
+def _code(error: GSSError) -> int:
+    """The RFC 4120 code, or the raw minor status."""
+    minor = int(error.min_code)
+    signed = minor - (1 << 32) if minor >= 1 << 31 else minor
+    return signed - _BASE if 0 <= signed - _BASE < 256 else signed  # noqa: PLR2004  # a com_err table has 256 entries
+
+
+def _said(error: GSSError) -> str:
+    """The KDC's or library's own words. They name principals and files, never a secret."""
+    try:
+        parts = list(error.get_all_statuses(error.min_code, False))
+    except GSSError:
+        return f"GSSAPI error {error.min_code}"
+    return "; ".join(str(part) for part in parts)

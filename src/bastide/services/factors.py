@@ -1,0 +1,232 @@
+"""The second factor: register it, prove it, lock it. TOTP (RFC 6238: SHA-1, 6 digits, 30 s) and recovery codes today; another method is
+one more entry in `_verify`, and everything else sees only a MfaProof.
+
+Registering is where a stolen CORP password would win, so a CORP sign-in alone cannot register: it takes a one-time invitation from an
+administrator, or a sign-in with the PRIV account. A proof, in order:
+
+  (1) The factor is confirmed and not locked.
+  (2) The code fits the step before, this one or the next (clocks differ), compared in constant time.
+  (3) Its step is newer than the last one used: a code works once.
+  (4) After five wrong codes the factor is locked for a quarter of an hour, counted in the database.
+  (5) Every outcome is committed and audited before the caller learns it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bastide.domain import totp
+from bastide.domain.errors import Conflict, MfaRefused, NotAuthorized, NotFound
+from bastide.domain.ids import Sid
+from bastide.domain.people import Actor, Forest, MfaProof, Right, require
+from bastide.services.events import by_actor
+from bastide.services.lookup import find_user
+from bastide.services.people import Subjects
+from bastide.services.ports import CodeHasher, Factor, Invitation, Random, Sealer, Store
+
+TOTP = "totp"
+RECOVERY = "recovery"
+RECOVERY_CODES = 10
+FAILURES = 5
+LOCK = timedelta(minutes=15)
+INVITATION_LIFE = timedelta(hours=24)
+_CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_WRONG = "the code is wrong, used up or too old"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What the person must store in the authenticator, shown once. Not for logs: its repr holds nothing."""
+
+    factor: str
+    uri: str
+    recovery_codes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Enrolment(factor={self.factor!r}, uri=<hidden>, recovery_codes=<hidden>)"
+
+
+class Factors:
+    """The use cases of the second factor."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        subjects: Subjects,
+        sealer: Sealer,
+        hasher: CodeHasher,
+        random: Random,
+        now: Callable[[], datetime],
+        issuer: str = "Bastide",
+    ) -> None:
+        self._store = store
+        self._subjects = subjects
+        self._sealer = sealer
+        self._hasher = hasher
+        self._random = random
+        self._now = now
+        self._issuer = issuer
+
+    def invite(self, actor: Actor, account: str) -> str:
+        """A one-time code that lets a person register a factor within 24 hours. `account` is a PAM user or `CORP-backslash-name`. Raises NotFound."""
+        require(actor, Right.ADMINISTER)
+        sid, name = self._find(account)
+        code = self._code(20)
+        with self._store.write() as uow:
+            now = self._now()
+            uow.factors.invite(Invitation(sid, self._hasher.hash(code), now + INVITATION_LIFE, actor.sid))
+            uow.audit.append(by_actor("mfa.invited", now, actor, subject=sid, subject_name=name))
+            uow.commit()
+        return code
+
+    def enrol(self, actor: Actor, invitation: str = "") -> Enrolment:
+        """Register a TOTP factor; it counts once `confirm` saw a code from it. Raises NotAuthorized, Conflict."""
+        require(actor, Right.USE)
+        person = self._person(actor)
+        self._may_enrol(actor, person, invitation)
+        secret = self._random.token(totp.SECRET_BYTES)
+        codes = tuple(self._code(16) for _ in range(RECOVERY_CODES))
+        id_ = self._random.uuid()
+        with self._store.write() as uow:
+            now = self._now()
+            for old in uow.factors.of(person):
+                if old.confirmed:
+                    raise Conflict(
+                        "you have an authenticator already",
+                        remedy="ask an administrator for `bastide mfa reset`",
+                    )
+                uow.factors.remove(old.id)
+            uow.factors.add(
+                Factor(
+                    id=id_,
+                    person=person,
+                    method=TOTP,
+                    secret_encrypted=self._sealer.seal(secret, f"factor:{id_}"),
+                    created_at=now,
+                    recovery_hashes=tuple(self._hasher.hash(code) for code in codes),
+                )
+            )
+            uow.audit.append(by_actor("mfa.enrolled", now, actor, data={"factor": id_, "method": TOTP}))
+            uow.commit()
+        return Enrolment(id_, totp.uri(secret, actor.name, self._issuer), codes)
+
+    def confirm(self, actor: Actor, code: str) -> MfaProof:
+        """Show the first code of a new factor. Raises MfaRefused."""
+        return self._prove(actor, code, confirmed=False)
+
+    def prove(self, actor: Actor, code: str) -> MfaProof:
+        """Show a code. Raises MfaRefused."""
+        return self._prove(actor, code, confirmed=True)
+
+    def status(self, actor: Actor) -> tuple[Factor, ...]:
+        """The caller's factors."""
+        require(actor, Right.USE)
+        with self._store.read() as uow:
+            return uow.factors.of(self._person(actor))
+
+    def reset(self, actor: Actor, account: str) -> int:
+        """Take all factors of a person away (lost phone); they need an invitation then. Raises NotFound."""
+        require(actor, Right.ADMINISTER)
+        sid, name = self._find(account)
+        with self._store.write() as uow:
+            factors = uow.factors.of(sid)
+            if not factors:
+                raise NotFound(f"{name} has no second factor")
+            for factor in factors:
+                uow.factors.remove(factor.id)
+            uow.audit.append(
+                by_actor(
+                    "mfa.reset",
+                    self._now(),
+                    actor,
+                    subject=sid,
+                    subject_name=name,
+                    data={"factors": len(factors)},
+                )
+            )
+            uow.commit()
+        return len(factors)
+
+    def _prove(self, actor: Actor, code: str, *, confirmed: bool) -> MfaProof:
+        person = self._person(actor)
+        with self._store.write() as uow:
+            now = self._now()
+            mine = [factor for factor in uow.factors.of(person) if factor.confirmed is confirmed]
+            if not mine:
+                raise MfaRefused("no second factor is set up", remedy="`bastide mfa enrol` sets one up")
+            factor = mine[0]
+            if factor.locked_until is not None and factor.locked_until > now:  # (1)
+                raise MfaRefused(
+                    "too many wrong codes: the second factor is locked",
+                    remedy="wait a quarter of an hour, or ask an administrator",
+                )
+            checked, proof = self._verify(factor, code.replace(" ", ""), now)
+            uow.factors.save(checked)  # (5)
+            kind = "mfa.proved" if proof is not None else "mfa.refused"
+            method = proof.method if proof is not None else factor.method
+            uow.audit.append(by_actor(kind, now, actor, data={"factor": factor.id, "method": method}))
+            uow.commit()
+        if proof is None:
+            raise MfaRefused(_WRONG, remedy="wait for the next code")
+        return proof
+
+    def _verify(self, factor: Factor, code: str, now: datetime) -> tuple[Factor, MfaProof | None]:
+        """The factor after the attempt, and the proof if it was good: steps (2) to (4)."""
+        step = totp.matching_step(
+            self._sealer.open(factor.secret_encrypted, f"factor:{factor.id}"), code, now
+        )
+        if step is not None and step > factor.last_step:
+            good = replace(factor, confirmed=True, last_step=step, failures=0, locked_until=None)
+            return good, MfaProof(TOTP, factor.id, now)
+        if factor.confirmed and len(code) > totp.DIGITS:
+            for hashed in factor.recovery_hashes:
+                if self._hasher.matches(hashed, code):
+                    left = tuple(other for other in factor.recovery_hashes if other != hashed)
+                    good = replace(factor, recovery_hashes=left, failures=0, locked_until=None)
+                    return good, MfaProof(RECOVERY, factor.id, now)
+        failures = factor.failures + 1
+        locked = now + LOCK if failures >= FAILURES else None
+        return replace(factor, failures=0 if locked else failures, locked_until=locked), None
+
+    def _may_enrol(self, actor: Actor, person: Sid, invitation: str) -> None:
+        """A PRIV sign-in may; a CORP one needs an invitation, which is used up by trying."""
+        if actor.forest is Forest.PRIV and not invitation:
+            return
+        with self._store.write() as uow:
+            found = uow.factors.take_invitation(person)
+            uow.commit()
+        good = (
+            found is not None
+            and found.expires_at > self._now()
+            and self._hasher.matches(found.code_hash, invitation)
+        )
+        if not good:
+            raise NotAuthorized(
+                "a CORP sign-in registers a second factor only with an invitation",
+                remedy="ask an administrator for `bastide mfa invite`; a code that was mistyped is used up",
+            )
+
+    def _person(self, actor: Actor) -> Sid:
+        """One identity for both accounts of a PAM user: the PRIV one."""
+        with self._store.read() as uow:
+            user = uow.users.by_sid(actor.sid)
+        return user.priv.sid if user is not None else actor.sid
+
+    def _find(self, account: str) -> tuple[Sid, str]:
+        try:
+            with self._store.read() as uow:
+                user = find_user(uow, account)
+        except NotFound:
+            subject = self._subjects.find("account", account)
+        else:
+            return user.priv.sid, user.name
+        with self._store.read() as uow:
+            known = uow.users.by_sid(subject.sid)
+        return (known.priv.sid, known.name) if known is not None else (subject.sid, subject.name)
+
+    def _code(self, length: int) -> str:
+        """Letters and digits that are not mistaken for one another, in groups of five."""
+        raw = self._random.token(length)
+        text = "".join(_CODE_ALPHABET[byte % len(_CODE_ALPHABET)] for byte in raw)
+        return "-".join(text[i : i + 5] for i in range(0, length, 5))

@@ -1,0 +1,126 @@
+"""The CORP side of PAM groups that a foreign principal carries: there while a grant uses the group, gone otherwise.
+
+Taking the link away is what cuts new CORP tickets even from old TGTs, so it is not kept for convenience. In order:
+
+  (1) Nobody wants the link any more: say in the database that it cannot be relied on, before it is taken away.
+  (2) Write it, or take it away, on every reachable CORP domain controller.
+  (3) Read it back from each of them.
+  (4) Say that it is there (or gone), and wake the accounts that wait for it.
+
+A grant that arrives between (1) and (4) pokes this work again, and is confirmed only after the link was seen again.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bastide.domain import requests
+from bastide.domain.errors import BastideError, DirectoryDenied, DirectoryUnavailable, NoSuchObject, NotFound
+from bastide.domain.ids import GroupId
+from bastide.domain.requests import GRANTING, State
+from bastide.domain.roles import PamGroup
+from bastide.services.events import announce, by_worker
+from bastide.services.pace import ACCOUNT, DENIED_LIMIT, delay
+from bastide.services.ports import Directory, Store, UnitOfWork, Work
+
+_log = logging.getLogger(__name__)
+
+
+class Links:
+    """The worker's side of the links."""
+
+    def __init__(
+        self, *, store: Store, corp: Directory, now: Callable[[], datetime], jitter: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._corp = corp
+        self._now = now
+        self._jitter = jitter
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Bring the CORP side of these PAM groups to what the grants want. Raises LostLease, StoreError."""
+        for work in works:
+            try:
+                self._run_link(work)
+            except DirectoryUnavailable as error:
+                self._retry_link(work, error)
+            except (DirectoryDenied, NoSuchObject) as error:
+                self._link_refused(work, error)
+
+    def _run_link(self, work: Work) -> None:
+        with self._store.write() as uow:
+            try:
+                group = uow.groups.get(GroupId(work.key))
+            except NotFound:
+                uow.work.finish(work, None)
+                uow.commit()
+                return
+            wanted = uow.requests.using_group(group.id, GRANTING)
+            if not wanted and group.linked:
+                group = uow.groups.save(replace(group, linked=False))  # (1)
+                uow.commit()
+        if wanted:  # (2)
+            self._corp.add_members(group.corp, [group.priv.sid])
+        else:
+            self._corp.remove_members(group.corp, [group.priv.sid])
+        shown = self._corp.observe_link(group.corp, group.priv.sid)  # (3)
+        with self._store.write() as uow:
+            now = self._now()
+            if shown and all(there is wanted for there in shown.values()):
+                self._settled(
+                    uow, uow.groups.get(group.id), wanted=wanted, controllers=sorted(shown), now=now
+                )  # (4)
+                uow.work.finish(work, None)
+            else:
+                uow.work.retry(
+                    work, now + delay(self._jitter, work.attempts), "waiting for the CORP side to show it"
+                )
+            uow.commit()
+
+    @staticmethod
+    def _settled(
+        uow: UnitOfWork, group: PamGroup, *, wanted: bool, controllers: list[str], now: datetime
+    ) -> None:
+        if group.linked is not wanted:
+            uow.groups.save(replace(group, linked=wanted))
+        kind = "link.present" if wanted else "link.absent"
+        uow.audit.append(
+            by_worker(
+                kind, now, subject=group.corp.sid, subject_name=group.name, data={"controllers": controllers}
+            )
+        )
+        waiting = uow.requests.in_states({State.PROCESSING, State.CLOSING})
+        uow.work.poke_many(ACCOUNT, {r.user: now for r in waiting if group.id in r.privileges})
+
+    def _retry_link(self, work: Work, error: BastideError) -> None:
+        _log.warning("link of %s: %s", work.key, error.message)
+        with self._store.write() as uow:
+            uow.work.retry(work, self._now() + delay(self._jitter, work.attempts), error.message)
+            uow.commit()
+
+    def _link_refused(self, work: Work, error: BastideError) -> None:
+        """The CORP side said no. Waiting activations fail once it is sure; a group that is gone carries nothing any more."""
+        is_gone = isinstance(error, NoSuchObject)
+        with self._store.write() as uow:
+            now = self._now()
+            moving = [
+                r
+                for r in uow.requests.in_states({State.PROCESSING, State.CLOSING})
+                if work.key in r.privileges
+            ]
+            for before in moving:
+                if before.state is State.PROCESSING and (is_gone or work.attempts >= DENIED_LIMIT):
+                    after = uow.requests.save(
+                        requests.fail(before, f"the CORP side refused: {error.message}")
+                    )
+                    uow.audit.append(*announce(before, after, now))
+            if is_gone:
+                group = uow.groups.get(GroupId(work.key))
+                if group.linked:
+                    uow.groups.save(replace(group, linked=False))
+                uow.work.finish(work, None)
+            else:
+                uow.work.retry(work, now + delay(self._jitter, work.attempts), error.message)
+            uow.work.poke_many(ACCOUNT, {r.user: now for r in moving})
+            uow.commit()

@@ -1,0 +1,21 @@
+"""Names of the durable work, and how it is tried again."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+ACCOUNT = "account"
+LINK = "link"
+CHECKPOINT = "checkpoint"
+EXPORT = "export"
+
+#: A refusal for lack of rights may be a delegation that has not replicated yet; after this many it is taken as said.
+DENIED_LIMIT = 5
+_FIRST = timedelta(milliseconds=100)
+_LONGEST = timedelta(seconds=30)
+_DOUBLINGS = 12
+
+
+def delay(jitter: Callable[[], float], attempts: int) -> timedelta:
+    """Back-off before the next attempt: 0.1 s, doubled each time, at most 30 s, and a quarter more or less. `jitter` gives 0 to 1."""
+    grown = min(_FIRST * float(2 ** min(attempts, _DOUBLINGS)), _LONGEST)
+    return grown * (0.75 + jitter() / 2)

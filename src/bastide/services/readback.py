@@ -1,0 +1,95 @@
+"""What the domain controllers must show before a grant is called active, or ended."""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bastide.domain.ids import GroupId, Sid
+from bastide.domain.people import PamUser
+from bastide.domain.requests import GRANTING, LIVE, Request
+from bastide.domain.roles import PamGroup
+from bastide.services.ports import AccountState
+
+#: accountExpires counts in 100 ns; a second covers its rounding.
+TOLERANCE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What each reachable controller showed, and which ones did not answer."""
+
+    states: Mapping[str, Mapping[Sid, AccountState]]
+    silent: tuple[str, ...]
+
+    def of(self, account: Sid) -> list[AccountState | None]:
+        """The account on each controller that answered; None where it is not there."""
+        return [accounts.get(account) for accounts in self.states.values()]
+
+
+def confirmed(
+    user: PamUser, groups: Iterable[PamGroup], seen: Seen, gate: datetime | None, now: datetime
+) -> bool:
+    """Every controller that answered shows all groups and an open account that ends when it should, and CORP holds the links."""
+    groups = list(groups)
+    guids = {group.priv.guid for group in groups}
+    shown = seen.of(user.priv.sid)
+    return (
+        bool(shown)
+        and all(not group.needs_link or group.linked for group in groups)
+        and all(
+            state is not None and guids <= state.groups and _opens(state, user, gate, now) for state in shown
+        )
+    )
+
+
+def _opens(state: AccountState, user: PamUser, gate: datetime | None, now: datetime) -> bool:
+    if not state.open_at(now):
+        return False
+    if user.kept_alive or gate is None:
+        return True
+    return state.expires is not None and abs(state.expires - gate) <= TOLERANCE
+
+
+def gone(
+    request: Request,
+    user: PamUser,
+    all_requests: Iterable[Request],
+    groups: Mapping[GroupId, PamGroup],
+    idle_links: AbstractSet[GroupId],
+    seen: Seen,
+    now: datetime,
+) -> bool:
+    """Whether absence was read back.
+
+    (1) Every controller that answered shows none of the groups that only this request wanted.
+    (2) None shows the account open past what other grants want.
+    (3) CORP holds no link any more that no grant uses (`idle_links`).
+    (4) A controller that does not answer may still sell tickets: then the end counts only once its own clock closed the account.
+    """
+    all_requests = list(all_requests)
+    others = [
+        r
+        for r in all_requests
+        if r.id != request.id and r.state in GRANTING and r.ends_at is not None and r.ends_at > now
+    ]
+    kept = {g for r in others for g in r.privileges}
+    guids = {groups[g].priv.guid for g in request.privileges if g in groups and g not in kept}
+    shown = [state for state in seen.of(user.priv.sid) if state is not None]
+    if not seen.states or any(state.groups & guids for state in shown):  # (1)
+        return False
+    gate = max((r.last_end() for r in others), default=now)
+    if not user.kept_alive and any(_open_past(state, gate, now) for state in shown):  # (2)
+        return False
+    if idle_links & set(request.privileges):  # (3)
+        return False
+    return not seen.silent or _closed_by_clock(user, all_requests, now)  # (4)
+
+
+def _open_past(state: AccountState, gate: datetime, now: datetime) -> bool:
+    return state.open_at(now) and (state.expires is None or state.expires > gate + TOLERANCE)
+
+
+def _closed_by_clock(user: PamUser, all_requests: Iterable[Request], now: datetime) -> bool:
+    ends = [r.last_end() for r in all_requests if r.state in LIVE and r.ends_at is not None]
+    return not user.kept_alive and all(end <= now for end in ends)

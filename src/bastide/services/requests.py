@@ -1,0 +1,353 @@
+"""What people do with requests: ask, prove, decide, extend, end. Each is one commit of state, audit record and work row.
+
+The subject of a request is always the person who calls. Status, approver and votes are never taken from a caller (CVE-2025-1969).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bastide.domain import approvals, policy, requests
+from bastide.domain.audit import Event
+from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
+from bastide.domain.grants import enforcer_for
+from bastide.domain.ids import RequestId, parse_id, parse_text
+from bastide.domain.people import Actor, PamUser, Right, require, require_fresh_mfa
+from bastide.domain.policy import Draft
+from bastide.domain.requests import LIVE, OPEN, Decision, Request, State
+from bastide.domain.roles import Role
+from bastide.services.events import by_actor, on_request
+from bastide.services.lookup import find_role, find_user
+from bastide.services.pace import ACCOUNT
+from bastide.services.ports import Directory, Random, Store, UnitOfWork
+
+REASON_LIMIT = 400
+HISTORY_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RoleOffer:
+    """A role the caller is a candidate of, with the reason why it cannot be asked for now (empty: it can)."""
+
+    role: Role
+    why_not: str
+    window: str
+
+
+class Requests:
+    """The use cases of candidates, approvers and administrators around requests."""
+
+    def __init__(self, *, store: Store, priv: Directory, random: Random, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._priv = priv
+        self._random = random
+        self._now = now
+
+    # ------------------------------------------------------------------------------------------------------ candidates
+
+    def offers(self, actor: Actor) -> tuple[RoleOffer, ...]:
+        """The roles the caller may ask for. Raises NotAuthorized."""
+        require(actor, Right.USE)
+        with self._store.read() as uow:
+            user = _user_of(uow, actor)
+            mine = uow.requests.of_users([user.id], OPEN)
+            groups = uow.groups.all()
+            now = self._now()
+            roles = [role for role in uow.roles.all() if policy.is_candidate(role, user, actor.sids)]
+            return tuple(
+                RoleOffer(
+                    role,
+                    policy.why_not(
+                        role=role, groups=groups, user=user, actor=actor, open_requests=mine, now=now
+                    ),
+                    policy.describe_window(role),
+                )
+                for role in roles
+            )
+
+    def submit(self, actor: Actor, role_name: str, draft: Draft) -> Request:
+        """Ask for a role. Raises NotAuthorized, NotFound, InvalidInput, Conflict, DirectoryUnavailable."""
+        require(actor, Right.USE)
+        with self._store.read() as uow:
+            user = _user_of(uow, actor)
+            role = find_role(uow, role_name)
+            self._refuse_standing(uow, user, role)
+        with self._store.write() as uow:
+            now = self._now()
+            role = uow.roles.get(role.id)
+            request = policy.submit(
+                draft,
+                id=RequestId(self._random.uuid()),
+                role=role,
+                groups=uow.groups.many(role.privileges),
+                user=user,
+                actor=actor,
+                open_requests=uow.requests.of_users([user.id], OPEN),
+                now=now,
+            )
+            if request.state is State.PENDING_MFA and actor.mfa is not None:
+                request = requests.prove(request, require_fresh_mfa(actor.mfa, now), now)
+            request = approvals.auto_approve(request, role, actor=actor, user=user, now=now)
+            uow.requests.add(request)
+            asked = {
+                "ttl": int(request.ttl.total_seconds()),
+                "justification": request.justification,
+                "ticket": request.ticket,
+            }
+            uow.audit.append(
+                on_request("request.submitted", now, actor, request, method=request.method, **asked)
+            )
+            _wake(uow, request, now)
+            uow.commit()
+        return request
+
+    def _refuse_standing(self, uow: UnitOfWork, user: PamUser, role: Role) -> None:
+        """A standing member would be made temporary by nothing, and would lose the standing right at the end: refuse, and say what to do.
+        Below the role's floor of enforcement: refuse too.
+        """
+        enforcer = enforcer_for(user, link_ttl=self._priv.capabilities().link_ttl)
+        if enforcer.strength < role.floor.strength:
+            raise Conflict(
+                f"the directory can enforce {enforcer.value} only; {role.name} demands {role.floor.value}",
+                remedy="lower the role's floor, or make the account dormant between grants",
+            )
+        held = {g for r in uow.requests.of_users([user.id], LIVE) for g in r.privileges}
+        guids = {g.priv.guid: g for g in uow.groups.many(role.privileges) if g.id not in held}
+        for accounts in self._priv.observe([user.priv.sid]).values():
+            state = accounts.get(user.priv.sid)
+            if state is None:
+                raise Conflict(
+                    f"the PRIV account of {user.name} is gone",
+                    remedy="ask an administrator to prepare it again",
+                )
+            for guid in state.groups & guids.keys():
+                raise Conflict(
+                    f"{user.priv.name} is a standing member of {guids[guid].priv.name} already",
+                    remedy="ask an administrator to take the account out of the group; then ask again",
+                )
+
+    def prove(self, actor: Actor, request_id: str) -> Request:
+        """Take the caller's fresh second factor for a request that waits for it. Raises NotFound, Conflict, MfaRefused."""
+        require(actor, Right.USE)
+        with self._store.write() as uow:
+            now = self._now()
+            user = _user_of(uow, actor)
+            before = _own(uow, user, request_id)
+            proof = require_fresh_mfa(actor.mfa, now)
+            after = requests.prove(before, proof, now)
+            after = approvals.auto_approve(after, uow.roles.get(after.role), actor=actor, user=user, now=now)
+            after = uow.requests.save(after)
+            uow.audit.append(on_request("request.mfa", now, actor, after, method=proof.method))
+            _wake(uow, after, now)
+            uow.commit()
+        return after
+
+    def close(self, actor: Actor, request_id: str, reason: str = "") -> Request:
+        """End one's own access early, or withdraw what is not active yet. Raises NotFound, Conflict."""
+        require(actor, Right.USE)
+        with self._store.write() as uow:
+            now = self._now()
+            before = _own(uow, _user_of(uow, actor), request_id)
+            text = parse_text("reason", reason, REASON_LIMIT) or "by the person"
+            after = _close(uow, before, text, now, actor)
+            uow.commit()
+        return after
+
+    def extend(self, actor: Actor, request_id: str, by: timedelta) -> Request:
+        """Ask for a later end of one's own active access. Raises NotFound, Conflict, MfaRefused, InvalidInput."""
+        require(actor, Right.USE)
+        if by < timedelta(seconds=1):
+            raise InvalidInput("by", "must be at least one second")
+        with self._store.write() as uow:
+            now = self._now()
+            before = _own(uow, _user_of(uow, actor), request_id)
+            role = uow.roles.get(before.role)
+            if not role.extension or not role.enabled:
+                raise Conflict(
+                    f"{role.name} does not allow extensions",
+                    remedy="ask for the role again: grants overlap without a gap",
+                )
+            if role.stages:
+                raise Conflict(
+                    f"{role.name} needs approval, so its access is not extended without one",
+                    remedy="ask for the role again: the new grant overlaps the old one without a gap",
+                )
+            if before.needs_mfa:
+                require_fresh_mfa(actor.mfa, now)
+            after = uow.requests.save(requests.extend(before, by, role.ttl.maximum, now))
+            uow.audit.append(
+                on_request("request.extension-asked", now, actor, after, until=after.last_end().isoformat())
+            )
+            uow.work.poke(ACCOUNT, after.user, now)
+            uow.commit()
+        return after
+
+    def mine(self, actor: Actor, *, limit: int = 100, before: datetime | None = None) -> tuple[Request, ...]:
+        """The caller's own requests, newest first."""
+        require(actor, Right.USE)
+        with self._store.read() as uow:
+            return uow.requests.history(
+                user=_user_of(uow, actor).id, limit=min(limit, HISTORY_LIMIT), before=before
+            )
+
+    def show(self, actor: Actor, request_id: str) -> Request:
+        """One request, for its person, its approvers, auditors and administrators; for others it does not exist. Raises NotFound."""
+        with self._store.read() as uow:
+            request = uow.requests.get(RequestId(parse_id("request", request_id)))
+            user = uow.users.by_sid(actor.sid)
+            if user is not None and request.user == user.id:
+                return request
+            if actor.rights & {Right.ADMINISTER, Right.AUDIT} or _may_decide(uow, request, actor, user):
+                return request
+        raise NotFound("no such request")
+
+    # ------------------------------------------------------------------------------------------------------- approvers
+
+    def to_approve(self, actor: Actor) -> tuple[Request, ...]:
+        """Requests that wait for the caller's decision, oldest first."""
+        require(actor, Right.APPROVE)
+        with self._store.read() as uow:
+            user = uow.users.by_sid(actor.sid)
+            now = self._now()
+            pending = uow.requests.in_states({State.PENDING_APPROVAL})
+            wanted = [r for r in pending if r.pending_until > now and _may_decide(uow, r, actor, user)]
+            return tuple(sorted(wanted, key=lambda r: r.created_at))
+
+    def decide(self, actor: Actor, request_id: str, decision: Decision, reason: str = "") -> Request:
+        """Vote on a request. Raises NotAuthorized, NotFound, Conflict, MfaRefused, InvalidInput."""
+        require(actor, Right.APPROVE)
+        with self._store.write() as uow:
+            now = self._now()
+            before = uow.requests.get(RequestId(parse_id("request", request_id)))
+            after = approvals.decide(
+                before,
+                uow.roles.get(before.role),
+                requester=uow.users.get(before.user),
+                voter=actor,
+                voter_user=uow.users.by_sid(actor.sid),
+                decision=decision,
+                reason=reason,
+                now=now,
+            )
+            after = uow.requests.save(after)
+            vote = after.votes[-1]
+            uow.audit.append(
+                on_request(
+                    f"request.vote.{decision.value}",
+                    now,
+                    actor,
+                    after,
+                    stage=vote.stage,
+                    reason=vote.reason,
+                    mfa=_method(vote.proof),
+                )
+            )
+            if after.state is State.REJECTED:
+                uow.audit.append(on_request("request.rejected", now, actor, after))
+            _wake(uow, after, now)
+            uow.commit()
+        return after
+
+    # -------------------------------------------------------------------------------------------------- administrators
+
+    def kill(
+        self,
+        actor: Actor,
+        reason: str,
+        *,
+        request: str = "",
+        role: str = "",
+        user: str = "",
+        everything: bool = False,
+    ) -> tuple[Request, ...]:
+        """The kill switch: end all open requests that match exactly one of the criteria. Raises NotAuthorized, NotFound, InvalidInput."""
+        require(actor, Right.ADMINISTER)
+        if sum([bool(request), bool(role), bool(user), everything]) != 1:
+            raise InvalidInput("criteria", "give exactly one of request, role, user, all")
+        text = parse_text("reason", reason, REASON_LIMIT)
+        if not text:
+            raise InvalidInput("reason", "the kill switch needs a reason")
+        with self._store.write() as uow:
+            now = self._now()
+            hit = _matching(uow, request=request, role=role, user=user)
+            uow.audit.append(_kill_event(actor, now, text, len(hit), request=request, role=role, user=user))
+            ended = tuple(
+                _close(uow, r, f"kill switch: {text}", now, actor)
+                for r in hit
+                if r.state is not State.CLOSING
+            )
+            uow.commit()
+        return ended
+
+    def all(
+        self, actor: Actor, *, user: str = "", limit: int = 100, before: datetime | None = None
+    ) -> tuple[Request, ...]:
+        """Everybody's requests, newest first. Raises NotAuthorized."""
+        if Right.AUDIT not in actor.rights:
+            require(actor, Right.ADMINISTER)
+        with self._store.read() as uow:
+            chosen = uow.users.by_name(user).id if user else None
+            return uow.requests.history(user=chosen, limit=min(limit, HISTORY_LIMIT), before=before)
+
+
+def _user_of(uow: UnitOfWork, actor: Actor) -> PamUser:
+    user = uow.users.by_sid(actor.sid)
+    if user is None:
+        raise NotAuthorized(
+            f"{actor.name} is not a PAM user", remedy="ask an administrator for `bastide pam user add`"
+        )
+    return user
+
+
+def _own(uow: UnitOfWork, user: PamUser, request_id: str) -> Request:
+    """A request of the caller's own; any other does not exist for them."""
+    request = uow.requests.get(RequestId(parse_id("request", request_id)))
+    if request.user != user.id:
+        raise NotFound("no such request")
+    return request
+
+
+def _may_decide(uow: UnitOfWork, request: Request, actor: Actor, user: PamUser | None) -> bool:
+    if Right.APPROVE not in actor.rights or (user is not None and request.user == user.id):
+        return False
+    try:
+        role = uow.roles.get(request.role)
+    except NotFound:
+        return False
+    return any(approvals.may_approve(stage, actor, user) for stage in role.stages)
+
+
+def _close(uow: UnitOfWork, before: Request, reason: str, now: datetime, actor: Actor) -> Request:
+    after = uow.requests.save(requests.close(before, reason, now))
+    kind = "request.cancelled" if after.state is State.CANCELLED else "request.closing"
+    uow.audit.append(on_request(kind, now, actor, after, reason=reason))
+    uow.work.poke(ACCOUNT, after.user, now)
+    return after
+
+
+def _wake(uow: UnitOfWork, request: Request, now: datetime) -> None:
+    """The worker looks at the account when something is to be done: now, at the start, or when the request is over."""
+    due = now if request.state is State.PROCESSING else request.next_due()
+    if due is not None:
+        uow.work.poke(ACCOUNT, request.user, due)
+
+
+def _matching(uow: UnitOfWork, *, request: str, role: str, user: str) -> Sequence[Request]:
+    if request:
+        return [uow.requests.get(RequestId(parse_id("request", request)))]
+    if role:
+        return uow.requests.of_role(find_role(uow, role).id, OPEN)
+    if user:
+        return uow.requests.of_users([find_user(uow, user).id], OPEN)
+    return uow.requests.in_states(OPEN)
+
+
+def _kill_event(
+    actor: Actor, now: datetime, reason: str, hit: int, *, request: str, role: str, user: str
+) -> Event:
+    what = request or role or user or "all"
+    return by_actor("kill-switch", now, actor, data={"what": what, "reason": reason, "requests": hit})
+
+
+def _method(proof: object) -> str:
+    return str(getattr(proof, "method", ""))

@@ -1,0 +1,96 @@
+"""Second factors, invitations to register one, and sign-ins. Secrets come sealed, codes and tokens as hashes."""
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from bastide.domain.errors import NotFound
+from bastide.domain.ids import Sid
+from bastide.services.ports import Factor, Invitation, Session
+from bastide.store import tables
+from bastide.store.codec import Document, micros
+from bastide.store.session import Session as DatabaseSession
+
+_FACTOR = Document(Factor)
+_INVITATION = Document(Invitation)
+_SESSION = Document(Session)
+_f = tables.factors.c
+_i = tables.invitations.c
+_s = tables.sessions.c
+
+_INSERT_FACTOR = insert(tables.factors)
+_UPDATE_FACTOR = update(tables.factors).where(_f.id == bindparam("id_")).values(doc=bindparam("doc"))
+_DELETE_FACTOR = delete(tables.factors).where(_f.id == bindparam("id"))
+_FACTORS_OF = select(_f.doc).where(_f.person == bindparam("person")).order_by(_f.id)
+_TAKE = delete(tables.invitations).where(_i.person == bindparam("person")).returning(_i.doc)
+_sqlite_invite = sqlite_insert(tables.invitations)
+_postgres_invite = postgres_insert(tables.invitations)
+_INVITE = {
+    "sqlite": _sqlite_invite.on_conflict_do_update(
+        index_elements=["person"], set_={"doc": _sqlite_invite.excluded.doc}
+    ),
+    "postgresql": _postgres_invite.on_conflict_do_update(
+        index_elements=["person"], set_={"doc": _postgres_invite.excluded.doc}
+    ),
+}
+_INSERT_SESSION = insert(tables.sessions)
+_SESSION_OF = select(_s.doc).where(_s.token_hash == bindparam("token_hash"))
+_END_SESSION = delete(tables.sessions).where(_s.token_hash == bindparam("token_hash"))
+_FORGET_SESSIONS = delete(tables.sessions).where(_s.expires_at <= bindparam("now"))
+
+
+class SqlFactors:
+    """What people sign in with, beside their passwords."""
+
+    def __init__(self, session: DatabaseSession) -> None:
+        self._session = session
+
+    def add(self, factor: Factor) -> None:
+        """Raises Conflict if its id is taken."""
+        row = {"id": factor.id, "person": str(factor.person), "doc": _FACTOR.dump(factor)}
+        self._session.run(_INSERT_FACTOR, row)
+
+    def save(self, factor: Factor) -> None:
+        """Raises NotFound."""
+        row = {"id_": factor.id, "doc": _FACTOR.dump(factor)}
+        if self._session.run(_UPDATE_FACTOR, row).rowcount != 1:
+            raise NotFound("this second factor is gone")
+
+    def of(self, person: Sid) -> tuple[Factor, ...]:
+        """All of a person's, confirmed or not."""
+        rows = self._session.run(_FACTORS_OF, {"person": str(person)})
+        return tuple(_FACTOR.load(row.doc) for row in rows)
+
+    def remove(self, id: str) -> None:  # noqa: A002
+        """Raises NotFound."""
+        if self._session.run(_DELETE_FACTOR, {"id": id}).rowcount != 1:
+            raise NotFound("this second factor is gone")
+
+    def invite(self, invitation: Invitation) -> None:
+        """In place of an earlier invitation of the same person."""
+        row = {"person": str(invitation.person), "doc": _INVITATION.dump(invitation)}
+        self._session.run(_INVITE[self._session.dialect], row)
+
+    def take_invitation(self, person: Sid) -> Invitation | None:
+        """Read and delete: single use, whatever comes of it."""
+        row = self._session.run(_TAKE, {"person": str(person)}).first()
+        return None if row is None else _INVITATION.load(row.doc)
+
+    def add_session(self, session: Session) -> None:
+        """Also forgets the sessions that were over when this one began."""
+        self._session.run(_FORGET_SESSIONS, {"now": micros(session.created_at)})
+        row = {
+            "token_hash": session.token_hash,
+            "expires_at": micros(session.expires_at),
+            "doc": _SESSION.dump(session),
+        }
+        self._session.run(_INSERT_SESSION, row)
+
+    def session(self, token_hash: str) -> Session | None:
+        """As it was added; whether it is over is the caller's to see."""
+        row = self._session.run(_SESSION_OF, {"token_hash": token_hash}).first()
+        return None if row is None else _SESSION.load(row.doc)
+
+    def end_session(self, token_hash: str) -> None:
+        """Gone already is fine."""
+        self._session.run(_END_SESSION, {"token_hash": token_hash})

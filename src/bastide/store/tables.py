@@ -1,0 +1,185 @@
+"""The tables. What is searched for or must be unique is a column; the rest of an object is one JSON document (codec.py).
+
+Times are microseconds since the epoch, UTC: SQLite has no type for time, and gives a zoned one back as naive local time.
+`version` is the optimistic lock. `name_key` is the casefolded name: directories compare names without case.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: Only INTEGER PRIMARY KEY is SQLite's row id.
+_Number = BigInteger().with_variant(Integer, "sqlite")
+_Id = String(64)
+#: A casefolded name of 256 characters; casefold makes at most three out of one.
+_Name = String(768)
+_Sid = String(184)
+
+pam_users = Table(
+    "pam_users",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name_key", _Name, nullable=False, unique=True),
+    Column("corp_sid", _Sid, nullable=False, unique=True),
+    Column("priv_sid", _Sid, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
+pam_groups = Table(
+    "pam_groups",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name_key", _Name, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name_key", _Name, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
+#: No foreign keys to users and roles: what happened stays on record when they are removed.
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("role_id", _Id, nullable=False),
+    Column("user_id", _Id, nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_requests_user", "user_id", "state"),
+    Index("ix_requests_role", "role_id", "state"),
+    Index("ix_requests_state", "state"),
+    Index("ix_requests_created", "created_at", "id"),
+)
+
+#: Which groups a request is for; fixed when it is made.
+request_groups = Table(
+    "request_groups",
+    metadata,
+    Column("request_id", _Id, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", _Id, primary_key=True),
+    Index("ix_request_groups_group", "group_id"),
+)
+
+#: `ready`: when the row can next be claimed: its due time, or the end of the lease while it is claimed; NULL: when poked.
+#: `poked`: the earliest poke since the claim.
+work = Table(
+    "work",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("kind", String(64), nullable=False),
+    Column("key", String(256), nullable=False),
+    Column("ready", BigInteger),
+    Column("due", BigInteger),
+    Column("poked", BigInteger),
+    Column("pokes", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("owner", String(256)),
+    Column("error", Text, nullable=False),
+    UniqueConstraint("kind", "key"),
+    Index("ix_work_ready", "ready"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _Number, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("actor_name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_name", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("ix_audit_at", "at"),
+    Index("ix_audit_request", "request"),
+    Index("ix_audit_actor", "actor"),
+    Index("ix_audit_subject", "subject"),
+)
+
+#: One row: the end of the chain. Its lock on PostgreSQL is what the write lock is on SQLite: one writer at a time.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+audit_cursors = Table(
+    "audit_cursors",
+    metadata,
+    Column("sink", String(256), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+factors = Table(
+    "factors",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("person", _Sid, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_factors_person", "person"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("person", _Sid, primary_key=True),
+    Column("doc", Text, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(256), primary_key=True),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_sessions_expires", "expires_at"),
+)

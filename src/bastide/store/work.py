@@ -1,0 +1,227 @@
+"""Durable work: rows that are claimed with a lease and a fencing number, and given back only by who holds the newest number.
+
+The rules this module keeps:
+  (1) One row for each (kind, key). A poke makes it due at the earlier of the two times.
+  (2) A claim raises the fence and leases the row; nobody else gets it before the lease is over, and anybody may afterwards.
+  (3) Giving back needs the fence of the claim and can be done once; else LostLease.
+  (4) A poke while the row is claimed is kept beside it: given back, the row is due at the poked time, if that is before what the worker
+      says. Pokes up to the claim are what the worker sees in the state, so the claim takes them all.
+  (5) Leases begin and end by the database's clock on PostgreSQL, so a node whose clock is ahead steals nothing; `now` counts on SQLite
+      only, where all are on one host.
+  (6) Sets of rows are written in one call, in the order of (kind, key), so that no two writers wait for each other.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Executable, bindparam, case, func, literal_column, null, select, text
+from sqlalchemy import and_, or_, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from bastide.domain.errors import LostLease
+from bastide.services.ports import Work
+from bastide.store import tables
+from bastide.store.codec import micros, moment
+from bastide.store.session import Session
+
+CHANNEL = "bastide_work"
+ERROR_LIMIT = 2000
+_TICK = timedelta(microseconds=1)
+_t = tables.work.c
+_KINDS = _t.kind.in_(bindparam("kinds", expanding=True))
+_HELD = and_(
+    _t.kind == bindparam("kind_"),
+    _t.key == bindparam("key_"),
+    _t.fence == bindparam("fence_"),
+    _t.owner.is_not(None),
+)
+_NOTIFY = text(f"NOTIFY {CHANNEL}")
+_NEXT_DUE = select(func.min(_t.ready)).where(_KINDS)
+_LISTING = select(_t.kind, _t.key, _t.ready, _t.poked, _t.attempts, _t.owner, _t.error).order_by(_t.kind, _t.key)
+
+
+def _poke(insert: Any) -> Executable:
+    statement = insert(tables.work).values(
+        kind=bindparam("kind"), key=bindparam("key"), ready=bindparam("ready"), pokes=1, fence=0, attempts=0, error=""
+    )
+    new = statement.excluded.ready
+    sooner = and_(_t.owner.is_(None), or_(_t.ready.is_(None), new < _t.ready))
+    noted = and_(_t.owner.is_not(None), or_(_t.poked.is_(None), new < _t.poked))
+    upsert: Executable = statement.on_conflict_do_update(
+        index_elements=["kind", "key"],
+        set_={
+            "ready": case((sooner, new), else_=_t.ready),
+            "poked": case((noted, new), else_=_t.poked),
+            "pokes": _t.pokes + 1,
+        },
+    )
+    return upsert
+
+
+def _claim(now: ColumnElement[int]) -> Executable:
+    """One statement. Rows that others are claiming are skipped on PostgreSQL; SQLite has one writer at a time."""
+    ripe = (
+        select(_t.id)
+        .where(_KINDS, _t.ready <= now)
+        .order_by(_t.ready)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+        .cte("ripe")
+    )
+    return (
+        update(tables.work)
+        .where(_t.id.in_(select(ripe.c.id)))
+        .values(
+            owner=bindparam("owner_"),
+            fence=_t.fence + 1,
+            attempts=_t.attempts + case((_t.owner.is_not(None), 1), else_=0),
+            due=_t.ready,
+            ready=now + bindparam("lease_", type_=BigInteger),
+            poked=null(),
+        )
+        .returning(_t.kind, _t.key, _t.fence, _t.pokes, _t.attempts, _t.due)
+    )
+
+
+def _renew(now: ColumnElement[int]) -> Executable:
+    return (
+        update(tables.work)
+        .where(_HELD, _t.owner == bindparam("owner_"))
+        .values(ready=now + bindparam("lease_", type_=BigInteger))
+    )
+
+
+_LATER = bindparam("next_", type_=BigInteger)
+_GIVEN_BACK = {
+    "ready": case(
+        (_t.poked.is_(None), _LATER),
+        (or_(_LATER.is_(None), _t.poked < _LATER), _t.poked),
+        else_=_LATER,
+    ),
+    "poked": null(),
+    "owner": null(),
+}
+_FINISH = update(tables.work).where(_HELD).values(**_GIVEN_BACK, attempts=0, error="")
+_RETRY = update(tables.work).where(_HELD).values(**_GIVEN_BACK, attempts=_t.attempts + 1, error=bindparam("error_"))
+_NOW: Mapping[str, ColumnElement[int]] = {
+    "sqlite": bindparam("now_", type_=BigInteger),
+    "postgresql": literal_column(
+        "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint", type_=BigInteger
+    ),
+}
+_POKE = {"sqlite": _poke(sqlite_insert), "postgresql": _poke(postgres_insert)}
+_CLAIM = {dialect: _claim(now) for dialect, now in _NOW.items()}
+_RENEW = {dialect: _renew(now) for dialect, now in _NOW.items()}
+
+
+class SqlWorkRows:
+    """The rows, within a transaction. Pokes are gathered and written by `flush`, just before the commit."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._poked: dict[tuple[str, str], int] = {}
+
+    def poke(self, kind: str, key: str, due: datetime) -> None:
+        """Due at the earlier of `due` and what it was; counts as a wake-up even while the row is claimed."""
+        at = micros(due)
+        self._poked[kind, key] = min(at, self._poked.get((kind, key), at))
+
+    def poke_many(self, kind: str, keys: Mapping[str, datetime]) -> None:
+        """As `poke`, for several of one kind."""
+        for key, due in keys.items():
+            self.poke(kind, key, due)
+
+    def flush(self) -> bool:
+        """Write the pokes gathered so far; true if there were any."""
+        if not self._poked:
+            return False
+        rows = [{"kind": kind, "key": key, "ready": at} for (kind, key), at in sorted(self._poked.items())]
+        self._session.run(_POKE[self._session.dialect], rows)
+        self._poked.clear()
+        if self._session.dialect == "postgresql":
+            self._session.run(_NOTIFY)
+        return True
+
+    def finish(self, work: Work, next_due: datetime | None) -> None:
+        """Give the row back, due again at `next_due` (None: when poked). A poke since the claim wins. Raises LostLease."""
+        self.finish_many([(work, next_due)])
+
+    def finish_many(self, done: Sequence[tuple[Work, datetime | None]]) -> None:
+        """Several at once. Raises LostLease if any was lost."""
+        rows = [
+            {**_held(work), "next_": None if due is None else micros(due)}
+            for work, due in sorted(done, key=lambda one: (one[0].kind, one[0].key))
+        ]
+        _write(self._session, _FINISH, rows)
+
+    def retry(self, work: Work, due: datetime, error: str) -> None:
+        """Give the row back after a failure: one attempt more. Raises LostLease."""
+        row = {**_held(work), "next_": micros(due), "error_": error[:ERROR_LIMIT].replace("\0", "\ufffd")}
+        _write(self._session, _RETRY, [row])
+
+    def listing(self) -> tuple[Mapping[str, object], ...]:
+        """For people: kind, key, due, attempts, owner, lease, error. `due` of a claimed row is when it was poked since."""
+        self.flush()
+        return tuple(
+            {
+                "kind": row.kind,
+                "key": row.key,
+                "due": _moment(row.ready if row.owner is None else row.poked),
+                "attempts": row.attempts,
+                "owner": row.owner,
+                "lease": None if row.owner is None else _moment(row.ready),
+                "error": row.error,
+            }
+            for row in self._session.run(_LISTING)
+        )
+
+
+def claim(
+    session: Session, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
+) -> tuple[Work, ...]:
+    """Due rows, leased to `owner`, the longest overdue first."""
+    parameters = {
+        "kinds": sorted(kinds),
+        "owner_": owner,
+        "lease_": lease // _TICK,
+        "limit": limit,
+        "now_": micros(now),
+    }
+    rows = session.run(_CLAIM[session.dialect], _needed(session, parameters)).all()
+    works = (Work(row.kind, row.key, row.fence, row.pokes, row.attempts, moment(row.due)) for row in rows)
+    return tuple(sorted(works, key=lambda work: (work.due, work.kind, work.key)))
+
+
+def renew(session: Session, works: Collection[Work], *, owner: str, lease: timedelta, now: datetime) -> None:
+    """Prolong leases. Raises LostLease if any is gone."""
+    common = _needed(session, {"owner_": owner, "lease_": lease // _TICK, "now_": micros(now)})
+    ordered = sorted(works, key=lambda work: (work.kind, work.key))
+    _write(session, _RENEW[session.dialect], [{**_held(work), **common} for work in ordered])
+
+
+def next_due(session: Session, kinds: Collection[str]) -> datetime | None:
+    """When the next row is due or a lease ends; None: nothing is planned."""
+    return _moment(session.run(_NEXT_DUE, {"kinds": sorted(kinds)}).scalar_one())
+
+
+def _write(session: Session, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:
+    if rows and session.run(statement, rows).rowcount != len(rows):
+        which = f"{rows[0]['kind_']} {rows[0]['key_']}" if len(rows) == 1 else f"one of {len(rows)} rows"
+        raise LostLease(f"the lease of {which} is lost: another node holds this work now")
+
+
+def _held(work: Work) -> dict[str, object]:
+    return {"kind_": work.kind, "key_": work.key, "fence_": work.fence}
+
+
+def _needed(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Without `now_` where the database has a clock of its own."""
+    if session.dialect == "postgresql":
+        del parameters["now_"]
+    return parameters
+
+
+def _moment(value: int | None) -> datetime | None:
+    return None if value is None else moment(value)

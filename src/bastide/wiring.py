@@ -1,0 +1,121 @@
+"""The composition root: adapters and settings in, use cases out. Nothing else constructs an adapter."""
+
+import random as chance
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bastide.authn import Acceptor, Authenticator, Realm, RightsTable
+from bastide.clock import Clock
+from bastide.domain.people import Forest
+from bastide.services.accounts import Accounts, Preparation
+from bastide.services.audit import Audit
+from bastide.services.factors import Factors
+from bastide.services.grants import Grants
+from bastide.services.links import Links
+from bastide.services.people import Subjects
+from bastide.services.ports import AuditSink, CodeHasher, Directory, Preparer, Random, Sealer, Signer, Store
+from bastide.services.requests import Requests
+from bastide.services.roles import Roles
+from bastide.services.upkeep import Upkeep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """Everything that touches the outside."""
+
+    store: Store
+    realms: Mapping[Forest, Realm]
+    preparer: Preparer | None
+    acceptor: Acceptor | None
+    rights: RightsTable
+    sealer: Sealer
+    signer: Signer
+    hasher: CodeHasher
+    random: Random
+    sinks: Sequence[AuditSink]
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How long things live and how often they come back."""
+
+    session: timedelta = timedelta(minutes=15)
+    checkpoint: timedelta = timedelta(minutes=5)
+    export: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """All use cases of one node."""
+
+    store: Store
+    clock: Clock
+    forests: Mapping[Forest, Directory]
+    authn: Authenticator
+    requests: Requests
+    roles: Roles
+    accounts: Accounts
+    factors: Factors
+    audit: Audit
+    grants: Grants
+    links: Links
+    upkeep: Upkeep
+
+
+def assemble(adapters: Adapters, preparation: Preparation, times: Times | None = None) -> Services:
+    """Wire the use cases to these adapters."""
+    times = times or Times()
+    now, store, random = adapters.clock.now, adapters.store, adapters.random
+    forests = {forest: realm.directory for forest, realm in adapters.realms.items()}
+    priv = forests[Forest.PRIV]
+    corp = forests.get(Forest.CORP, priv)
+    subjects = Subjects(forests)
+    audit = Audit(store=store, signer=adapters.signer, now=now)
+    jitter = chance.Random().random  # noqa: S311  # spreads retries; no secret depends on it
+    return Services(
+        store=store,
+        clock=adapters.clock,
+        forests=forests,
+        authn=Authenticator(
+            realms=adapters.realms,
+            rights=adapters.rights,
+            acceptor=adapters.acceptor,
+            store=store,
+            random=random,
+            session_life=times.session,
+            now=now,
+        ),
+        requests=Requests(store=store, priv=priv, random=random, now=now),
+        roles=Roles(store=store, subjects=subjects, random=random, now=now),
+        accounts=Accounts(
+            store=store,
+            corp=corp,
+            priv=priv,
+            preparer=adapters.preparer,
+            preparation=preparation,
+            random=random,
+            now=now,
+        ),
+        factors=Factors(
+            store=store,
+            subjects=subjects,
+            sealer=adapters.sealer,
+            hasher=adapters.hasher,
+            random=random,
+            now=now,
+        ),
+        audit=audit,
+        grants=Grants(store=store, priv=priv, now=now, jitter=jitter),
+        links=Links(store=store, corp=corp, now=now, jitter=jitter),
+        upkeep=Upkeep(
+            store=store,
+            audit=audit,
+            sinks=adapters.sinks,
+            checkpoint_every=times.checkpoint,
+            export_every=times.export,
+            now=now,
+            jitter=jitter,
+        ),
+    )

@@ -1,0 +1,81 @@
+"""One loop per job: claim, run, sleep until the next due time or a wake-up. It keeps no state, so killing it at any step is safe."""
+
+import logging
+import threading
+from datetime import timedelta
+
+from bastide.clock import Clock
+from bastide.domain.errors import LostLease, StoreError
+from bastide.services.ports import Store
+from bastide.workers.jobs import Job
+
+_log = logging.getLogger(__name__)
+#: After an error that says nothing about when to come back.
+_PAUSE_SECONDS = 1.0
+#: Wake up at least this often, should a wake-up ever be lost.
+_LONGEST_SLEEP = timedelta(seconds=60)
+
+
+class Runner:
+    """Runs the jobs of one node in threads until `stop`."""
+
+    def __init__(self, *, store: Store, jobs: tuple[Job, ...], owner: str, clock: Clock) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._owner = owner
+        self._clock = clock
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start one thread per job."""
+        for job in self._jobs:
+            thread = threading.Thread(
+                target=self._loop, args=(job,), name=f"job-{'-'.join(job.kinds)}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """Let each job finish what it holds, then return. What takes longer is taken over when its lease is over."""
+        self._stop.set()
+        self._store.wake()
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def run_due(self) -> int:
+        """Run everything that is due now, in this thread; how many rows. For tests and the embedded demo."""
+        done = 0
+        while rows := sum(self._once(job) for job in self._jobs):
+            done += rows
+        return done
+
+    def _loop(self, job: Job) -> None:
+        while not self._stop.is_set():
+            try:
+                if self._once(job) == 0:
+                    self._sleep(job)
+            except LostLease as error:
+                _log.warning("%s: %s", job.kinds, error.message)
+            except StoreError as error:
+                _log.error(
+                    "%s: %s", job.kinds, error.message
+                )  # a traceback adds nothing: the door named the cause
+                self._stop.wait(_PAUSE_SECONDS)
+            except Exception:  # noqa: BLE001  # a job that dies would leave grants open; the loop outlives any error and says so
+                _log.exception("%s: unexpected; the rows come back when their lease is over", job.kinds)
+                self._stop.wait(_PAUSE_SECONDS)
+
+    def _once(self, job: Job) -> int:
+        works = self._store.claim(
+            job.kinds, owner=self._owner, lease=job.lease, limit=job.batch, now=self._clock.now()
+        )
+        if works:
+            job.run(works)
+        return len(works)
+
+    def _sleep(self, job: Job) -> None:
+        due = self._store.next_due(job.kinds)
+        left = _LONGEST_SLEEP if due is None else min(due - self._clock.now(), _LONGEST_SLEEP)
+        if left > timedelta(0) and not self._stop.is_set():
+            self._store.wait(left.total_seconds())

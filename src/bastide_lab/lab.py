@@ -1,0 +1,367 @@
+"""A lab: two forests, one trust, a server and a client, in network namespaces of this machine.
+
+    lab = Lab(prefix="mine")
+    lab.up()
+    lab.kinit("client", "corp\\\\alice").check_returncode()
+    lab.down()
+
+Labs of different prefixes live side by side. A lab belongs to the machine, not to the process that built it: it stays up
+until `down`, which needs no record of it and therefore works after any crash.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bastide_lab import controller, network, passwords, plan, scene, snapshot, tls
+from bastide_lab.errors import LabError
+from bastide_lab.locks import exclusive
+from bastide_lab.plan import ADMINISTRATOR, CORPDC, FIRST_CONTROLLERS, HOSTS, PRIV, PRIVDC, PRIVDC2, Host, Site
+from bastide_lab.process import environment, inside
+
+NEEDED = ("ip", "samba-tool", "/usr/sbin/samba", "smbclient", "kinit", "openssl")
+INSTALL = "python3 tools/install.py --lab"
+TRUST_ATTEMPTS = 8
+
+
+class Lab:
+    def __init__(self, prefix: str = "bastide", state_root: Path = plan.STATE_ROOT) -> None:
+        self.site = Site(prefix, state_root)
+
+    @property
+    def prefix(self) -> str:
+        return self.site.prefix
+
+    @property
+    def root(self) -> Path:
+        return self.site.root
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that signed those of the server and of the controllers (LDAPS)."""
+        return self.site.tls / "ca.crt"
+
+    @staticmethod
+    def realm(forest: str) -> str:
+        """The Kerberos realm of "corp" or "priv"."""
+        return plan.realm(forest).kerberos
+
+    @staticmethod
+    def base_dn(forest: str) -> str:
+        return plan.realm(forest).base_dn
+
+    @staticmethod
+    def address(host: str) -> str:
+        return plan.host(host).address
+
+    @staticmethod
+    def fqdn(host: str) -> str:
+        return plan.host(host).fqdn
+
+    @staticmethod
+    def principal(name: str) -> str:
+        r"""The Kerberos name of an account: "corp\alice" is alice@CORP.BASTIDE.TEST."""
+        forest, _, account = name.partition("\\")
+        return f"{account}@{plan.realm(forest).kerberos}"
+
+    def password(self, name: str) -> str:
+        r"""The password of "corp\alice" or "priv\Administrator"; LabError if there is none."""
+        known = passwords.load(self.site.secrets)
+        if name.lower() not in known:
+            raise LabError(f"no account is called {name!r}: it is one of {', '.join(sorted(known))}")
+        return known[name.lower()]
+
+    def namespace(self, host: str) -> str:
+        return self.site.namespace(plan.host(host))
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def up(self, *, second_dc: bool = False) -> None:
+        """Bring the lab up, or up again, and return when it answers. Whatever stops it half-way takes it down again."""
+        _check_machine()
+        with exclusive(self.prefix), _interruptible():
+            try:
+                if self._is_built():
+                    self._resume()
+                else:
+                    self._destroy()
+                    self._build(second_dc=second_dc)
+                if second_dc and not self._has_second_dc():
+                    self._add_second_dc()
+            except BaseException:
+                self._destroy()
+                raise
+
+    def down(self) -> None:
+        """Leave nothing behind: no process, namespace, mount or file. Snapshots stay."""
+        _check_root()
+        with exclusive(self.prefix):
+            self._destroy()
+
+    def add_second_dc(self) -> None:
+        """Join privdc2 to the running lab."""
+        with exclusive(self.prefix):
+            self._check_up()
+            if not self._has_second_dc():
+                self._add_second_dc()
+
+    def stop_dc(self, host: str, *, kill: bool = False) -> None:
+        """Stop samba on a controller: in order, or as a power cut would."""
+        end = controller.kill if kill else _stop_one
+        end(self.site, self._controller(host))
+
+    def start_dc(self, host: str) -> None:
+        """Start a stopped controller and wait until it answers."""
+        chosen = self._controller(host)
+        if not controller.is_running(self.site, chosen):
+            controller.start(self.site, [chosen])
+
+    def cut(self, host: str) -> None:
+        """Pull the host's network cable."""
+        network.set_link(self.site, self._present(host), up=False)
+
+    def mend(self, host: str) -> None:
+        """Plug the host's network cable in again."""
+        network.set_link(self.site, self._present(host), up=True)
+
+    # --- use ----------------------------------------------------------------------------------------------------------
+
+    def exec(
+        self,
+        host: str,
+        command: Sequence[str | Path],
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run gives it
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60,
+        check: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on a host to its end. `env` is added to the caller's environment and the host's own."""
+        where = self._present(host)
+        return subprocess.run(
+            inside(self.site, where, command),
+            input=input or "",
+            env=environment(self.site, where, env),
+            timeout=timeout,
+            check=check,
+            text=True,
+            capture_output=True,
+        )
+
+    def popen(
+        self,
+        host: str,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> subprocess.Popen[str]:
+        """Start a command on a host; `options` are those of subprocess.Popen. `down` kills what is still running."""
+        where = self._present(host)
+        options = {"text": True, "stdin": subprocess.DEVNULL, **options}
+        started: subprocess.Popen[str] = subprocess.Popen(
+            inside(self.site, where, command), env=environment(self.site, where, env), **options
+        )
+        return started
+
+    def command(self, host: str, command: Sequence[str | Path]) -> tuple[list[str], dict[str, str]]:
+        """Arguments and environment with which any process starts `command` on a host."""
+        where = self._present(host)
+        return inside(self.site, where, command), environment(self.site, where)
+
+    def kinit(
+        self, host: str, name: str, *, ccache: Path | None = None, options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        r"""Get a ticket for "corp\alice" on a host, into `ccache` or the host's own cache."""
+        cache = ["-c", f"FILE:{ccache}"] if ccache else []
+        command = ["kinit", *cache, *options, self.principal(name)]
+        return self.exec(host, command, input=self.password(name) + "\n")
+
+    def keytab(self, forest: str, principals: Sequence[str], path: Path) -> None:
+        """Add the present keys of the forest's principals to a keytab of mode 0600."""
+        where = CORPDC if plan.realm(forest) is plan.CORP else PRIVDC
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.unlink()  # an empty file is no keytab; the exporter makes its own
+        controller.samba_side(self.site, where, "export_keytab", path=str(path), principals=list(principals))
+        path.chmod(0o600)
+
+    def status(self) -> dict[str, Any]:
+        """What stands and what runs, for people and programs."""
+        present = [host for host in HOSTS.values() if network.exists(self.site.namespace(host))]
+        return {
+            "prefix": self.prefix,
+            "root": str(self.root),
+            "up": self._is_built() and all(controller.is_running(self.site, dc) for dc in FIRST_CONTROLLERS),
+            "second_dc": self._has_second_dc(),
+            "hosts": {host.name: self._host_status(host) for host in present},
+        }
+
+    def _host_status(self, host: Host) -> dict[str, Any]:
+        status: dict[str, Any] = {
+            "address": host.address,
+            "fqdn": host.fqdn,
+            "realm": host.realm.kerberos,
+            "namespace": self.site.namespace(host),
+            "linked": network.is_linked(self.site, host),
+            "processes": len(network.processes(self.site, host)),
+        }
+        if host.is_controller:
+            status["running"] = controller.is_running(self.site, host)
+        return status
+
+    # --- building -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _marker(self) -> Path:
+        """Says that the lab was built to its end."""
+        return self.root / "built.json"
+
+    def _is_built(self) -> bool:
+        return self._marker.exists() and network.is_complete(self.site, self._hosts())
+
+    def _has_second_dc(self) -> bool:
+        return self._marker.exists() and bool(json.loads(self._marker.read_text())["second_dc"])
+
+    def _mark(self, *, second_dc: bool) -> None:
+        self._marker.write_text(json.dumps({"second_dc": second_dc}))
+
+    def _hosts(self) -> list[Host]:
+        return [host for host in HOSTS.values() if host is not PRIVDC2 or self._has_second_dc()]
+
+    def _check_up(self) -> None:
+        if not self._is_built():
+            raise LabError(f"the lab {self.prefix!r} is not up. Run: bastide-lab up --prefix {self.prefix}")
+
+    def _present(self, name: str) -> Host:
+        host = plan.host(name)
+        if not network.exists(self.site.namespace(host)):
+            raise LabError(f"{name} is not up in the lab {self.prefix!r}. Run: bastide-lab up --prefix {self.prefix}")
+        return host
+
+    def _controller(self, name: str) -> Host:
+        host = self._present(name)
+        if not host.is_controller:
+            raise LabError(f"{name} is not a domain controller")
+        return host
+
+    def _resume(self) -> None:
+        for host in self._hosts():
+            network.set_link(self.site, host, up=True)
+        stopped = [h for h in self._hosts() if h.is_controller and not controller.is_running(self.site, h)]
+        controller.start(self.site, stopped)
+
+    def _destroy(self) -> None:
+        network.destroy(self.site)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _build(self, *, second_dc: bool) -> None:
+        self.root.mkdir(parents=True)
+        network.create(self.site, [host for host in HOSTS.values() if host is not PRIVDC2])
+        recipe = snapshot.key()
+        # Two labs that both find no snapshot would make it twice; the second waits and uses the first one's.
+        with exclusive(f"snapshot-{recipe}"):
+            base = snapshot.directory(snapshot.BASE, recipe)
+            second = snapshot.directory(snapshot.SECOND_DC, recipe)
+            if not base.exists():
+                self._provision()
+                snapshot.save(self.site, FIRST_CONTROLLERS, base)
+            elif not (second_dc and second.exists()):
+                snapshot.restore(self.site, FIRST_CONTROLLERS, base)
+            if second_dc:
+                self._build_second_dc(second)
+                return
+        controller.start(self.site, FIRST_CONTROLLERS)
+        self._mark(second_dc=False)
+
+    def _build_second_dc(self, second: Path) -> None:
+        three = (*FIRST_CONTROLLERS, PRIVDC2)
+        network.add_host(self.site, PRIVDC2)
+        if second.exists():
+            snapshot.restore(self.site, three, second)
+        else:
+            controller.start(self.site, FIRST_CONTROLLERS)
+            self._join_second_dc()
+            controller.stop(self.site, three)
+            snapshot.save(self.site, three, second)
+        controller.start(self.site, three)
+        self._mark(second_dc=True)
+
+    def _provision(self) -> None:
+        """Both forests, the scene, and the trust; at the end everything is stopped."""
+        secrets = passwords.generate(scene.accounts())
+        passwords.save(self.site.secrets, secrets)
+        tls.create(self.site.tls)
+        for host in FIRST_CONTROLLERS:
+            controller.provision(self.site, host, secrets[f"{host.realm.key}\\{ADMINISTRATOR}".lower()])
+            controller.samba_side(self.site, host, "populate", **scene.order(self.site, host, secrets))
+        controller.start(self.site, FIRST_CONTROLLERS)
+        for host in FIRST_CONTROLLERS:
+            controller.update_principals(self.site, host)
+        self._trust()
+        controller.stop(self.site, FIRST_CONTROLLERS)
+
+    def _trust(self) -> None:
+        """CORP trusts PRIV. The first attempts after a start can fail."""
+        login = {"account": self.principal(rf"priv\{ADMINISTRATOR}"), "password": self.password(rf"priv\{ADMINISTRATOR}")}
+        for attempt in range(1, TRUST_ATTEMPTS + 1):
+            try:
+                controller.samba_side(self.site, CORPDC, "trust", domain=PRIV.dns, **login)
+            except LabError:
+                if attempt == TRUST_ATTEMPTS:
+                    raise
+            else:
+                return
+
+    def _add_second_dc(self) -> None:
+        network.add_host(self.site, PRIVDC2)
+        self._join_second_dc()
+        self._mark(second_dc=True)
+
+    def _join_second_dc(self) -> None:
+        password = self.password(rf"priv\{ADMINISTRATOR}")
+        controller.join(self.site, PRIVDC2, password)
+        controller.start(self.site, [PRIVDC2])
+        controller.publish(self.site, PRIVDC2, password)
+
+
+def _stop_one(site: Site, host: Host) -> None:
+    controller.stop(site, [host])
+
+
+def _check_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab makes network namespaces and needs root. Run it as root, for example with sudo")
+
+
+def _check_machine() -> None:
+    _check_root()
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing:
+        raise LabError(f"not installed: {', '.join(missing)}. Run: {INSTALL}")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends `up` the way Ctrl-C does: through its cleaning up. And what we create, others may traverse."""
+    umask = os.umask(0o022)
+    in_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, _interrupt) if in_main else None
+    try:
+        yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, previous)
+        os.umask(umask)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
