@@ -5,7 +5,8 @@ APPROVE at most: whoever owns CORP must not own Bastide.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,25 +15,12 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import BastideError, NotAuthenticated, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Forest, MfaProof, Right
-from bastide.services.ports import Directory, Person, Random, Session, Store
+from bastide.services.ports import Acceptor, Directory, PasswordChecker, Person, Random, Session, Store
 
+_log = logging.getLogger(__name__)
 _TOKEN_BYTES = 32
 _SAME_ANSWER = "the sign-in was not accepted"
 _REMEDY = "sign in with a Kerberos ticket, or with account, password and code"
-
-
-class Acceptor(Protocol):
-    """Accepts SPNEGO tokens with the HTTP/ keytab."""
-
-    def accept(self, token: bytes) -> tuple[str, bytes]:
-        """The caller's principal (`name@REALM`) and the answer token. Raises NotAuthenticated."""
-
-
-class PasswordChecker(Protocol):
-    """Proves a password against the forest's KDC. A dormant account cannot be proved, and that is right."""
-
-    def check(self, name: str, password: str) -> None:
-        """Raises NotAuthenticated, DirectoryUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +54,51 @@ class RightsTable:
         return frozenset(rights)
 
 
+class Rights(Protocol):
+    """Which rights the groups of a caller give."""
+
+    def rights_of(self, sids: Collection[Sid], forest: Forest) -> frozenset[Right]:
+        """Raises DirectoryUnavailable."""
+
+
+class NamedRights:
+    """A RightsTable made from group names when first needed, so that Bastide starts with the directory down.
+
+    A group that does not exist gives no right, and is looked for again at the next sign-in.
+    """
+
+    def __init__(
+        self,
+        directories: Mapping[Forest, Directory],
+        *,
+        administrators: Sequence[str],
+        auditors: Sequence[str],
+        approvers: Sequence[str],
+    ) -> None:
+        self._directories = directories
+        self._names = (tuple(administrators), tuple(auditors), tuple(approvers))
+        self._known: dict[str, Sid] = {}
+
+    def rights_of(self, sids: Collection[Sid], forest: Forest) -> frozenset[Right]:
+        """Raises DirectoryUnavailable."""
+        administrators, auditors, approvers = (frozenset(self._resolve(names)) for names in self._names)
+        return RightsTable(administrators, auditors, approvers).rights_of(sids, forest)
+
+    def _resolve(self, names: tuple[str, ...]) -> Iterator[Sid]:
+        for name in names:
+            if name not in self._known:
+                prefix, separator, rest = name.partition("\\")
+                forest = Forest(prefix.lower()) if separator else Forest.PRIV
+                try:
+                    self._known[name] = (
+                        self._directories[forest].find_group(rest if separator else name).ref.sid
+                    )
+                except NotFound:
+                    _log.warning("there is no group %s: it gives no right", name)
+                    continue
+            yield self._known[name]
+
+
 class Authenticator:
     """Makes Actors. Every failure gives the same answer; the audit has the cause."""
 
@@ -73,7 +106,7 @@ class Authenticator:
         self,
         *,
         realms: Mapping[Forest, Realm],
-        rights: RightsTable,
+        rights: Rights,
         acceptor: Acceptor | None,
         store: Store,
         random: Random,
@@ -92,11 +125,16 @@ class Authenticator:
         """A caller with a ticket, and the answer token. Raises NotAuthenticated, DirectoryUnavailable."""
         if self._acceptor is None:
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
-        principal, answer = self._acceptor.accept(token)
-        name, _, kerberos = principal.rpartition("@")
+        ticket = self._acceptor.accept(token)
+        name, _, kerberos = ticket.principal.rpartition("@")
         for realm in self._realms.values():
             if realm.kerberos.casefold() == kerberos.casefold():
-                return self._actor(realm, name, via="kerberos"), answer
+                actor = self._actor(realm, name, via="kerberos")
+                # A name in a ticket can be made to look like another account's (CVE-2020-25717); the PAC cannot.
+                if actor.sid.rid != ticket.rid:
+                    self._audit_failure(ticket.principal, "the PAC belongs to another account")
+                    break
+                return actor, ticket.answer
         raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
 
     def password(self, account: str, password: str) -> Actor:

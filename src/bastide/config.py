@@ -82,6 +82,9 @@ class Http(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """SPNEGO: the keytab with an HTTP/ name in each forest."""
 
     keytab: str = ""
+    #: Host names of the HTTP/ service in each forest, as in the keytab.
+    priv_host: str = ""
+    corp_host: str = ""
     session_minutes: int = 15
     #: Exact origins of browsers that may call; none is needed for the CLI.
     origins: list[str] = []

@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--prefix", default="bastide", help="the lab's name; several labs live side by side")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    up = commands.add_parser("up", parents=[common], help="bring the lab up, in seconds if it was provisioned before")
+    up = commands.add_parser(
+        "up", parents=[common], help="bring the lab up, in seconds if it was provisioned before"
+    )
     up.add_argument("--second-dc", action="store_true", help="with a second controller of PRIV, privdc2")
     up.set_defaults(action=_up)
 
@@ -44,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(action=_status)
 
-    execute = commands.add_parser("exec", parents=[common], help="run a command on a host: exec HOST -- CMD...")
+    execute = commands.add_parser(
+        "exec", parents=[common], help="run a command on a host: exec HOST -- CMD..."
+    )
     execute.add_argument("host", choices=list(HOSTS), metavar="HOST", help=", ".join(HOSTS))
     execute.add_argument("command", nargs="+", metavar="CMD")
     execute.set_defaults(action=_exec)

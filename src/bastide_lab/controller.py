@@ -4,29 +4,30 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from bastide_lab import network, samba_conf, tls
 from bastide_lab.errors import LabError
 from bastide_lab.plan import ADMINISTRATOR, PRIVDC, Host, Site
-from bastide_lab.process import SYSTEM_PYTHON, environment, inside, run, run_inside
+from bastide_lab.process import SYSTEM_PYTHON, Command, environment, inside, run, run_inside
 
 SAMBA = "/usr/sbin/samba"
 HERE = Path(__file__).parent
 START_LIMIT = 90.0
 STOP_LIMIT = 20.0
+OPERATION_LIMIT = 120.0
 POLL = 0.05
 # Started by name; what they start themselves lies in a directory called samba.
 DAEMONS = {"samba", "smbd", "winbindd"}
 
 
-def samba_side(site: Site, host: Host, operation: str, timeout: float = 120, **order: object) -> None:
+def samba_side(site: Site, host: Host, operation: str, order: Mapping[str, object]) -> None:
     """One operation of `samba_side.py` in the host's namespace; the order goes by standard input."""
     message = json.dumps({"operation": operation, **order})
-    command = [SYSTEM_PYTHON, "-I", HERE / "samba_side.py"]
-    printed = run_inside(site, host, command, stdin=message, timeout=timeout)
+    command: Command = [SYSTEM_PYTHON, "-I", HERE / "samba_side.py"]
+    printed = run_inside(site, host, command, stdin=message, timeout=OPERATION_LIMIT)
     (site.log(host) / f"{operation}.log").write_text(printed)
 
 
@@ -41,15 +42,15 @@ def provision(site: Site, host: Host, password: str) -> None:
         f"--host-name={host.name}",
         f"--host-ip={host.address}",
     ]
-    samba_side(site, host, "provision", arguments=arguments, password=password)
+    samba_side(site, host, "provision", {"arguments": arguments, "password": password})
     _finish_data(site, host)
 
 
 def join(site: Site, host: Host, password: str) -> None:
     """A further controller of the host's realm; the first one is running."""
     arguments = [*_common_arguments(site, host), f"--option=netbios name = {host.name}"]
-    login = {"account": ADMINISTRATOR, "password": password}
-    samba_side(site, host, "join", domain=host.realm.dns, arguments=arguments, **login)
+    order = {"domain": host.realm.dns, "arguments": arguments, "account": ADMINISTRATOR, "password": password}
+    samba_side(site, host, "join", order)
     _finish_data(site, host)
 
 
@@ -57,8 +58,13 @@ def publish(site: Site, host: Host, password: str) -> None:
     """After a join and a start: the SRV records of the new controller, and replication in both directions."""
     run_inside(site, host, ["/usr/sbin/samba_dnsupdate", "--use-samba-tool"], timeout=120)
     update_principals(site, host)
-    for controller in (PRIVDC, host):
-        samba_side(site, host, "knit", controller=controller.fqdn, account=ADMINISTRATOR, password=password)
+    order = {
+        "controllers": [PRIVDC.fqdn, host.fqdn],
+        "base_dn": host.realm.base_dn,
+        "account": ADMINISTRATOR,
+        "password": password,
+    }
+    samba_side(site, host, "knit", order)
 
 
 def update_principals(site: Site, host: Host) -> None:
@@ -93,7 +99,7 @@ def launch(site: Site, host: Host) -> None:
     kill(site, host)
     (site.run(host) / "samba.pid").unlink(missing_ok=True)
     samba_conf.write(site, host)
-    samba = [SAMBA, "--daemon", "--model=prefork", "-s", site.smb_conf(host), "-l", site.log(host)]
+    samba: Command = [SAMBA, "--daemon", "--model=prefork", "-s", site.smb_conf(host), "-l", site.log(host)]
     run(inside(site, host, samba), env=environment(site, host))
 
 
@@ -101,7 +107,7 @@ def await_ready(site: Site, hosts: Iterable[Host]) -> None:
     """Return when each of them answers; LabError, with what they wait for, after START_LIMIT."""
     for host in hosts:
         pipe = site.run(host) / "winbindd" / "pipe"
-        probe = ["python3", "-I", HERE / "ready.py", host.address, f"{START_LIMIT:g}", pipe]
+        probe: Command = ["python3", "-I", HERE / "ready.py", host.address, f"{START_LIMIT:g}", pipe]
         run_inside(site, host, probe, timeout=START_LIMIT + 30)
 
 

@@ -1,8 +1,8 @@
-"""A lab: two forests, one trust, a server and a client, in network namespaces of this machine.
+r"""A lab: two forests, one trust, a server and a client, in network namespaces of this machine.
 
     lab = Lab(prefix="mine")
     lab.up()
-    lab.kinit("client", "corp\\\\alice").check_returncode()
+    lab.kinit("client", "corp\\alice").check_returncode()
     lab.down()
 
 Labs of different prefixes live side by side. A lab belongs to the machine, not to the process that built it: it stays up
@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,24 @@ from typing import Any
 from bastide_lab import controller, network, passwords, plan, scene, snapshot, tls
 from bastide_lab.errors import LabError
 from bastide_lab.locks import exclusive
-from bastide_lab.plan import ADMINISTRATOR, CORPDC, FIRST_CONTROLLERS, HOSTS, PRIV, PRIVDC, PRIVDC2, Host, Site
+from bastide_lab.plan import (
+    ADMINISTRATOR,
+    CORPDC,
+    FIRST_CONTROLLERS,
+    HOSTS,
+    PRIV,
+    PRIVDC,
+    PRIVDC2,
+    Host,
+    Site,
+)
 from bastide_lab.process import environment, inside
 
 NEEDED = ("ip", "samba-tool", "/usr/sbin/samba", "smbclient", "kinit", "openssl")
 INSTALL = "python3 tools/install.py --lab"
 TRUST_ATTEMPTS = 8
+REMOVAL_ATTEMPTS = 50
+REMOVAL_PAUSE = 0.1
 
 
 class Lab:
@@ -191,7 +204,8 @@ class Lab:
         if not path.exists():
             path.touch(mode=0o600)
             path.unlink()  # an empty file is no keytab; the exporter makes its own
-        controller.samba_side(self.site, where, "export_keytab", path=str(path), principals=list(principals))
+        order = {"path": str(path), "principals": list(principals)}
+        controller.samba_side(self.site, where, "export_keytab", order)
         path.chmod(0o600)
 
     def status(self) -> dict[str, Any]:
@@ -244,7 +258,9 @@ class Lab:
     def _present(self, name: str) -> Host:
         host = plan.host(name)
         if not network.exists(self.site.namespace(host)):
-            raise LabError(f"{name} is not up in the lab {self.prefix!r}. Run: bastide-lab up --prefix {self.prefix}")
+            raise LabError(
+                f"{name} is not up in the lab {self.prefix!r}. Run: bastide-lab up --prefix {self.prefix}"
+            )
         return host
 
     def _controller(self, name: str) -> Host:
@@ -254,6 +270,7 @@ class Lab:
         return host
 
     def _resume(self) -> None:
+        network.start_resolver(self.site)
         for host in self._hosts():
             network.set_link(self.site, host, up=True)
         stopped = [h for h in self._hosts() if h.is_controller and not controller.is_running(self.site, h)]
@@ -261,7 +278,13 @@ class Lab:
 
     def _destroy(self) -> None:
         network.destroy(self.site)
-        shutil.rmtree(self.root, ignore_errors=True)
+        # A copy that a killed `up` had started may still be writing; it ends when it finds its directory gone.
+        for _ in range(REMOVAL_ATTEMPTS):
+            shutil.rmtree(self.root, ignore_errors=True)
+            if not self.root.exists():
+                return
+            time.sleep(REMOVAL_PAUSE)
+        raise LabError(f"{self.root} cannot be removed: something still writes there")
 
     def _build(self, *, second_dc: bool) -> None:
         self.root.mkdir(parents=True)
@@ -302,7 +325,7 @@ class Lab:
         tls.create(self.site.tls)
         for host in FIRST_CONTROLLERS:
             controller.provision(self.site, host, secrets[f"{host.realm.key}\\{ADMINISTRATOR}".lower()])
-            controller.samba_side(self.site, host, "populate", **scene.order(self.site, host, secrets))
+            controller.samba_side(self.site, host, "populate", scene.order(self.site, host, secrets))
         controller.start(self.site, FIRST_CONTROLLERS)
         for host in FIRST_CONTROLLERS:
             controller.update_principals(self.site, host)
@@ -311,10 +334,14 @@ class Lab:
 
     def _trust(self) -> None:
         """CORP trusts PRIV. The first attempts after a start can fail."""
-        login = {"account": self.principal(rf"priv\{ADMINISTRATOR}"), "password": self.password(rf"priv\{ADMINISTRATOR}")}
+        order = {
+            "domain": PRIV.dns,
+            "account": self.principal(rf"priv\{ADMINISTRATOR}"),
+            "password": self.password(rf"priv\{ADMINISTRATOR}"),
+        }
         for attempt in range(1, TRUST_ATTEMPTS + 1):
             try:
-                controller.samba_side(self.site, CORPDC, "trust", domain=PRIV.dns, **login)
+                controller.samba_side(self.site, CORPDC, "trust", order)
             except LabError:
                 if attempt == TRUST_ATTEMPTS:
                     raise
@@ -339,7 +366,9 @@ def _stop_one(site: Site, host: Host) -> None:
 
 def _check_root() -> None:
     if os.geteuid() != 0:
-        raise LabError("the lab makes network namespaces and needs root. Run it as root, for example with sudo")
+        raise LabError(
+            "the lab makes network namespaces and needs root. Run it as root, for example with sudo"
+        )
 
 
 def _check_machine() -> None:

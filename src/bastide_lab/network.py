@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bastide_lab import samba_conf
 from bastide_lab.errors import LabError
-from bastide_lab.plan import CORP, CORPDC, HOSTS, PREFIX_LENGTH, PRIV, PRIVDC, PRIVDC2, Host, Site
-from bastide_lab.process import RUN_SAMBA, run
+from bastide_lab.plan import CORP, HOSTS, PREFIX_LENGTH, PRIV, RESOLVER, Host, Site
+from bastide_lab.process import RUN_SAMBA, SYSTEM_PYTHON, Command, run, spawn
 
 NETNS = Path("/run/netns")
 ETC_NETNS = Path("/etc/netns")
@@ -37,9 +37,21 @@ def create(site: Site, hosts: Iterable[Host]) -> None:
     RUN_SAMBA.mkdir(parents=True, exist_ok=True)
     run(["ip", "netns", "add", site.switch])
     run(["ip", "-n", site.switch, "link", "add", BRIDGE, "type", "bridge"])
+    run(["ip", "-n", site.switch, "addr", "add", f"{RESOLVER}/{PREFIX_LENGTH}", "dev", BRIDGE])
     run(["ip", "-n", site.switch, "link", "set", BRIDGE, "up"])
+    start_resolver(site)
     for host in hosts:
         add_host(site, host)
+
+
+def start_resolver(site: Site) -> None:
+    """The site's name server, unless it runs: it is the only process of the switch."""
+    if _processes(site.switch):
+        return
+    zones = {r: [h.address for h in HOSTS.values() if h.realm is r and h.is_controller] for r in (CORP, PRIV)}
+    arguments = [f"{r.dns}={','.join(addresses)}" for r, addresses in zones.items()]
+    program: Command = [SYSTEM_PYTHON, "-I", Path(__file__).with_name("resolver.py"), RESOLVER, *arguments]
+    spawn(["ip", "netns", "exec", site.switch, *program], log=site.root / "resolver.log")
 
 
 def add_host(site: Site, host: Host) -> None:
@@ -47,8 +59,10 @@ def add_host(site: Site, host: Host) -> None:
     namespace = site.namespace(host)
     run(["ip", "netns", "add", namespace])
     run(
-        ["ip", "link", "add", _port(host), "netns", site.switch, "type", "veth"]
-        + ["peer", "name", "eth0", "netns", namespace]
+        [
+            *("ip", "link", "add", _port(host), "netns", site.switch, "type", "veth"),
+            *("peer", "name", "eth0", "netns", namespace),
+        ]
     )
     run(["ip", "-n", site.switch, "link", "set", _port(host), "master", BRIDGE, "up"])
     run(["ip", "-n", namespace, "link", "set", "lo", "up"])
@@ -68,35 +82,37 @@ def is_linked(site: Site, host: Host) -> bool:
 
 def processes(site: Site, host: Host) -> list[int]:
     """Every process whose network is the host's."""
-    namespace = site.namespace(host)
-    if not exists(namespace):
-        return []
-    return [int(pid) for pid in run(["ip", "netns", "pids", namespace]).split()]
-
-
-def kill_processes(site: Site, host: Host) -> None:
-    """SIGKILL to every process of the host, until there is none."""
-    deadline = time.monotonic() + KILL_LIMIT
-    while pids := processes(site, host):
-        if time.monotonic() > deadline:
-            raise LabError(f"processes {pids} of {site.namespace(host)} do not end")
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(POLL)
+    return _processes(site.namespace(host))
 
 
 def destroy(site: Site) -> None:
     """Take away every process, namespace and file in /etc of the lab, whatever is there."""
-    for host in HOSTS.values():
-        kill_processes(site, host)
     for namespace in (*map(site.namespace, HOSTS.values()), site.switch):
         if exists(namespace):
+            _kill_processes(namespace)
             run(["ip", "netns", "delete", namespace])
     for host in HOSTS.values():
         shutil.rmtree(site.netns_files(host), ignore_errors=True)
     with suppress(OSError):  # other labs, or the machine's own namespaces, keep it
         ETC_NETNS.rmdir()
+
+
+def _processes(namespace: str) -> list[int]:
+    if not exists(namespace):
+        return []
+    return [int(pid) for pid in run(["ip", "netns", "pids", namespace]).split()]
+
+
+def _kill_processes(namespace: str) -> None:
+    """SIGKILL to every process of the namespace, until there is none: one that lives on would keep it alive, unnamed."""
+    deadline = time.monotonic() + KILL_LIMIT
+    while pids := _processes(namespace):
+        if time.monotonic() > deadline:
+            raise LabError(f"processes {pids} of {namespace} do not end")
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL)
 
 
 def _port(host: Host) -> str:
@@ -119,15 +135,15 @@ def _write_files(site: Site, host: Host) -> None:
 
 
 def _resolv_conf(host: Host) -> str:
-    """CORP's server resolves both realms (it forwards to PRIV, never back); PRIV's resolve their own."""
-    servers = [PRIVDC, PRIVDC2] if host.is_controller and host.realm is PRIV else [CORPDC, PRIVDC, PRIVDC2]
-    lines = [f"search {host.realm.dns}", *(f"nameserver {server.address}" for server in servers)]
-    return "\n".join([*lines, "options timeout:1 attempts:2"]) + "\n"
+    """A controller asks itself first, as they do: only so does one that is cut off still know its own names."""
+    servers = [host.address, RESOLVER] if host.is_controller else [RESOLVER]
+    lines = [f"search {host.realm.dns}", *(f"nameserver {server}" for server in servers)]
+    return "\n".join([*lines, "options timeout:2 attempts:2"]) + "\n"
 
 
 def _krb5_conf(host: Host) -> str:
     realms = "".join(f" .{r.dns} = {r.kerberos}\n {r.dns} = {r.kerberos}\n" for r in (CORP, PRIV))
     return (
-        f"[libdefaults]\n default_realm = {host.realm.kerberos}\n dns_lookup_kdc = true\n dns_lookup_realm = false\n"
+        f"[libdefaults]\n default_realm = {host.realm.kerberos}\n dns_lookup_kdc = true\n dns_lookup_realm = false\n dns_uri_lookup = false\n"
         f" rdns = false\n dns_canonicalize_hostname = false\n\n[domain_realm]\n{realms}"
     )

@@ -26,7 +26,7 @@ def save(path: Path, passwords: dict[str, str]) -> None:
 
 
 def load(path: Path) -> dict[str, str]:
-    """The passwords by account ("corp\\\\alice"); LabError if the lab is not up."""
+    r"""The passwords by account ("corp\alice"); LabError if the lab is not up."""
     try:
         loaded: dict[str, str] = json.loads(path.read_text())
     except FileNotFoundError as error:

@@ -58,6 +58,8 @@ CLIENT = Host("client", "10.51.0.50", CORP)
 HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT)}
 FIRST_CONTROLLERS = (PRIVDC, CORPDC)
 PREFIX_LENGTH = 16
+# The switch has an address of its own, where the site's name server listens.
+RESOLVER = "10.51.0.2"
 SERVER_NAMES = (BASTIDE.fqdn, f"{BASTIDE.name}.{CORP.dns}")
 
 

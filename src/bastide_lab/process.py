@@ -61,6 +61,18 @@ def run(
     return done.stdout
 
 
+def spawn(command: Command, *, log: Path) -> None:
+    """Start a program that outlives us and is not our child; what it prints goes to `log`."""
+    with log.open("ab") as output:
+        subprocess.run(
+            ["setsid", "--fork", *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=True,
+        )
+
+
 def run_inside(site: Site, host: Host, command: Command, *, stdin: str = "", timeout: float = 60) -> str:
     """`run`, in the namespaces of `host`."""
     return run(inside(site, host, command), stdin=stdin, env=environment(site, host), timeout=timeout)

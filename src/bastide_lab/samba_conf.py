@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bastide_lab.plan import CORP, PRIVDC, PRIVDC2, Host, Site
+from bastide_lab.plan import CORP, RESOLVER, Host, Site
 from bastide_lab.scene import FORESTS
 
 # The services that a lab needs: no nbt, no wrepl, and no dnsupdate (the recipe calls what that would run, once).
@@ -76,6 +76,6 @@ def _controller_settings(site: Site, host: Host) -> Section:
         "prefork children": "2",
     }
     if host.realm is CORP:
-        # One direction only: two servers that forward to each other loop on every unknown name.
-        settings["dns forwarder"] = f"{PRIVDC.address} {PRIVDC2.address}"
+        # Only CORP looks outwards: servers that forward to each other loop on every unknown name, 3 s each.
+        settings["dns forwarder"] = RESOLVER
     return settings

@@ -59,8 +59,21 @@ def join(order: Order) -> None:
 
 
 def knit(order: Order) -> None:
-    """Make the older controller take the newer one as a source at once, not at its next periodic check."""
-    tool("drs", "kcc", order["controller"], f"-U{order['account']}%{order['password']}")
+    """Make two controllers replicate both ways now, not at their next periodic check, and notify each other from then on."""
+    login = f"-U{order['account']}%{order['password']}"
+    for controller in order["controllers"]:
+        tool("drs", "kcc", controller, login)
+    forth = tuple(order["controllers"])
+    base = order["base_dn"]
+    for part in (
+        "CN=Schema,CN=Configuration,",
+        "CN=Configuration,",
+        "",
+        "DC=DomainDnsZones,",
+        "DC=ForestDnsZones,",
+    ):
+        for destination, source in (forth, forth[::-1]):
+            tool("drs", "replicate", destination, source, part + base, login)
 
 
 def trust(order: Order) -> None:
@@ -86,7 +99,9 @@ def populate(order: Order) -> None:
     for group in order["groups"]:
         database.newgroup(**group)
     for person in order["people"]:
-        database.newuser(**person)
+        database.newuser(
+            **person, useusernameascn=None
+        )  # None, not False: the display name is the common name
     for group, member in order["memberships"]:
         database.add_remove_group_members(group, [member])
     for service in order["services"]:

@@ -123,7 +123,8 @@ def accounts() -> list[str]:
     """Every account that has a password, the way `Lab.password` names it."""
     names = [rf"{key}\{ADMINISTRATOR}" for key in REALMS]
     for key, forest in FORESTS.items():
-        names += [rf"{key}\{member.account}" for member in (*forest.people, *forest.services)]
+        names += [rf"{key}\{person.account}" for person in forest.people]
+        names += [rf"{key}\{service.account}" for service in forest.services]
     return names
 
 

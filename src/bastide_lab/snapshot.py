@@ -13,7 +13,17 @@ from pathlib import Path
 from bastide_lab.plan import CACHE_ROOT, Host, Site
 from bastide_lab.process import run
 
-RECIPE = ("plan.py", "scene.py", "samba_side.py", "controller.py", "samba_conf.py", "tls.py", "passwords.py", "snapshot.py", "lab.py")
+RECIPE = (
+    "plan.py",
+    "scene.py",
+    "samba_side.py",
+    "controller.py",
+    "samba_conf.py",
+    "tls.py",
+    "passwords.py",
+    "snapshot.py",
+    "lab.py",
+)
 BASE = "base"
 SECOND_DC = "second-dc"
 KEPT = 4

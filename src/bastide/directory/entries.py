@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import ldap
 import ldap.dn
 import ldap.filter
 
@@ -18,6 +19,7 @@ from bastide.directory.constants import (
     AccountControl,
     GroupType,
 )
+from bastide.domain.errors import DirectoryDenied
 from bastide.domain.ids import ObjectRef, Sid, guid_from_bytes
 from bastide.domain.roles import Scope
 from bastide.services.ports import Group, Person
@@ -71,17 +73,31 @@ class Entry:
         )
 
 
-def person(entry: Entry) -> Person:
-    """A user account as it came."""
+def person(entry: Entry, dns_name: str) -> Person:
+    """A user account. Where no userPrincipalName is stored, the implied one counts ([MS-ADTS] 5.1.1.1.1). Raises DirectoryDenied."""
+    require_shown(entry)
     return Person(
         ref=entry.ref(),
-        upn=entry.text("userPrincipalName"),
+        upn=entry.text("userPrincipalName") or f"{entry.text('sAMAccountName')}@{dns_name}",
         display_name=entry.text("displayName") or entry.text("sAMAccountName"),
         mail=entry.text("mail"),
         enabled=not entry.number("userAccountControl") & AccountControl.DISABLED,
         expires=from_filetime(entry.number("accountExpires")),
         protected=is_protected(entry),
     )
+
+
+def require_shown(entry: Entry) -> None:
+    """Raise DirectoryDenied if AD keeps the account's state from us: an attribute that is not shown must not read as "enabled" or "for ever".
+
+    Met on the first day: a PRIV account sees names in CORP, and neither userAccountControl nor accountExpires.
+    """
+    for needed in ("userAccountControl", "accountExpires"):
+        if not entry.all(needed):
+            raise DirectoryDenied(
+                f"{needed} of {plain_dn(entry.dn)} cannot be read",
+                remedy="run the delegation script of that forest again: `bastide delegation`",
+            )
 
 
 def group(entry: Entry) -> Group:
@@ -96,7 +112,7 @@ def group(entry: Entry) -> Group:
 
 
 def scope_of(group_type: int) -> Scope:
-    """groupType is a signed number on the wire; Python's `&` reads it right."""
+    """The scope in groupType, a signed number on the wire that Python's `&` reads right."""
     if group_type & GroupType.BUILTIN:
         return Scope.BUILTIN
     if group_type & GroupType.DOMAIN_LOCAL:
@@ -112,7 +128,7 @@ def is_protected(entry: Entry) -> bool:
 
 
 def from_filetime(value: int) -> datetime | None:
-    """accountExpires as a moment; None: never. A moment that Python cannot write counts as its last."""
+    """An accountExpires as a moment; None: never. A moment that Python cannot write counts as its last."""
     if value in NEVER:
         return None
     try:
@@ -137,6 +153,12 @@ def guid_of_dn(text: str) -> str:
     """The GUID in an extended DN; empty if it is a plain one."""
     match = _EXTENDED.match(text)
     return match[1].lower() if match else ""
+
+
+def sid_of_dn(text: str) -> Sid | None:
+    """The SID in an extended DN; None if it has none."""
+    match = _EXTENDED.match(text)
+    return Sid(match[2]) if match and match[2] else None
 
 
 def read_ttl(text: str) -> tuple[str, timedelta | None]:
@@ -177,6 +199,6 @@ def child(name: str, container: str) -> str:
 def same_dn(one: str, other: str) -> bool:
     """Whether two DNs are the same, whatever their case and spacing."""
     try:
-        return ldap.dn.str2dn(one.lower()) == ldap.dn.str2dn(other.lower())
+        return bool(ldap.dn.str2dn(one.lower()) == ldap.dn.str2dn(other.lower()))
     except ldap.DECODING_ERROR:
         return one.lower() == other.lower()

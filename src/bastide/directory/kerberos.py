@@ -73,7 +73,10 @@ class Identity:
             )
         try:
             name = gssapi.Name(self.principal, gssapi.NameType.kerberos_principal)
-            store = {"client_keytab": f"FILE:{self.keytab}", "ccache": self._cache}
+            store: dict[bytes | str, bytes | str] = {
+                "client_keytab": f"FILE:{self.keytab}",
+                "ccache": self._cache,
+            }
             credentials = gssapi.Credentials(name=name, usage="initiate", store=store)
             _ = credentials.lifetime
         except GSSError as error:

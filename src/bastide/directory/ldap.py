@@ -5,7 +5,7 @@ seconds, so that it does not cost every call its time-out; a connection that bro
 repeated: searches and desired states, never the making of an object.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Protocol, TypeVar
@@ -29,6 +29,10 @@ _LEAVE_ALONE = 5.0
 _ASK_DNS_AGAIN = 60.0
 #: A connection is opened anew after this, or earlier if its ticket ends earlier: AD hangs up when the ticket does.
 _OLDEST = 900.0
+
+
+class NotReached(DirectoryUnavailable):
+    """No connection came about: nothing was sent, so another controller may be asked even to make an object."""
 
 
 class Connect(Protocol):
@@ -67,7 +71,8 @@ def discover(domain: str, *, timeout: float = 3.0) -> Callable[[], Sequence[str]
     def ask() -> Sequence[str]:
         question = f"_ldap._tcp.dc._msdcs.{domain}"
         try:
-            answer = dns.resolver.resolve(question, "SRV", lifetime=timeout, search=False)
+            # A resolver of its own each time: the default one reads resolv.conf once in the life of the process.
+            answer = dns.resolver.Resolver().resolve(question, "SRV", lifetime=timeout, search=False)
         except dns.exception.DNSException as error:
             raise DirectoryUnavailable(
                 f"DNS gives no domain controllers for {domain}: {type(error).__name__}",
@@ -134,13 +139,13 @@ class Controllers:
 
     def probe(self) -> tuple[Controller, ...]:
         """Every controller, and why it cannot be reached."""
-        answers = self.on_each("reach", lambda session: session.read("", ["dnsHostName"]))
+        answers = self.on_each(lambda session: session.read("", ["dnsHostName"]))
         return tuple(
             Controller(name, answer.message if isinstance(answer, DirectoryError) else "")
             for name, answer in answers.items()
         )
 
-    def on_each(self, doing: str, action: Callable[[Session], _T]) -> dict[str, _T | DirectoryError]:
+    def on_each(self, action: Callable[[Session], _T]) -> dict[str, _T | DirectoryError]:
         """Do it on every controller, side by side. What went wrong stands in the place of the answer."""
         names = self.names()
 
@@ -152,51 +157,45 @@ class Controllers:
 
         if len(names) == 1:
             return {names[0]: one(names[0])}
-        return dict(zip(names, self._threads.map(one, names), strict=True)) if names else self._none(doing)
+        return dict(zip(names, self._threads.map(one, names), strict=True))
 
     def on_reachable(self, doing: str, action: Callable[[Session], _T]) -> dict[str, _T]:
         """Do it on every controller; those out of reach are left out.
 
         Raises DirectoryUnavailable if all are, and the first other error otherwise: after every controller had its turn.
         """
-        answers = self.on_each(doing, action)
+        answers = self.on_each(action)
         good = {name: answer for name, answer in answers.items() if not isinstance(answer, DirectoryError)}
         wrong = [answer for answer in answers.values() if isinstance(answer, DirectoryError)]
         for error in wrong:
             if not isinstance(error, DirectoryUnavailable):
                 raise error
         if not good:
-            raise DirectoryUnavailable(
-                f"cannot {doing}: no domain controller of {self.domain} answers: "
-                + "; ".join(error.message for error in wrong),
-                remedy="check the network, DNS, the clock and the domain controllers",
-            ) from (wrong[0] if wrong else None)
+            raise self._nobody(doing, wrong)
         return good
 
     def on_any(self, doing: str, action: Callable[[Session], _T], *, repeat: bool = True) -> _T:
-        """Do it on the first controller that can be reached."""
+        """Do it on the first controller that can be reached. Without `repeat`, never a second time once it was sent."""
         wrong: list[DirectoryError] = []
         for name in self.names():
             try:
                 return self.on(name, action, repeat=repeat)
-            except DirectoryUnavailable as error:
+            except NotReached as error:
                 wrong.append(error)
-                if not repeat and name not in self._dead:
+            except DirectoryUnavailable as error:
+                if not repeat:
                     raise
-        raise DirectoryUnavailable(
-            f"cannot {doing}: no domain controller of {self.domain} answers: "
-            + "; ".join(error.message for error in wrong),
-            remedy="check the network, DNS, the clock and the domain controllers",
-        ) from (wrong[0] if wrong else None)
+                wrong.append(error)
+        raise self._nobody(doing, wrong)
 
     def on(self, name: str, action: Callable[[Session], _T], *, repeat: bool = True) -> _T:
         """Do it on this controller; once more on a fresh connection if an old one broke. Raises what `door` raises."""
-        session, until, fresh = self._take(name)
+        session, until, fresh = self._take(name, fresh=not repeat)
         try:
             answer = action(session)
         except DirectoryUnavailable as error:
             _hang_up(session)
-            if fresh or not repeat:
+            if fresh:
                 self._mark(name, error)
                 raise
             self._drop_idle(name)
@@ -207,23 +206,23 @@ class Controllers:
         self._give_back(session, until)
         return answer
 
-    def _take(self, name: str) -> tuple[Session, float, bool]:
+    def _take(self, name: str, *, fresh: bool) -> tuple[Session, float, bool]:
         now = self._monotonic()
         with self._lock:
             dead = self._dead.get(name)
-            if dead is not None and now < dead[0]:
-                raise DirectoryUnavailable(dead[1].message, remedy=dead[1].remedy)
-            pool = self._idle.get(name, [])
+            pool = [] if fresh else self._idle.get(name, [])
             while pool:
                 session, until = pool.pop()
                 if now < until:
                     return session, until, False
                 _hang_up(session)
+        if dead is not None and now < dead[0]:
+            raise NotReached(dead[1].message, remedy=dead[1].remedy)
         try:
             session, life = self._connect(name)
         except DirectoryUnavailable as error:
             self._mark(name, error)
-            raise
+            raise NotReached(error.message, remedy=error.remedy) from error
         with self._lock:
             self._dead.pop(name, None)
         return session, now + life, True
@@ -248,11 +247,14 @@ class Controllers:
         for session, _ in pool:
             _hang_up(session)
 
-    def _none(self, doing: str) -> dict[str, _T]:
-        raise DirectoryUnavailable(
-            f"cannot {doing}: no domain controller of {self.domain} is known",
-            remedy="check DNS, or list the controllers in bastide.toml",
+    def _nobody(self, doing: str, wrong: Sequence[DirectoryError]) -> DirectoryUnavailable:
+        reasons = "; ".join(error.message for error in wrong) or "none is known"
+        error = DirectoryUnavailable(
+            f"cannot {doing}: no domain controller of {self.domain} answers: {reasons}",
+            remedy="check the network, DNS, the clock and the domain controllers",
         )
+        error.__cause__ = wrong[0] if wrong else None
+        return error
 
 
 def _hang_up(session: Session) -> None:

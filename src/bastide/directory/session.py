@@ -27,9 +27,9 @@ _WINDOW = 32
 EVERY = "(objectClass=*)"
 
 #: [MS-ADTS] 3.1.1.3.4.1.5: value SEQUENCE { flag INTEGER 1 } asks for GUIDs and SIDs as text.
-EXTENDED_DN = LDAPControl(CONTROL_EXTENDED_DN, True, encodedControlValue=b"\x30\x03\x02\x01\x01")  # noqa: FBT003
+EXTENDED_DN = LDAPControl(CONTROL_EXTENDED_DN, True, encodedControlValue=b"\x30\x03\x02\x01\x01")
 #: [MS-ADTS] 3.1.1.3.4.1.36: no value. Critical, so that a server without it says so instead of leaving the TTL out.
-LINK_TTL = LDAPControl(CONTROL_LINK_TTL, True)  # noqa: FBT003
+LINK_TTL = LDAPControl(CONTROL_LINK_TTL, True)
 
 
 class Unsaid(DirectoryError):
@@ -84,7 +84,7 @@ class Session:
         #: Set when an operation was left half-way: the connection must not go back to the pool.
         self.broken = False
 
-    def search(  # noqa: PLR0913
+    def search(
         self,
         base: str,
         condition: str,
@@ -96,7 +96,7 @@ class Session:
     ) -> list[Entry]:
         """All entries, page by page; `limit` stops early. Referrals are dropped: they lead to other naming contexts."""
         found: list[Entry] = []
-        paging = SimplePagedResultsControl(True, size=_PAGE, cookie="")  # noqa: FBT003
+        paging = SimplePagedResultsControl(True, size=_PAGE, cookie="")
         while True:
             with self._watched(f"search {base}"):
                 number = self.raw.search_ext(

@@ -63,6 +63,7 @@ class PamGroup:
     enabled: bool = True
     #: The CORP side holds the link now, as last read back. A grant is confirmed only while this is true.
     linked: bool = False
+    adopted: bool = False
     version: int = 0
 
     @property

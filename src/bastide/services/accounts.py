@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain import carriers
+from bastide.domain.audit import Event
 from bastide.domain.errors import CapabilityMissing, Conflict, DirectoryError, InvalidInput, NotFound
 from bastide.domain.grants import LEAST_TICKET_CAP, PROTECTED_USERS_TICKET
 from bastide.domain.ids import GroupId, ObjectRef, UserId, parse_name
@@ -203,31 +204,25 @@ class Accounts:
             uow.commit()
 
     def remove_user(self, actor: Actor, name: str, *, delete: bool = False, dry_run: bool = False) -> PamUser:
-        """Forget a PAM user that no role names and no request uses; `delete` removes a PRIV account that Bastide made, too."""
+        """Forget a PAM user that no role names and no request uses; `delete` removes a PRIV account that Bastide made, too.
+
+        It is switched off first, so that nobody asks for anything while the directory works.
+        """
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
             user = find_user(uow, name)
             self._unused_user(uow, user)
-            if delete and user.adopted:
-                raise Conflict(
-                    f"{user.priv.name} was adopted; Bastide deletes only what it made",
-                    remedy="leave out --delete",
-                )
-            uow.users.remove(user.id)
-            uow.audit.append(
-                by_actor(
-                    "pam-user.removed",
-                    self._now(),
-                    actor,
-                    subject=user.priv.sid,
-                    subject_name=user.name,
-                    data={"deleted": delete},
-                )
-            )
+            if delete:
+                _made_by_us(user.priv.name, adopted=user.adopted)
             if dry_run:
                 return user
-            if delete:
-                self._need_preparer().delete(user.priv)
+            uow.users.save(replace(user, enabled=False))
+            uow.commit()
+        if delete:
+            self._need_preparer().delete(user.priv)
+        with self._store.write() as uow:
+            uow.users.remove(user.id)
+            uow.audit.append(self._removed("pam-user.removed", actor, user.priv, user.name, delete=delete))
             uow.commit()
         return user
 
@@ -284,6 +279,7 @@ class Accounts:
             priv=priv,
             scope=corp.scope,
             created_at=self._now(),
+            adopted=adopt,
         )
         if dry_run:
             return group
@@ -327,33 +323,29 @@ class Accounts:
     def remove_group(
         self, actor: Actor, name: str, *, delete: bool = False, dry_run: bool = False
     ) -> PamGroup:
-        """Forget a PAM group that no role gives. Raises NotFound, Conflict."""
+        """Forget a PAM group that no role gives; `delete` removes a PRIV group that Bastide made, too. Raises NotFound, Conflict."""
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
             group = find_group(uow, name)
-            if users := [role.name for role in uow.roles.all() if group.id in role.privileges]:
-                raise Conflict(
-                    f"{group.name} is given by: {', '.join(users)}", remedy="take it out of these roles first"
-                )
-            if uow.requests.using_group(group.id, OPEN):
-                raise Conflict(f"open requests use {group.name}", remedy="end them first")
-            uow.groups.remove(group.id)
-            uow.audit.append(
-                by_actor(
-                    "pam-group.removed",
-                    self._now(),
-                    actor,
-                    subject=group.priv.sid,
-                    subject_name=group.name,
-                    data={"deleted": delete},
-                )
-            )
+            self._unused_group(uow, group)
+            if delete:
+                _made_by_us(group.priv.name, adopted=group.adopted or group.carrier is Carrier.DIRECT)
             if dry_run:
                 return group
-            if delete and group.carrier is not Carrier.DIRECT:
-                self._need_preparer().delete(group.priv)
+            uow.groups.save(replace(group, enabled=False))
+            uow.commit()
+        if delete:
+            self._need_preparer().delete(group.priv)
+        with self._store.write() as uow:
+            uow.groups.remove(group.id)
+            uow.audit.append(self._removed("pam-group.removed", actor, group.priv, group.name, delete=delete))
             uow.commit()
         return group
+
+    def _removed(self, kind: str, actor: Actor, ref: ObjectRef, name: str, *, delete: bool) -> Event:
+        return by_actor(
+            kind, self._now(), actor, subject=ref.sid, subject_name=name, data={"deleted": delete}
+        )
 
     def groups(self, actor: Actor) -> tuple[PamGroup, ...]:
         """All PAM groups."""
@@ -398,6 +390,15 @@ class Accounts:
         return self._preparer
 
     @staticmethod
+    def _unused_group(uow: UnitOfWork, group: PamGroup) -> None:
+        if named := [role.name for role in uow.roles.all() if group.id in role.privileges]:
+            raise Conflict(
+                f"{group.name} is given by: {', '.join(named)}", remedy="take it out of these roles first"
+            )
+        if group.linked or uow.requests.using_group(group.id, OPEN):
+            raise Conflict(f"open requests use {group.name}", remedy="end them first")
+
+    @staticmethod
     def _unused_user(uow: UnitOfWork, user: PamUser) -> None:
         if uow.requests.of_users([user.id], OPEN):
             raise Conflict(
@@ -410,6 +411,13 @@ class Accounts:
                 f"{user.name} is still a candidate of: {', '.join(named)}",
                 remedy="take the person out of these roles first",
             )
+
+
+def _made_by_us(name: str, *, adopted: bool) -> None:
+    if adopted:
+        raise Conflict(
+            f"{name} was there before; Bastide deletes only what it made", remedy="leave out --delete"
+        )
 
 
 def _may_read(actor: Actor) -> None:

@@ -16,8 +16,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from bastide.domain import grants, requests
 from bastide.domain.audit import Event
@@ -26,7 +26,7 @@ from bastide.domain.grants import Desired
 from bastide.domain.ids import GroupId, RequestId, Sid, UserId
 from bastide.domain.people import PamUser
 from bastide.domain.requests import GIVE_UP, GRANTING, LIVE, OPEN, Request, State
-from bastide.domain.roles import Enforcer, PamGroup
+from bastide.domain.roles import PamGroup
 from bastide.services.events import announce
 from bastide.services.pace import DENIED_LIMIT, LINK, delay
 from bastide.services.ports import AccountState, Directory, Store, UnitOfWork, Work
@@ -43,9 +43,20 @@ class Case:
     user: PamUser
     requests: list[Request]
     wanted: Desired | None = None
+    #: The account as the controllers showed it before this run; empty if it was not looked at.
+    before: list[AccountState] = field(default_factory=list)
+    #: Requests whose links do not show their TTL everywhere.
+    unproven: AbstractSet[RequestId] = frozenset()
     problem: BastideError | None = None
     #: The directory said no in a way that trying again will not change.
     hopeless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the directory showed before planning."""
+
+    link_ttl: bool
 
 
 class Grants:
@@ -84,101 +95,90 @@ class Grants:
             uow.commit()
 
     def _run_batch(self, works: Sequence[Work]) -> None:
-        cases, groups = self._plan(works)
+        cases, groups = self._load(works)
+        seen = None
         try:
-            self._write(cases, groups)
-            seen = self._look(cases)
+            facts: Facts | None = self._facts(cases)  # (2)
+            self._plan(cases, groups, facts)  # (1), (3)
+            self._write(cases, groups)  # (4), (5)
+            seen = self._look(cases, groups)  # (6)
         except DirectoryUnavailable as error:
-            self._give_back(cases, error)
-            return
-        self._settle(cases, groups, seen)
+            _log.warning("directory unavailable: %s", error.message)
+            if any(case.wanted is None for case in cases):
+                self._plan(cases, groups, None)
+            for case in cases:
+                case.problem = error
+        self._settle(cases, groups, seen)  # (7)
 
-    def _plan(self, works: Sequence[Work]) -> tuple[list[Case], dict[GroupId, PamGroup]]:
-        """Steps (1) to (3)."""
+    def _load(self, works: Sequence[Work]) -> tuple[list[Case], dict[GroupId, PamGroup]]:
         with self._store.read() as uow:
-            cases = _load(uow, works)
-            groups = {
-                group.id: group
-                for group in uow.groups.many({g for c in cases for r in c.requests for g in r.privileges})
-            }
-        began = self._access_began(cases, groups)  # (2)
-        link_ttl = self._priv.capabilities().link_ttl
+            cases = _cases(uow, works)
+            wanted = {g for case in cases for r in case.requests for g in r.privileges}
+            groups = {group.id: group for group in uow.groups.many(wanted)}
+        known = {case.work.key for case in cases}
+        if orphans := [work for work in works if work.key not in known]:
+            with self._store.write() as uow:
+                uow.work.finish_many([(work, None) for work in orphans])
+                uow.commit()
+        return cases, groups
+
+    def _facts(self, cases: Sequence[Case]) -> Facts:
+        """What must be known before anything is planned. Only accounts that an earlier attempt may have written are looked at."""
+        retried = {c.user.priv.sid for c in cases if any(_tried(r) for r in c.requests)}
+        states = self._priv.observe(retried) if retried else {}
+        for case in cases:
+            case.before = [
+                accounts[case.user.priv.sid] for accounts in states.values() if case.user.priv.sid in accounts
+            ]
+        return Facts(link_ttl=self._priv.capabilities().link_ttl)
+
+    def _plan(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup], facts: Facts | None) -> None:
+        """Without facts (no controller answers) only time moves requests on."""
         now = self._now()
         changed: list[Request] = []
+        moved: list[Request] = []
         events: list[Event] = []
         for case in cases:
             for index, before in enumerate(case.requests):
-                after = _step(
-                    before, case.user, groups, now, access_began=before.id in began, link_ttl=link_ttl
+                after = (
+                    requests.advance(before, now)
+                    if facts is None
+                    else _step(case, before, groups, facts, now)
                 )
                 if after != before:
                     case.requests[index] = after
                     changed.append(after)
                     events.extend(announce(before, after, now))
+                if before.state is not after.state or before.ends_at is None:
+                    moved.append(after)
             case.wanted = grants.desired(case.user, case.requests, now)
         if changed:
-            with self._store.write() as uow:  # (3)
+            with self._store.write() as uow:
                 uow.requests.save_many(changed)
-                uow.work.poke_many(LINK, dict.fromkeys(_links_touched(changed, groups), now))
+                uow.work.poke_many(LINK, dict.fromkeys(_links_of(moved, groups), now))
                 uow.audit.append(*events)
                 uow.commit()
             _renumber(cases, changed)
-        return cases, groups
-
-    def _access_began(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> set[RequestId]:
-        """Requests that an earlier attempt may have opened: somewhere the account is open and in one of the groups."""
-        retried = [
-            (c, r) for c in cases for r in c.requests if r.state is State.PROCESSING and r.ends_at is not None
-        ]
-        if not retried:
-            return set()
-        now = self._now()
-        seen = self._priv.observe({case.user.priv.sid for case, _ in retried})
-        began: set[RequestId] = set()
-        for case, request in retried:
-            guids = {groups[g].priv.guid for g in request.privileges if g in groups}
-            states = [
-                accounts[case.user.priv.sid] for accounts in seen.values() if case.user.priv.sid in accounts
-            ]
-            if any(state.open_at(now) and state.groups & guids for state in states):
-                began.add(request.id)
-        return began
 
     def _write(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> None:
-        """Steps (4) and (5), for all accounts together: one modify per group, pipelined account ends."""
+        """For all accounts together: one modify per group, pipelined account ends."""
         now = self._now()
-        self._set_ends(
-            {
-                c.user.priv.sid: now
-                for c in cases
-                if c.wanted is not None and c.wanted.closes_now and _early(c)
-            },
-            cases,
-        )
+        self._set_ends({c.user.priv.sid: now for c in cases if _closes(c, now)}, cases)
         self._set_ends({c.user.priv.sid: _gate(c) for c in cases if _lowers(c)}, cases)
         for group, members in _by_group(cases, groups, leaving=True).items():
-            self._priv.remove_members(groups[group].priv, members.keys())
+            try:
+                self._priv.remove_members(groups[group].priv, members.keys())
+            except DirectoryDenied as error:
+                _blame(cases, members, error)
         link_ttl = self._priv.capabilities().link_ttl
         for group, members in _by_group(cases, groups, leaving=False).items():
             ttl = {sid: end - now for sid, end in members.items() if end is not None} if link_ttl else None
-            self._add(groups[group], members, ttl, cases)
+            try:
+                self._priv.add_members(groups[group].priv, members.keys(), ttl)
+            except (NoSuchObject, DirectoryDenied) as error:
+                _blame(cases, members, error)
         opening = [c for c in cases if c.problem is None and _raises(c)]
         self._set_ends({c.user.priv.sid: _gate(c) for c in opening}, cases)
-
-    def _add(
-        self,
-        group: PamGroup,
-        members: Mapping[Sid, datetime | None],
-        ttl: Mapping[Sid, timedelta] | None,
-        cases: Sequence[Case],
-    ) -> None:
-        try:
-            self._priv.add_members(group.priv, members.keys(), ttl)
-        except (NoSuchObject, DirectoryDenied) as error:
-            for case in cases:
-                if case.user.priv.sid in members:
-                    case.problem = error
-                    case.hopeless = isinstance(error, NoSuchObject) or case.work.attempts >= DENIED_LIMIT
 
     def _set_ends(self, ends: Mapping[Sid, datetime], cases: Sequence[Case]) -> None:
         if not ends:
@@ -191,19 +191,22 @@ class Grants:
                 )
                 case.hopeless = case.work.attempts >= DENIED_LIMIT
 
-    def _look(self, cases: Sequence[Case]) -> Seen:
-        """Step (6)."""
+    def _look(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> Seen:
         busy = [case for case in cases if any(_unsettled(r) for r in case.requests)]
         if not busy:
             return Seen({}, ())
-        states: Mapping[str, Mapping[Sid, AccountState]] = self._priv.observe(
-            {case.user.priv.sid for case in busy}
-        )
+        states = self._priv.observe({case.user.priv.sid for case in busy})
         silent = tuple(c.name for c in self._priv.controllers() if not c.reachable and c.name not in states)
+        if self._priv.capabilities().link_ttl:
+            for case in busy:
+                case.unproven = {
+                    r.id
+                    for r in case.requests
+                    if _on_the_move(r) and not self._ttl_proven(r, case.user, groups)
+                }
         return Seen(states, silent)
 
-    def _settle(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup], seen: Seen) -> None:
-        """Step (7)."""
+    def _settle(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup], seen: Seen | None) -> None:
         with self._store.write() as uow:
             now = self._now()
             fresh = {group.id: group for group in uow.groups.many(groups.keys())}
@@ -216,9 +219,9 @@ class Grants:
                     if after != before:
                         case.requests[index] = after
                         changed.append(after)
-                        events.extend(announce(before, after, now, unreachable=seen.silent))
+                        events.extend(announce(before, after, now, unreachable=seen.silent if seen else ()))
             uow.requests.save_many(changed)
-            uow.work.poke_many(LINK, dict.fromkeys(_links_touched(changed, fresh), now))
+            uow.work.poke_many(LINK, dict.fromkeys(_links_of(changed, fresh), now))
             uow.audit.append(*events)
             self._hand_back(uow, cases, now)
             uow.commit()
@@ -229,38 +232,35 @@ class Grants:
         request: Request,
         groups: Mapping[GroupId, PamGroup],
         idle: AbstractSet[GroupId],
-        seen: Seen,
+        seen: Seen | None,
         now: datetime,
     ) -> Request:
         """What the read-back says of one request."""
         cap = case.user.ticket_cap
+        if request.state is State.PROCESSING and (verdict := _verdict(case, request, now)):
+            return requests.fail(request, verdict)
+        if seen is None:
+            return request
         if request.state is State.CLOSING:
             over = gone(request, case.user, case.requests, groups, idle, seen, now)
             return requests.finish(request, now, cap) if over else request
-        if request.state is State.PROCESSING and (verdict := _verdict(case, request, now)):
-            return requests.fail(request, verdict)
-        if case.problem is not None or not _on_the_move(request):
-            return request
         mine = [groups[g] for g in request.privileges if g in groups]
         gate = case.wanted.opens_until if case.wanted is not None else None
-        enforcer = grants.enforcer_for(case.user, link_ttl=self._priv.capabilities().link_ttl)
-        if not confirmed(case.user, mine, seen, gate, now) or not self._ttl_proven(
-            request, case.user, mine, enforcer
-        ):
+        held_up = (
+            case.problem is not None or request.id in case.unproven or len(mine) < len(request.privileges)
+        )
+        if held_up or not _on_the_move(request) or not confirmed(case.user, mine, seen, gate, now):
             return request
+        enforcer = grants.enforcer_for(case.user, link_ttl=self._priv.capabilities().link_ttl)
         end = grants.directory_end(enforcer, request.last_end(), gate, cap)
         if request.state is State.ACTIVE:
             return requests.confirm_extension(request, cap, end)
         return requests.confirm(request, enforcer=enforcer, cap=cap, directory_end=end)
 
-    def _ttl_proven(
-        self, request: Request, user: PamUser, groups: Iterable[PamGroup], enforcer: Enforcer
-    ) -> bool:
-        """With `link-ttl`, every controller must show a TTL no longer than what is left: an ordinary add would be permanent (F16)."""
-        if enforcer is not Enforcer.LINK_TTL or request.ends_at is None:
-            return True
+    def _ttl_proven(self, request: Request, user: PamUser, groups: Mapping[GroupId, PamGroup]) -> bool:
+        """Every controller must show a TTL no longer than what is left: an ordinary add would be permanent (F16)."""
         left = request.last_end() - self._now() + TOLERANCE
-        for group in groups:
+        for group in (groups[g] for g in request.privileges if g in groups):
             shown = self._priv.time_left(group.priv, user.priv.sid)
             if not shown or any(ttl is None or ttl > left for ttl in shown.values()):
                 return False
@@ -282,26 +282,8 @@ class Grants:
                 done.append((case.work, min(moments, default=None)))
         uow.work.finish_many(done)
 
-    def _give_back(self, cases: Sequence[Case], error: BastideError) -> None:
-        """No domain controller answered: nothing is known, so nothing is said but that."""
-        _log.warning("directory unavailable: %s", error.message)
-        with self._store.write() as uow:
-            now = self._now()
-            changed, events = [], []
-            for case in cases:
-                for before in case.requests:
-                    over = before.processing_since is not None and now - before.processing_since > GIVE_UP
-                    if before.state is State.PROCESSING and over:
-                        after = requests.fail(before, f"not done within {GIVE_UP}: {error.message}")
-                        changed.append(after)
-                        events.extend(announce(before, after, now))
-                uow.work.retry(case.work, now + delay(self._jitter, case.work.attempts), error.message)
-            uow.requests.save_many(changed)
-            uow.audit.append(*events)
-            uow.commit()
 
-
-def _load(uow: UnitOfWork, works: Sequence[Work]) -> list[Case]:
+def _cases(uow: UnitOfWork, works: Sequence[Work]) -> list[Case]:
     users = {user.id: user for user in uow.users.many([UserId(work.key) for work in works])}
     by_user: dict[UserId, list[Request]] = defaultdict(list)
     for request in uow.requests.of_users(users.keys(), OPEN):
@@ -312,20 +294,14 @@ def _load(uow: UnitOfWork, works: Sequence[Work]) -> list[Case]:
 
 
 def _step(
-    request: Request,
-    user: PamUser,
-    groups: Mapping[GroupId, PamGroup],
-    now: datetime,
-    *,
-    access_began: bool,
-    link_ttl: bool,
+    case: Case, request: Request, groups: Mapping[GroupId, PamGroup], facts: Facts, now: datetime
 ) -> Request:
-    """Steps (1) and (3) for one request. Below the floor of its role nothing is written at all."""
+    """Advance and plan one request. Below the floor of its role nothing is written at all."""
     moved = requests.advance(request, now)
     if moved.state is not State.PROCESSING:
         return moved
-    moved = requests.plan(moved, now, access_began=access_began)
-    enforcer = grants.enforcer_for(user, link_ttl=link_ttl)
+    moved = requests.plan(moved, now, access_began=_access_began(case, moved, groups, now))
+    enforcer = grants.enforcer_for(case.user, link_ttl=facts.link_ttl)
     if any(g not in groups for g in moved.privileges):
         return requests.fail(moved, "a PAM group of the role is gone")
     if enforcer.strength < moved.floor.strength:
@@ -335,6 +311,26 @@ def _step(
     if moved.last_end() <= now:
         return requests.fail(moved, "its time was over before it could be confirmed")
     return moved
+
+
+def _access_began(case: Case, request: Request, groups: Mapping[GroupId, PamGroup], now: datetime) -> bool:
+    """Whether an earlier attempt may have opened it: somewhere the account is open and in one of the groups."""
+    guids = {groups[g].priv.guid for g in request.privileges if g in groups}
+    return any(state.open_at(now) and state.groups & guids for state in case.before)
+
+
+def _tried(request: Request) -> bool:
+    """An earlier attempt may have written something of it, or taken it away."""
+    return (
+        request.state is State.PROCESSING and request.ends_at is not None
+    ) or request.state is State.CLOSING
+
+
+def _blame(cases: Sequence[Case], members: Mapping[Sid, object], error: BastideError) -> None:
+    for case in cases:
+        if case.user.priv.sid in members:
+            case.problem = error
+            case.hopeless = isinstance(error, NoSuchObject) or case.work.attempts >= DENIED_LIMIT
 
 
 def _verdict(case: Case, request: Request, now: datetime) -> str:
@@ -365,9 +361,15 @@ def _idle_links(uow: UnitOfWork, cases: Iterable[Case], groups: Mapping[GroupId,
     return {g for g in held if not uow.requests.using_group(g, GRANTING)}
 
 
-def _links_touched(changed: Iterable[Request], groups: Mapping[GroupId, PamGroup]) -> set[GroupId]:
-    moved = [r for r in changed if r.state in LIVE or r.outcome is not None]
-    return {g for r in moved for g in r.privileges if g in groups and groups[g].needs_link}
+def _links_of(moved: Iterable[Request], groups: Mapping[GroupId, PamGroup]) -> set[GroupId]:
+    """Links to look at. Only a request that moved on pokes them: a link that fails has a pace of its own."""
+    return {
+        g
+        for r in moved
+        if r.state in LIVE or r.outcome is not None
+        for g in r.privileges
+        if g in groups and groups[g].needs_link
+    }
 
 
 def _renumber(cases: Sequence[Case], saved: Iterable[Request]) -> None:
@@ -389,6 +391,12 @@ def _early(case: Case) -> bool:
         r.state is State.CLOSING and (r.outcome is not State.EXPIRED or r.extend_to is not None)
         for r in case.requests
     )
+
+
+def _closes(case: Case, now: datetime) -> bool:
+    """Nothing is wanted any more, and the account is not known to be closed."""
+    known_closed = bool(case.before) and not any(state.open_at(now) for state in case.before)
+    return case.wanted is not None and case.wanted.closes_now and _early(case) and not known_closed
 
 
 def _lowers(case: Case) -> bool:

@@ -115,12 +115,13 @@ class Links:
                         requests.fail(before, f"the CORP side refused: {error.message}")
                     )
                     uow.audit.append(*announce(before, after, now))
+                    uow.work.poke(ACCOUNT, before.user, now)
             if is_gone:
                 group = uow.groups.get(GroupId(work.key))
                 if group.linked:
                     uow.groups.save(replace(group, linked=False))
+                uow.work.poke_many(ACCOUNT, {r.user: now for r in moving})
                 uow.work.finish(work, None)
             else:
                 uow.work.retry(work, now + delay(self._jitter, work.attempts), error.message)
-            uow.work.poke_many(ACCOUNT, {r.user: now for r in moving})
             uow.commit()

@@ -5,6 +5,7 @@ and twin and real thing pass one contract suite (tests/contract).
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol, Self
 
 from bastide.domain.audit import Checkpoint, Event, Record
@@ -161,6 +162,33 @@ class Preparer(Protocol):
 
     def delete(self, ref: ObjectRef) -> None:
         """Remove an account or group that Bastide made. Gone already is fine."""
+
+
+class Severity(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One answer of a test. `key` is stable; `evidence` is what was seen, `remedy` what a person can do about it."""
+
+    key: str
+    severity: Severity
+    text: str
+    evidence: str = ""
+    remedy: str = ""
+
+
+class Prober(Protocol):
+    """Tests the directories with the service account and changes nothing. Reports problems as findings; raises nothing."""
+
+    def test_domain(self, forest: Forest) -> tuple[Finding, ...]:
+        """DNS, ports, sign-in, clocks, capabilities and rights of one forest."""
+
+    def test_trust(self) -> tuple[Finding, ...]:
+        """The trust as both sides show it, and what it lets through."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- store
@@ -416,6 +444,29 @@ class Random(Protocol):
     def password(self, length: int) -> str:
         """Printable, with all four character classes."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A ticket that was accepted: `name@REALM`, the relative id that the KDC signed into its PAC, and the answer for the caller."""
+
+    principal: str
+    rid: int
+    answer: bytes
+
+
+class Acceptor(Protocol):
+    """Accepts SPNEGO tokens with the HTTP/ keytab."""
+
+    def accept(self, token: bytes) -> Accepted:
+        """Raises NotAuthenticated; also for a ticket without a PAC."""
+
+
+class PasswordChecker(Protocol):
+    """Proves a password against the forest's KDC. A dormant account cannot be proved, and that is right."""
+
+    def check(self, name: str, password: str) -> None:
+        """Raises NotAuthenticated, DirectoryUnavailable."""
 
 
 class AuditSink(Protocol):

@@ -18,7 +18,7 @@ from bastide.domain.requests import LIVE, OPEN, Decision, Request, State
 from bastide.domain.roles import Role
 from bastide.services.events import by_actor, on_request
 from bastide.services.lookup import find_role, find_user
-from bastide.services.pace import ACCOUNT
+from bastide.services.pace import ACCOUNT, LINK
 from bastide.services.ports import Directory, Random, Store, UnitOfWork
 
 REASON_LIMIT = 400
@@ -322,6 +322,10 @@ def _close(uow: UnitOfWork, before: Request, reason: str, now: datetime, actor: 
     kind = "request.cancelled" if after.state is State.CANCELLED else "request.closing"
     uow.audit.append(on_request(kind, now, actor, after, reason=reason))
     uow.work.poke(ACCOUNT, after.user, now)
+    if after.state is State.CLOSING:
+        uow.work.poke_many(
+            LINK, {group.id: now for group in uow.groups.many(after.privileges) if group.needs_link}
+        )
     return after
 
 

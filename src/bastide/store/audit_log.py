@@ -44,6 +44,8 @@ _MOVE_CURSOR = {
     ),
 }
 _FIELDS = tuple(field.name for field in fields(Record))
+#: A person is asked for by SID or by name.
+_PERSONS = (_t.actor, _t.subject, _t.actor_name, _t.subject_name)
 _READ = select(*(tables.audit.c[name] for name in _FIELDS)).where(
     _t.seq > bindparam("after", type_=BigInteger)
 )
@@ -84,12 +86,7 @@ class SqlAuditLog:
         """In order, a few hundred rows in memory at a time, while the unit of work is open. A limit of 0 means all."""
         self.flush()
         statement, parameters = _filtered(query)
-        return self._records(statement, parameters)
-
-    def _records(self, statement: Select[Any], parameters: Mapping[str, object]) -> Iterator[Record]:
-        with self._session.stream(statement, parameters, _CHUNK) as rows:
-            for row in rows:
-                yield _record(row)
+        return map(_record, self._session.stream(statement, parameters, _CHUNK))
 
     def head(self) -> tuple[int, str]:
         """Sequence number and hash of the last record; (0, GENESIS) if there is none."""
@@ -129,7 +126,7 @@ def _filtered(query: AuditQuery) -> tuple[Select[Any], dict[str, object]]:
     if query.until is not None:
         statement = statement.where(_t.at < micros(query.until))
     if query.person:
-        statement = statement.where(or_(_t.actor == query.person, _t.subject == query.person))
+        statement = statement.where(or_(*(column == query.person for column in _PERSONS)))
     if query.kind:
         statement = statement.where(_t.kind == query.kind)
     if query.request:
@@ -163,6 +160,8 @@ def _storable_data(value: Any) -> Any:
         return _storable(value)
     if isinstance(value, Mapping):
         return {_storable(str(key)): _storable_data(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):
+        return [_storable_data(item) for item in sorted(value, key=str)]
+    if isinstance(value, list | tuple):
         return [_storable_data(item) for item in value]
     return value

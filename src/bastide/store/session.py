@@ -1,13 +1,14 @@
 """One transaction's connection, and its only way to run a statement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy import Connection, CursorResult, Executable, Row
 
 from bastide.domain.errors import StoreError
 from bastide.store.failures import Redact, translated
 
+_OVER = "this unit of work is over; start another one"
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -27,16 +28,20 @@ class Session:
     def run(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Execute; with a sequence of parameters once for each. Raises StoreBusy, StoreUnavailable, Conflict."""
         if not self._open:
-            raise StoreError("this unit of work is over; start another one")
+            raise StoreError(_OVER)
         with translated(self._redact):
             return self._connection.execute(statement, parameters)
 
-    def stream(self, statement: Executable, parameters: Mapping[str, Any], size: int) -> CursorResult[Any]:
-        """Execute, fetching `size` rows at a time (a server-side cursor on PostgreSQL)."""
+    def stream(self, statement: Executable, parameters: Mapping[str, Any], size: int) -> Iterator[Row[Any]]:
+        """Row by row, fetching `size` at a time (a server-side cursor on PostgreSQL)."""
         if not self._open:
-            raise StoreError("this unit of work is over; start another one")
-        with translated(self._redact):
-            return self._connection.execute(statement, parameters, execution_options={"yield_per": size})
+            raise StoreError(_OVER)
+        options = {"yield_per": size}
+        with (
+            translated(self._redact),
+            self._connection.execute(statement, parameters, execution_options=options) as rows,
+        ):
+            yield from rows
 
     def close(self) -> None:
         """Refuse what follows."""

@@ -15,8 +15,21 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Executable, bindparam, case, func, literal_column, null, select, text
-from sqlalchemy import and_, or_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -39,12 +52,20 @@ _HELD = and_(
 )
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
 _NEXT_DUE = select(func.min(_t.ready)).where(_KINDS)
-_LISTING = select(_t.kind, _t.key, _t.ready, _t.poked, _t.attempts, _t.owner, _t.error).order_by(_t.kind, _t.key)
+_LISTING = select(_t.kind, _t.key, _t.ready, _t.poked, _t.attempts, _t.owner, _t.error).order_by(
+    _t.kind, _t.key
+)
 
 
 def _poke(insert: Any) -> Executable:
     statement = insert(tables.work).values(
-        kind=bindparam("kind"), key=bindparam("key"), ready=bindparam("ready"), pokes=1, fence=0, attempts=0, error=""
+        kind=bindparam("kind"),
+        key=bindparam("key"),
+        ready=bindparam("ready"),
+        pokes=1,
+        fence=0,
+        attempts=0,
+        error="",
     )
     new = statement.excluded.ready
     sooner = and_(_t.owner.is_(None), or_(_t.ready.is_(None), new < _t.ready))
@@ -104,7 +125,11 @@ _GIVEN_BACK = {
     "owner": null(),
 }
 _FINISH = update(tables.work).where(_HELD).values(**_GIVEN_BACK, attempts=0, error="")
-_RETRY = update(tables.work).where(_HELD).values(**_GIVEN_BACK, attempts=_t.attempts + 1, error=bindparam("error_"))
+_RETRY = (
+    update(tables.work)
+    .where(_HELD)
+    .values(**_GIVEN_BACK, attempts=_t.attempts + 1, error=bindparam("error_"))
+)
 _NOW: Mapping[str, ColumnElement[int]] = {
     "sqlite": bindparam("now_", type_=BigInteger),
     "postgresql": literal_column(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bastide.authn import Acceptor, Authenticator, Realm, RightsTable
+from bastide.authn import Authenticator, Realm, Rights
 from bastide.clock import Clock
 from bastide.domain.people import Forest
 from bastide.services.accounts import Accounts, Preparation
@@ -14,7 +14,17 @@ from bastide.services.factors import Factors
 from bastide.services.grants import Grants
 from bastide.services.links import Links
 from bastide.services.people import Subjects
-from bastide.services.ports import AuditSink, CodeHasher, Directory, Preparer, Random, Sealer, Signer, Store
+from bastide.services.ports import (
+    Acceptor,
+    AuditSink,
+    CodeHasher,
+    Directory,
+    Preparer,
+    Random,
+    Sealer,
+    Signer,
+    Store,
+)
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
 from bastide.services.upkeep import Upkeep
@@ -28,7 +38,7 @@ class Adapters:
     realms: Mapping[Forest, Realm]
     preparer: Preparer | None
     acceptor: Acceptor | None
-    rights: RightsTable
+    rights: Rights
     sealer: Sealer
     signer: Signer
     hasher: CodeHasher

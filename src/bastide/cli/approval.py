@@ -1,0 +1,58 @@
+"""`bastide approval`: what waits for my decision, yes and no."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from bastide.cli.console import Column
+from bastide.cli.remote import Call, remote
+from bastide.cli.text import span, when
+
+app = typer.Typer(help="Decide the requests that name you as approver.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id.")]
+
+_COLUMNS: list[Column] = [
+    ("ID", lambda r: r.get("id")),
+    ("USER", lambda r: r.get("user_name")),
+    ("ROLE", lambda r: r.get("role_name")),
+    ("FOR", lambda r: span(r.get("ttl"))),
+    ("STARTS", lambda r: when(r.get("start_at")) or "at once"),
+    ("JUSTIFICATION", lambda r: r.get("justification")),
+    ("TICKET", lambda r: r.get("ticket")),
+    ("ASKED", lambda r: when(r.get("created_at"))),
+    ("UNTIL", lambda r: when(r.get("pending_until"))),
+]
+
+
+@remote(app, "list", example="bastide approval list")
+def listing(call: Call) -> None:
+    """Requests that wait for your decision, oldest first."""
+    call.table(call.client.get("/approvals"), _COLUMNS, empty="nothing waits for you")
+
+
+@remote(
+    app, "approve", example='bastide approval approve 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11 --reason "agreed"'
+)
+def approve(
+    call: Call,
+    id: Id,  # noqa: A002  # the argument's name on the command line
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
+) -> None:
+    """Say yes. Asks for your second factor."""
+    answer = call.client.post(f"/requests/{quote(id, safe='')}/approve", {"reason": reason})
+    call.show(answer, lambda r: call.screen.line(f"approved; the request is {r.get('state')}", "green"))
+
+
+@remote(
+    app, "reject", example='bastide approval reject 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11 --reason "no change"'
+)
+def reject(
+    call: Call,
+    id: Id,  # noqa: A002
+    reason: Annotated[str, typer.Option(help="Why: the person reads it.")],
+) -> None:
+    """Say no. One rejection ends the request."""
+    answer = call.client.post(f"/requests/{quote(id, safe='')}/reject", {"reason": reason})
+    call.show(answer, lambda r: call.screen.line(f"rejected; the request is {r.get('state')}", "yellow"))

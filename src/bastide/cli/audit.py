@@ -1,0 +1,152 @@
+"""`bastide audit`: read what happened, prove that it is whole, take it away, ask who had what."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bastide.cli.console import Column
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.remote import Call, remote
+from bastide.cli.text import when
+from bastide.config import DEFAULT_PATH
+
+app = typer.Typer(help="The audit: read it, verify it, export it.", no_args_is_help=True)
+
+Since = Annotated[str, typer.Option(metavar="TIME", help="From 2026-03-01 or 2026-03-01T22:00 (UTC) on.")]
+Until = Annotated[str, typer.Option(metavar="TIME", help="Before that moment.")]
+_LOOK = 2.0
+
+_COLUMNS: list[Column] = [
+    ("SEQ", lambda r: r.get("seq")),
+    ("AT", lambda r: when(r.get("at"))),
+    ("EVENT", lambda r: r.get("kind")),
+    ("ACTOR", lambda r: r.get("actor_name")),
+    ("SUBJECT", lambda r: r.get("subject_name")),
+    ("REQUEST", lambda r: r.get("request")),
+    ("DATA", lambda r: r.get("data")),
+]
+
+
+@remote(app, "tail", example="bastide audit tail --limit 20 --follow")
+def tail(
+    call: Call,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 20,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes; Ctrl-C ends it.")
+    ] = False,
+) -> None:
+    """The newest records."""
+    answer = call.client.get("/audit", limit=limit, newest=True)
+    call.table(answer, _COLUMNS, empty="no records")
+    last = max((int(record.get("seq", 0)) for record in answer.items), default=0)
+    while follow:
+        call.world.sleep(_LOOK)
+        answer = call.client.get("/audit", after_seq=last, limit=1000)
+        if answer.items:
+            call.table(answer, _COLUMNS, empty="")
+            last = max(int(record.get("seq", 0)) for record in answer.items)
+
+
+@remote(app, "show", example="bastide audit show --person priv.alice --since 2026-03-01")
+def show(
+    call: Call,
+    person: Annotated[str, typer.Option(help="Who did it or whom it concerned: name or SID.")] = "",
+    kind: Annotated[str, typer.Option(help="This event, as in request.active.")] = "",
+    request: Annotated[str, typer.Option(help="This request.")] = "",
+    since: Since = "",
+    until: Until = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 1000,
+) -> None:
+    """Records that match, oldest first."""
+    answer = call.client.get(
+        "/audit", person=person, kind=kind, request=request, since=since, until=until, limit=limit
+    )
+    call.table(answer, _COLUMNS, empty="no records match")
+
+
+@remote(app, "verify", example="bastide audit verify --local")
+def verify(
+    call: Call,
+    on_server: Annotated[
+        bool, typer.Option("--local", help="On the server itself, by the database: no sign-in, no API.")
+    ] = False,
+    config: Annotated[Path, typer.Option(help="With --local: the settings.")] = DEFAULT_PATH,
+) -> None:
+    """Check every record and every signed checkpoint. Exit code 1 if the chain is broken."""
+    if on_server:
+        verdict = _verify_here(config)
+        if call.as_json:
+            call.screen.json(verdict)
+        else:
+            _print(call, verdict)
+        return
+    call.show(call.client.post("/audit/verify"), lambda verdict: _print(call, verdict))
+
+
+def _verify_here(config: Path) -> dict[str, Any]:
+    from bastide.cli.server import open_services  # noqa: PLC0415  # loads the whole service
+
+    with open_services(config) as services:
+        found = services.audit.verify_chain()
+    return {"seq": found.seq, "head": found.head, "checkpoints": found.checkpoints, "signed": found.signed}
+
+
+def _print(call: Call, verdict: Mapping[str, Any]) -> None:
+    call.screen.line(
+        f"The audit is whole: {verdict.get('seq')} records, {verdict.get('checkpoints')} signed checkpoints, "
+        f"signed up to record {verdict.get('signed')}.",
+        "green",
+    )
+    call.screen.fields([("Head", verdict.get("head"))])
+
+
+@remote(app, "export", example="bastide audit export --to audit.jsonl")
+def export(
+    call: Call,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A new file, mode 0600. Default: standard output.")
+    ] = None,
+) -> None:
+    """All records, one JSON object a line, oldest first."""
+    lines = call.client.lines("/audit/export")
+    if to is None:
+        for line in lines:
+            call.screen.raw_json(line)
+        return
+    number = 0
+    try:
+        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise Stop(
+            f"{to}: {error.strerror}", remedy="name a file that does not exist", status=Exit.USAGE
+        ) from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(f"{line}\n")
+            number += 1
+    call.screen.note(f"{number} records in {to}")
+
+
+@remote(app, "who", example="bastide audit who --group PAM-FileAdmins --since 2026-03-01")
+def who(
+    call: Call,
+    person: Annotated[str, typer.Option(help="This PAM user.")] = "",
+    group: Annotated[str, typer.Option(help="This PAM group.")] = "",
+    since: Since = "",
+    until: Until = "",
+) -> None:
+    """Who held which PAM group, from when to when, with the true end of access."""
+    columns: list[Column] = [
+        ("PERSON", lambda h: h.get("person")),
+        ("GROUP", lambda h: h.get("group")),
+        ("ROLE", lambda h: h.get("role")),
+        ("FROM", lambda h: when(h.get("since"))),
+        ("TO", lambda h: when(h.get("until")) or "still"),
+        ("TRUE END", lambda h: when(h.get("true_end"))),
+        ("REQUEST", lambda h: h.get("request")),
+    ]
+    answer = call.client.get("/audit/who", person=person, group=group, since=since, until=until)
+    call.table(answer, columns, empty="nobody")

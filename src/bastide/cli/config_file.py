@@ -1,0 +1,120 @@
+"""bastide.toml written out: every setting of config.py with a comment above it. A test loads what this writes and compares all fields."""
+
+import json
+from collections.abc import Iterator
+from types import MappingProxyType
+
+import msgspec
+
+from bastide.config import Account, Config, Corp
+
+_HEAD = """\
+# Settings of Bastide. Made by `bastide init`; read once when the service starts.
+# Secrets are never written here: a setting that needs one names a file of mode 0600, or `credential:NAME` of a
+# systemd unit (LoadCredential=NAME:...). A name that Bastide does not know is an error.
+# `bastide config check` opens everything that is named here and says what is wrong.
+"""
+
+#: A table or setting, and what it is for. Every field of config.py is here, and nothing else; a test compares.
+COMMENTS = MappingProxyType({
+    "server": "How this node is reached.",
+    "server.url": "The address people and programs use, as in https://bastide.priv.example.com:8443.",
+    "server.address": "Where it listens. 127.0.0.1 if something in front of it speaks TLS.",
+    "server.port": "The port it listens on.",
+    "server.certificate": "PEM file with the certificate and its chain. Without one only a loopback address is accepted.",
+    "server.key": "Its private key: a PEM file, or credential:NAME.",
+    "server.node": "The name of this node in leases and logs. Empty: the host's name.",
+    "server.partition": "Nodes of the same partition finish each other's work.",
+    "server.threads": "Calls worked on at the same time.",
+    "database": "Where the state lives.",
+    "database.url": "sqlite:////path/to/file (one node), or postgresql://user@host1,host2/bastide (several).",
+    "database.password": "A file, or credential:NAME, with the password of a PostgreSQL URL. Empty: none is needed.",
+    "keys": "Key files, made by `bastide keys generate`. Keep a copy where the database's backup is not.",
+    "keys.master": "Seals what is secret in the database: a file, or credential:NAME.",
+    "keys.signing": "Signs the checkpoints of the audit: a file, or credential:NAME.",
+    "keys.trusted": "Public keys of earlier signing keys, so that old checkpoints still verify.",
+    "priv": "The bastion forest.",
+    "priv.domain": "Its DNS name.",
+    "priv.principal": "The service account: writes members of PAM groups and accountExpires of PAM users, nothing else.",
+    "priv.keytab": "Its keytab: a file, or credential:NAME.",
+    "priv.controllers": "Full names of the domain controllers. Empty: DNS says.",
+    "priv.users_container": "Where PAM users are made.",
+    "priv.groups_container": "Where PAM groups are made.",
+    "priv.user_prefix": "Put before the CORP name to make the PRIV name.",
+    "priv.group_prefix": "The same for groups.",
+    "priv.preparer": "An account of its own that makes users and groups. Without it existing ones can only be adopted.",
+    "priv.preparer.principal": "The preparer's account.",
+    "priv.preparer.keytab": "Its keytab: a file, or credential:NAME.",
+    "corp": "The existing forest, which trusts PRIV. Leave the table out where both are one forest.",
+    "corp.domain": "Its DNS name.",
+    "corp.controllers": "Full names of the domain controllers. Empty: DNS says.",
+    "http": "Signing in to the API.",
+    "http.keytab": "Keytab with an HTTP/ name of this server in each forest. Empty: no tickets, passwords only.",
+    "http.priv_host": "Host name of the HTTP/ service in PRIV, as in the keytab.",
+    "http.corp_host": "Host name of the HTTP/ service in CORP, as in the keytab.",
+    "http.session_minutes": "How long a session lives.",
+    "http.origins": "Exact origins of browsers that may call. The command line needs none.",
+    "rights": "Groups that give a right. Members of administrators and auditors count only when signed in from PRIV.",
+    "rights.administrators": "PRIV groups: prepare users and groups, make roles, kill.",
+    "rights.auditors": "PRIV groups: read everything, change nothing.",
+    "rights.approvers": "Groups whose members may approve where a role names them: CORP\\name or PRIV\\name.",
+    "policy": "Rules for all roles.",
+    "policy.ticket_cap_seconds": "Longest life of a PAM user's ticket: access truly ends that much after a grant. At least 125.",
+    "policy.ticket_policy": "Name of the authentication policy in PRIV that says so.",
+    "audit": "Where audit records go besides the database.",
+    "audit.file": "A file, one JSON object a line. Empty: none.",
+    "audit.syslog": "udp://host:514, tcp://host:601, tls://host:6514 or unix:/dev/log. Empty: none.",
+    "audit.syslog_ca": "The authority that signed the certificate of a tls:// receiver.",
+    "audit.checkpoint_minutes": "How often the end of the chain is signed.",
+})  # fmt: skip
+
+#: What a table that is left out looks like, as comments.
+_LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
+    {
+        "priv.preparer": Account(
+            principal="svc-bastide-prepare@PRIV.EXAMPLE.COM", keytab="/etc/bastide/preparer.keytab"
+        ),
+        "corp": Corp(domain="corp.example.com"),
+    }
+)
+
+
+def render(config: Config) -> str:
+    """The whole file."""
+    return _HEAD + "".join(_table(name, getattr(config, name)) for name in config.__struct_fields__)
+
+
+def _table(path: str, table: msgspec.Struct | None) -> str:
+    """One table: its own settings first, then the tables inside it, as TOML wants it."""
+    shown = table if table is not None else _LEFT_OUT[path]
+    lines = [f"[{path}]"]
+    inner = []
+    for name in shown.__struct_fields__:
+        value = getattr(shown, name)
+        where = f"{path}.{name}"
+        if where in _LEFT_OUT:
+            inner.append(_table(where, value))
+        else:
+            lines += [f"# {COMMENTS[where]}", f"{name} = {_toml(value)}"]
+    if table is None:
+        lines = [line if line.startswith("#") else f"# {line}" for line in lines]
+    return "\n".join(["", f"# {COMMENTS[path]}", *lines, ""]) + "".join(inner)
+
+
+def _toml(value: object) -> str:
+    """A value. JSON's strings, numbers and lists of strings are TOML as well, once nothing is written as a surrogate pair."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def settings(kind: type[msgspec.Struct] = Config, prefix: str = "") -> Iterator[str]:
+    """The path of every table and setting there is."""
+    for field in msgspec.structs.fields(kind):
+        path = f"{prefix}{field.name}"
+        yield path
+        inner = next((k for k in (field.type, *getattr(field.type, "__args__", ())) if _is_struct(k)), None)
+        if inner is not None:
+            yield from settings(inner, f"{path}.")
+
+
+def _is_struct(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

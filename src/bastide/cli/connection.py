@@ -1,0 +1,68 @@
+"""Where the server is: options, then the environment, then /etc/bastide/client.toml. None of them ever holds a secret."""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bastide.cli.exits import Exit, Stop
+
+CLIENT_FILE = Path("/etc/bastide/client.toml")
+_KEYS = {"server", "ca", "account"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach the server, and as whom: an empty account means the Kerberos ticket."""
+
+    server: str
+    ca: str = ""
+    account: str = ""
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.server).hostname or ""
+
+
+def resolve(server: str, ca: str, account: str, *, file: Path = CLIENT_FILE) -> Connection:
+    """Raises Stop if nothing names a server, or if it is not https (only loopback may be plain: nobody else hears it)."""
+    known = _read(file)
+    url = (server or os.environ.get("BASTIDE_SERVER", "") or known.get("server", "")).rstrip("/")
+    if not url:
+        raise Stop(
+            "no server is named",
+            remedy=f"give --server, or BASTIDE_SERVER, or `server = ...` in {file}",
+            status=Exit.USAGE,
+        )
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in {"https", "http"}:
+        raise Stop(
+            f"{url!r} is not the address of a server", remedy="write https://host:8443", status=Exit.USAGE
+        )
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise Stop(
+            "a server elsewhere is reached over https only", remedy="write https://", status=Exit.USAGE
+        )
+    return Connection(
+        server=url,
+        ca=ca or os.environ.get("BASTIDE_CA", "") or known.get("ca", ""),
+        account=account or known.get("account", ""),
+    )
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Stop(f"{file}: {error}", status=Exit.USAGE) from None
+    if unknown := content.keys() - _KEYS:
+        raise Stop(
+            f"{file}: unknown: {', '.join(sorted(unknown))}",
+            remedy=f"it may hold {', '.join(sorted(_KEYS))}",
+            status=Exit.USAGE,
+        )
+    return {key: str(value) for key, value in content.items()}

@@ -1,0 +1,20 @@
+"""`bastide demo`: the main job in a few seconds, without root, network or Active Directory."""
+
+import typer
+
+from bastide.cli.console import Screen
+from bastide.cli.remote import local
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put `demo` on the root."""
+    local(app, "demo", example="bastide demo")(demo)
+
+
+def demo(screen: Screen, as_json: bool) -> None:
+    """Play the main job on directories in memory: ask, approve, use, end, verify. Leaves nothing behind."""
+    from bastide.cli.demo_embedded import play  # noqa: PLC0415  # loads the whole service
+
+    timeline = play(screen if not as_json else None)
+    if as_json:
+        screen.json(timeline)

@@ -1,0 +1,50 @@
+"""`bastide trust test` and `bastide domain test`: findings with severity, evidence and remedy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from bastide.cli.exits import Exit
+from bastide.cli.remote import Call, remote
+
+trust = typer.Typer(help="The trust between CORP and PRIV.", no_args_is_help=True)
+domain = typer.Typer(help="The domains as Bastide needs them.", no_args_is_help=True)
+
+_STYLE = {"ok": "green", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
+_BAD = {"error", "critical"}
+
+
+@remote(trust, "test", example="bastide trust test --json")
+def trust_test(call: Call) -> None:
+    """Test the trust. Exit code 1 if anything is an error."""
+    _run(call, "/directory/trust-tests")
+
+
+@remote(domain, "test", example="bastide domain test")
+def domain_test(call: Call) -> None:
+    """Test both domains: controllers, capabilities, rights. Exit code 1 if anything is an error."""
+    _run(call, "/directory/domain-tests")
+
+
+def _run(call: Call, path: str) -> None:
+    answer = call.client.post(path)
+    found = answer.items or answer.fields.get("findings") or []
+    if call.as_json:
+        call.screen.raw_json(answer.text)
+    else:
+        for finding in found:
+            print_finding(call, finding)
+    if any(finding.get("severity") in _BAD for finding in found):
+        raise typer.Exit(int(Exit.REFUSED))
+
+
+def print_finding(call: Call, finding: Mapping[str, Any]) -> None:
+    """Severity and what was found; evidence and remedy below."""
+    severity = str(finding.get("severity", "info"))
+    title = finding.get("title") or finding.get("message") or finding.get("check") or finding.get("code")
+    call.screen.line(f"{severity.upper():9}{title}", _STYLE.get(severity, ""))
+    if finding.get("evidence"):
+        call.screen.line(f"         {finding['evidence']}", "dim")
+    if finding.get("remedy"):
+        call.screen.line(f"         -> {finding['remedy']}")

@@ -1,0 +1,156 @@
+"""Commands on the server itself: `bastide serve`, `worker`, `db`, `keys`, `config`, `delegation`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bastide.cli.console import Screen
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.probes import Check
+from bastide.cli.remote import local
+from bastide.config import DEFAULT_PATH, load
+
+db = typer.Typer(help="The database.", no_args_is_help=True)
+keys = typer.Typer(help="The key files.", no_args_is_help=True)
+config_app = typer.Typer(help="The settings.", no_args_is_help=True)
+delegation = typer.Typer(help="The rights of Bastide's accounts in the directories.", no_args_is_help=True)
+
+Settings = Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put `serve` and `worker` on the root."""
+    local(app, "serve", example="bastide serve --config /etc/bastide/bastide.toml")(serve)
+    local(app, "worker", example="bastide worker --config /etc/bastide/bastide.toml")(worker)
+
+
+def serve(
+    screen: Screen,  # noqa: ARG001  # one shape for all commands
+    as_json: bool,  # noqa: ARG001
+    config: Settings = DEFAULT_PATH,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Answer the API only.")] = False,
+) -> None:
+    """Run the service: API and workers in one process, until SIGTERM."""
+    from bastide.cli import server  # noqa: PLC0415  # loads the whole service
+
+    server.serve(config, with_worker=not no_worker)
+
+
+def worker(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:  # noqa: ARG001
+    """Run the workers without the API, until SIGTERM."""
+    from bastide.cli import server  # noqa: PLC0415
+
+    server.work(config)
+
+
+@local(db, "upgrade", example="bastide db upgrade")
+def db_upgrade(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:
+    """Bring the database to the newest schema; makes a SQLite file that is missing."""
+    from bastide.store import migrations  # noqa: PLC0415
+    from bastide.wiring.production import database_url  # noqa: PLC0415
+
+    version = migrations.upgrade(database_url(load(config)))
+    _said(screen, {"version": version}, f"the database has version {version}", as_json=as_json)
+
+
+@local(db, "check", example="bastide db check")
+def db_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:
+    """Whether the database has the schema this program needs. Exit code 3 if not."""
+    from bastide.store import migrations  # noqa: PLC0415
+    from bastide.wiring.production import database_url  # noqa: PLC0415
+
+    migrations.check(database_url(load(config)))
+    _said(screen, {"version": migrations.newest()}, "the database fits", as_json=as_json)
+
+
+@local(keys, "generate", example="bastide keys generate --to /etc/bastide/keys")
+def keys_generate(
+    screen: Screen,
+    as_json: bool,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The directory.")] = Path("/etc/bastide/keys"),
+) -> None:
+    """Make the master key and the audit's signing key, mode 0600. Never overwrites."""
+    from bastide.cli.setup import make_keys  # noqa: PLC0415
+
+    made = make_keys(to)
+    _said(
+        screen, {"files": [str(path) for path in made]}, f"made {', '.join(map(str, made))}", as_json=as_json
+    )
+    if not as_json:
+        screen.note(
+            "Keep a copy where the database's backup is not: without the master key no second factor works."
+        )
+
+
+@local(config_app, "check", example="bastide config check")
+def config_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:
+    """Open everything the settings name: keys, database, keytabs, controllers. Exit code 1 if anything is wrong."""
+    from bastide.cli import probes  # noqa: PLC0415
+
+    settings = load(config)
+    checks = [Check(f"{config}", "is well-formed")]
+    checks += [*probes.certificate(settings), *probes.local_things(settings), *probes.directories(settings)]
+    report(screen, checks, as_json=as_json)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(int(Exit.REFUSED))
+
+
+def report(screen: Screen, checks: list[Check], *, as_json: bool = False) -> None:
+    """Each check on a line, with its remedy below."""
+    if as_json:
+        screen.json(
+            [
+                {"check": c.name, "ok": c.ok, "detail": c.detail, "problem": c.problem, "remedy": c.remedy}
+                for c in checks
+            ]
+        )
+        return
+    for check in checks:
+        print_check(screen, check)
+
+
+def print_check(screen: Screen, check: Check) -> None:
+    """One check."""
+    if check.ok:
+        screen.line(f"ok       {check.name}: {check.detail}", "green")
+        return
+    screen.line(f"PROBLEM  {check.name}: {check.problem}", "bold red")
+    if check.remedy:
+        screen.line(f"         -> {check.remedy}")
+
+
+_DIALECTS = {"samba", "windows", "policy"}
+
+
+@local(delegation, "script", example="bastide delegation script --forest corp --corp-group FileAdmins")
+def delegation_script(
+    screen: Screen,
+    as_json: bool,
+    forest: Annotated[str, typer.Option(help="For which forest: priv or corp.")] = "priv",
+    dialect: Annotated[
+        str, typer.Option("--for", help="samba (sh), windows (cmd), or policy (LDIF of the ticket cap).")
+    ] = "samba",
+    corp_group: Annotated[
+        list[str] | None,
+        typer.Option("--corp-group", metavar="NAME", help="A CORP group to be. May be repeated."),
+    ] = None,
+    config: Settings = DEFAULT_PATH,
+) -> None:
+    """Print the script that gives Bastide's accounts their rights, and no more. A domain administrator reads and runs it."""
+    if dialect not in _DIALECTS or forest not in {"priv", "corp"}:
+        raise Stop("--forest is priv or corp; --for is samba, windows or policy", status=Exit.USAGE)
+    from bastide.cli import rights  # noqa: PLC0415
+
+    text = rights.script(config, forest=forest, dialect=dialect, corp_groups=corp_group or [])
+    if as_json:
+        screen.json({"forest": forest, "for": dialect, "script": text})
+    else:
+        screen.out.file.write(text)
+
+
+def _said(screen: Screen, value: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        screen.json(value)
+    else:
+        screen.line(sentence, "green")

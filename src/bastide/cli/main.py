@@ -1,0 +1,48 @@
+"""`bastide`: the root of all commands. Light to load: what is heavy is loaded by the command that needs it."""
+
+import typer
+
+from bastide.cli import approval, audit, demo, findings, host, mfa, pam, person, request, role, setup
+
+_EPILOG = "Exit codes: 0 done, 1 refused or a problem found, 2 wrong usage, 3 out of reach, 4 not signed in."
+
+app = typer.Typer(
+    name="bastide",
+    help="Temporary administrative power in Active Directory.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with local variables would print passwords.
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+person.add_to(app)
+for _group, _name in (
+    (request.app, "request"),
+    (approval.app, "approval"),
+    (mfa.app, "mfa"),
+    (pam.app, "pam"),
+    (role.app, "role"),
+    (audit.app, "audit"),
+    (findings.trust, "trust"),
+    (findings.domain, "domain"),
+    (person.work, "work"),
+    (host.db, "db"),
+    (host.keys, "keys"),
+    (host.config_app, "config"),
+    (host.delegation, "delegation"),
+):
+    app.add_typer(_group, name=_name)
+setup.add_to(app)
+host.add_to(app)
+demo.add_to(app)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""`bastide pam user` and `bastide pam group`: prepare people and groups."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from bastide.cli import ask
+from bastide.cli.console import Column
+from bastide.cli.remote import Call, remote
+from bastide.cli.text import span, when
+
+app = typer.Typer(help="Prepare people (PAM users) and groups (PAM groups).", no_args_is_help=True)
+user = typer.Typer(help="PAM users: the PRIV accounts of people.", no_args_is_help=True)
+group = typer.Typer(help="PAM groups: PRIV groups that carry a CORP group's rights.", no_args_is_help=True)
+app.add_typer(user, name="user")
+app.add_typer(group, name="group")
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show, change nothing.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]
+Adopt = Annotated[bool, typer.Option("--adopt", help="Take an existing PRIV object instead of making one.")]
+PrivName = Annotated[str, typer.Option("--name", help="Its name in PRIV. Default: prefix and CORP name.")]
+Delete = Annotated[bool, typer.Option("--delete", help="Delete the PRIV object as well, if Bastide made it.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_USERS: list[Column] = [
+    ("NAME", lambda u: u.get("name")),
+    ("CORP", lambda u: _ref(u, "corp")),
+    ("PRIV", lambda u: _ref(u, "priv")),
+    ("TICKET CAP", lambda u: span(u.get("ticket_cap"))),
+    ("KEPT ALIVE", lambda u: bool(u.get("kept_alive"))),
+    ("ENABLED", lambda u: bool(u.get("enabled", True))),
+    ("SINCE", lambda u: when(u.get("created_at"))),
+]
+_GROUPS: list[Column] = [
+    ("NAME", lambda g: g.get("name")),
+    ("CARRIER", lambda g: g.get("carrier")),
+    ("CORP", lambda g: _ref(g, "corp")),
+    ("PRIV", lambda g: _ref(g, "priv")),
+    ("SCOPE", lambda g: g.get("scope")),
+    ("LINKED", lambda g: bool(g.get("linked"))),
+    ("ENABLED", lambda g: bool(g.get("enabled", True))),
+]
+
+
+def _ref(thing: Mapping[str, Any], side: str) -> object:
+    ref = thing.get(side)
+    return ref.get("name") if isinstance(ref, Mapping) else ref
+
+
+def _details(thing: Mapping[str, Any], columns: list[Column]) -> list[tuple[str, object]]:
+    """The columns of a listing below each other, then what a listing has no room for."""
+    shown = [(title.capitalize(), read(thing)) for title, read in columns]
+    for side in ("corp", "priv"):
+        ref = thing.get(side)
+        if isinstance(ref, Mapping):
+            shown += [(f"{side.upper()} DN", ref.get("dn")), (f"{side.upper()} SID", ref.get("sid"))]
+    return [*shown, ("Id", thing.get("id"))]
+
+
+def _made(call: Call, thing: Mapping[str, Any], columns: list[Column], *, dry_run: bool) -> None:
+    call.screen.fields(_details(thing, columns))
+    call.screen.note("dry run: nothing was changed" if dry_run else "done")
+
+
+@remote(user, "add", example="bastide pam user add alice --dry-run")
+def user_add(
+    call: Call,
+    corp: Annotated[str, typer.Argument(metavar="CORP-ACCOUNT", help="The person's CORP account.")],
+    name: PrivName = "",
+    adopt: Adopt = False,
+    kept_alive: Annotated[
+        bool, typer.Option("--kept-alive", help="Not dormant between grants: weaker, for emergencies.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Prepare a person: a dormant PRIV account with short tickets, tied to the CORP account."""
+    body = {"corp_name": corp, "priv_name": name, "adopt": adopt, "kept_alive": kept_alive}
+    answer = call.client.post("/users", body, dry_run=dry_run)
+    call.show(answer, lambda made: _made(call, made, _USERS, dry_run=dry_run))
+    if not dry_run and not adopt and not call.as_json:
+        call.screen.note(f"next: bastide pam user password {answer.fields.get('name')}")
+
+
+@remote(user, "list", example="bastide pam user list")
+def user_list(call: Call) -> None:
+    """All PAM users."""
+    call.table(call.client.get("/users"), _USERS, empty="no PAM users yet: bastide pam user add")
+
+
+@remote(user, "show", example="bastide pam user show priv.alice")
+def user_show(call: Call, name: Name) -> None:
+    """One PAM user."""
+    answer = call.client.get(f"/users/{quote(name, safe='')}")
+    call.show(answer, lambda shown: call.screen.fields(_details(shown, _USERS)))
+
+
+@remote(user, "password", example="bastide pam user password priv.alice")
+def user_password(call: Call, name: Name, dry_run: DryRun = False) -> None:
+    """Set the PRIV password of a PAM user. Asked for twice, or one line of standard input."""
+    found = call.client.get(f"/users/{quote(name, safe='')}")
+    if dry_run:
+        call.done(found, f"dry run: the password of {name} would be set")
+        return
+    body = {"password": ask.new_secret(f"New password of {name}")}
+    call.done(
+        call.client.put(f"/users/{quote(name, safe='')}/password", body), f"the password of {name} is set"
+    )
+
+
+@remote(user, "remove", example="bastide pam user remove priv.alice --delete")
+def user_remove(
+    call: Call, name: Name, delete: Delete = False, dry_run: DryRun = False, yes: Yes = False
+) -> None:
+    """Forget a PAM user that no role names and no request uses."""
+    ask.confirm(f"Remove PAM user {name}?", yes=yes or dry_run)
+    answer = call.client.delete(f"/users/{quote(name, safe='')}", delete=delete, dry_run=dry_run)
+    call.done(answer, f"dry run: {name} could be removed" if dry_run else f"{name} is removed")
+
+
+@remote(group, "add", example="bastide pam group add FileAdmins --carrier foreign-principal")
+def group_add(
+    call: Call,
+    corp: Annotated[
+        str, typer.Argument(metavar="CORP-GROUP", help="The CORP group whose rights it carries.")
+    ],
+    carrier: Annotated[
+        str, typer.Option(help="How: foreign-principal, shadow-principal or direct.")
+    ] = "foreign-principal",
+    name: PrivName = "",
+    adopt: Adopt = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Prepare a group."""
+    body = {"corp_name": corp, "carrier": carrier, "priv_name": name, "adopt": adopt}
+    answer = call.client.post("/groups", body, dry_run=dry_run)
+    call.show(answer, lambda made: _made(call, made, _GROUPS, dry_run=dry_run))
+
+
+@remote(group, "list", example="bastide pam group list")
+def group_list(call: Call) -> None:
+    """All PAM groups."""
+    call.table(call.client.get("/groups"), _GROUPS, empty="no PAM groups yet: bastide pam group add")
+
+
+@remote(group, "show", example="bastide pam group show PAM-FileAdmins")
+def group_show(call: Call, name: Name) -> None:
+    """One PAM group."""
+    answer = call.client.get(f"/groups/{quote(name, safe='')}")
+    call.show(answer, lambda shown: call.screen.fields(_details(shown, _GROUPS)))
+
+
+@remote(group, "remove", example="bastide pam group remove PAM-FileAdmins --delete")
+def group_remove(
+    call: Call, name: Name, delete: Delete = False, dry_run: DryRun = False, yes: Yes = False
+) -> None:
+    """Forget a PAM group that no role gives."""
+    ask.confirm(f"Remove PAM group {name}?", yes=yes or dry_run)
+    answer = call.client.delete(f"/groups/{quote(name, safe='')}", delete=delete, dry_run=dry_run)
+    call.done(answer, f"dry run: {name} could be removed" if dry_run else f"{name} is removed")

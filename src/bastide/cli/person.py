@@ -1,0 +1,100 @@
+"""`bastide whoami`, `bastide offers`, `bastide kill`, `bastide work`: commands without a noun of their own."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from bastide.cli import ask
+from bastide.cli.console import Column
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.remote import Call, remote
+from bastide.cli.request import COLUMNS
+from bastide.cli.text import span, when
+
+work = typer.Typer(help="The durable work of the service.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the commands without a noun on the root."""
+    remote(app, "whoami", example="bastide whoami --account CORP\\\\alice")(whoami)
+    remote(app, "offers", example="bastide offers")(offers)
+    remote(app, "kill", example='bastide kill --role "File administrator" --reason "incident 42"')(kill)
+
+
+def whoami(call: Call) -> None:
+    """Who the server takes you for, and what you may do."""
+
+    def render(me: Mapping[str, Any]) -> None:
+        call.screen.fields(
+            (
+                ("Name", me.get("name")),
+                ("SID", me.get("sid")),
+                ("Forest", me.get("forest")),
+                ("Signed in by", me.get("via")),
+                ("Rights", me.get("rights")),
+                ("PAM user", me.get("pam_user")),
+            )
+        )
+
+    call.show(call.client.get("/me"), render)
+
+
+_OFFERS: list[Column] = [
+    ("ROLE", lambda o: _role(o).get("name")),
+    ("DESCRIPTION", lambda o: _role(o).get("description")),
+    ("FOR", lambda o: span(_ttl(o))),
+    ("APPROVAL", lambda o: "yes" if _role(o).get("stages") or _role(o).get("needs_approval") else "no"),
+    ("SECOND FACTOR", lambda o: bool(_role(o).get("mfa"))),
+    ("NOW", lambda o: o.get("why_not") or "can be asked for"),
+    ("WINDOW", lambda o: o.get("window")),
+]
+
+
+def _role(offer: Mapping[str, Any]) -> Mapping[str, Any]:
+    role = offer.get("role")
+    return role if isinstance(role, Mapping) else offer
+
+
+def _ttl(offer: Mapping[str, Any]) -> object:
+    ttl = _role(offer).get("ttl")
+    return ttl.get("default") if isinstance(ttl, Mapping) else ttl
+
+
+def offers(call: Call) -> None:
+    """Roles you may ask for, and why not now where that is so."""
+    call.table(call.client.get("/offers"), _OFFERS, empty="you are a candidate of no role")
+
+
+def kill(
+    call: Call,
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")],
+    request: Annotated[str, typer.Option(help="This request.")] = "",
+    role: Annotated[str, typer.Option(help="All requests for this role.")] = "",
+    user: Annotated[str, typer.Option(help="All requests of this PAM user.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="All open requests of everybody.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """The kill switch: end all open requests that match. Tickets bought before live on until their true end."""
+    if sum([bool(request), bool(role), bool(user), everything]) != 1:
+        raise Stop("say exactly one of --request, --role, --user, --all", status=Exit.USAGE)
+    what = request or role or user or "EVERYTHING"
+    ask.confirm(f"End all open requests of {what}?", yes=yes)
+    body = {"reason": reason, "request": request, "role": role, "user": user, "all": everything}
+    answer = call.client.post("/kill", body)
+    call.table(answer, COLUMNS, empty="no open request matched")
+
+
+@remote(work, "list", example="bastide work list")
+def work_list(call: Call) -> None:
+    """What the workers have to do, when, and what went wrong the last time."""
+    columns: list[Column] = [
+        ("KIND", lambda w: w.get("kind")),
+        ("KEY", lambda w: w.get("key")),
+        ("DUE", lambda w: when(w.get("due"))),
+        ("ATTEMPTS", lambda w: w.get("attempts")),
+        ("OWNER", lambda w: w.get("owner")),
+        ("LEASE", lambda w: when(w.get("lease"))),
+        ("ERROR", lambda w: w.get("error")),
+    ]
+    call.table(call.client.get("/work"), columns, empty="nothing to do")

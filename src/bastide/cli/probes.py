@@ -1,0 +1,185 @@
+"""Looks at the world as Bastide will use it: DNS, ports, tickets, sealed LDAP, keys, database. Each check says ok, or problem and remedy."""
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bastide.cli.exits import Stop
+from bastide.config import Config, ConfigError, secret_path
+from bastide.domain.errors import BastideError
+
+#: Kerberos, LDAP (sealed by Kerberos), password set.
+PORTS = (88, 389, 464)
+_CONNECT_SECONDS = 3.0
+_OTHERS_MAY = 0o077
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, and what was found. An empty problem: it is right; `detail` says how we know."""
+
+    name: str
+    detail: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+def look(name: str, probe: Callable[[], str], remedy: str = "") -> Check:
+    """Run one probe. Whatever it raises on purpose becomes its problem."""
+    try:
+        return Check(name, detail=probe())
+    except (BastideError, Stop) as error:
+        return Check(name, problem=error.message, remedy=error.remedy or remedy)
+    except (ConfigError, OSError, ImportError) as error:
+        return Check(name, problem=str(error), remedy=remedy)
+
+
+def find_controllers(domain: str) -> Sequence[str]:
+    """Full names from DNS SRV. Raises DirectoryUnavailable, Stop."""
+    from bastide.directory.ldap import discover  # noqa: PLC0415  # needs the extra `ad`
+
+    return discover(domain)()
+
+
+def network(domain: str, controllers: Sequence[str]) -> Iterator[Check]:
+    """DNS, then each controller's ports."""
+    found = list(controllers)
+    check = look(
+        f"{domain}: domain controllers",
+        lambda: ", ".join(found or find_controllers(domain)),
+        "list the controllers in bastide.toml, or mend the name servers of this host",
+    )
+    yield check
+    if not check.ok:
+        return
+    for name in found or check.detail.split(", "):
+        remedy = f"let this host reach {name} on ports 88, 389 and 464"
+        yield look(f"{name}: ports", partial(_ports, name), remedy)
+
+
+def _ports(host: str) -> str:
+    for port in PORTS:
+        try:
+            socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+        except OSError as error:
+            raise Stop(f"port {port} does not answer: {error}") from None
+    return ", ".join(map(str, PORTS))
+
+
+def identity(domain: str, principal: str, keytab: str, controllers: Sequence[str]) -> Iterator[Check]:
+    """The keytab's file, a ticket with it, and a sealed bind with the ticket."""
+    check = secret(f"{principal}: keytab", keytab)
+    yield check
+    if check.ok:
+        yield look(f"{principal}: ticket", lambda: _ticket(principal, keytab), "export the keytab again")
+        yield look(f"{domain}: sealed LDAP", lambda: _bind(domain, principal, keytab, controllers))
+
+
+def _ticket(principal: str, keytab: str) -> str:
+    from bastide.directory.kerberos import Identity  # noqa: PLC0415  # needs the extra `ad`
+
+    with Identity(principal, secret_path(keytab)).used() as life:
+        return f"lasts {life // 60} minutes"
+
+
+def _bind(domain: str, principal: str, keytab: str, controllers: Sequence[str]) -> str:
+    from bastide.directory.kerberos import Identity  # noqa: PLC0415  # needs the extra `ad`
+    from bastide.directory.ldap import SealedConnect  # noqa: PLC0415
+
+    connect = SealedConnect(Identity(principal, secret_path(keytab)))
+    names = list(controllers) or list(find_controllers(domain))
+    for name in names:
+        session, _ = connect(name)
+        session.raw.unbind_ext_s()
+    return f"encrypted with {', '.join(names)}"
+
+
+def secret(name: str, reference: str) -> Check:
+    """A file that holds a secret: there, readable, and for nobody else."""
+
+    def probe() -> str:
+        path = secret_path(reference)
+        mode = path.stat().st_mode
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise Stop(f"{path} is empty")
+        if mode & _OTHERS_MAY:
+            raise Stop(f"others may read {path} (mode {mode & 0o777:o})", remedy=f"chmod 600 {path}")
+        return str(path)
+
+    return look(name, probe, "check the path, and that the service's user may read it")
+
+
+def certificate(config: Config) -> Iterator[Check]:
+    """What TLS needs; without a certificate only loopback is served."""
+    server = config.server
+    if not server.certificate:
+        address = server.address
+        problem = "" if is_loopback(address) else f"no certificate, and {address} is not loopback"
+        yield Check("server: TLS", "none; loopback only", problem, "set server.certificate and server.key")
+        return
+    yield look(
+        "server: certificate", lambda: _certificate(Path(server.certificate)), "check server.certificate"
+    )
+    yield secret("server: key", server.key)
+
+
+def _certificate(path: Path) -> str:
+    from cryptography import x509  # noqa: PLC0415  # heavy, and only here
+
+    try:
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise Stop(f"{path} is no certificate: {error}") from None
+    return f"{found.subject.rfc4514_string()}, until {found.not_valid_after_utc:%Y-%m-%d}"
+
+
+def is_loopback(address: str) -> bool:
+    return address in {"localhost", "::1"} or address.startswith("127.")
+
+
+def directories(config: Config) -> Iterator[Check]:
+    """Everything about the forests."""
+    yield from network(config.priv.domain, config.priv.controllers)
+    yield from identity(
+        config.priv.domain, config.priv.principal, config.priv.keytab, config.priv.controllers
+    )
+    if config.priv.preparer is not None:
+        preparer = config.priv.preparer
+        yield secret(f"{preparer.principal}: keytab", preparer.keytab)
+        yield look(
+            f"{preparer.principal}: ticket",
+            lambda: _ticket(preparer.principal, preparer.keytab),
+            "export the keytab again",
+        )
+    if config.corp is not None:
+        corp = config.corp
+        yield from network(corp.domain, corp.controllers)
+        yield look(
+            f"{corp.domain}: trust",
+            lambda: _bind(corp.domain, config.priv.principal, config.priv.keytab, corp.controllers),
+            "CORP must trust PRIV, and the names of both forests must resolve here",
+        )
+    if config.http.keytab:
+        yield secret("http: keytab", config.http.keytab)
+
+
+def local_things(config: Config) -> Iterator[Check]:
+    """Keys and database."""
+    for name in ("master", "signing"):
+        yield secret(f"keys: {name}", getattr(config.keys, name))
+    yield look("database", lambda: _database(config), "`bastide db upgrade` makes and upgrades it")
+
+
+def _database(config: Config) -> str:
+    from bastide.store import migrations  # noqa: PLC0415  # SQLAlchemy takes its time
+    from bastide.wiring.production import database_url  # noqa: PLC0415
+
+    migrations.check(database_url(config))
+    return "its schema is the newest"

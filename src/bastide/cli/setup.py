@@ -1,0 +1,256 @@
+"""`bastide init`: from nothing to /etc/bastide/bastide.toml, looking at each answer as it comes.
+
+Answers come from a file with the tables of bastide.toml (only what is not to be guessed), or are asked for. Whatever follows from another
+answer is filled in: containers from the domain, principals from names.
+"""
+
+import os
+import socket
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+
+from bastide.cli import ask, config_file, probes
+from bastide.cli.console import Screen
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.host import print_check
+from bastide.cli.probes import Check
+from bastide.cli.remote import local
+from bastide.config import DEFAULT_PATH, Config, ConfigError
+
+Answers = dict[str, Any]
+#: Asked for, in this order: path, question, what it is by default (with what was answered before).
+_QUESTIONS = (
+    ("priv.domain", "DNS name of the PRIV forest", ""),
+    ("priv.principal", "Service account in PRIV", "svc-bastide@{PRIV}"),
+    ("priv.keytab", "Its keytab", "/etc/bastide/bastide.keytab"),
+    ("corp.domain", "DNS name of the CORP forest (- if it is the same forest)", ""),
+    ("http.keytab", "Keytab with the HTTP/ names of this server", "/etc/bastide/http.keytab"),
+    ("server.url", "Address of this server", "https://bastide.{priv}:8443"),
+    ("server.certificate", "Its certificate (PEM)", "/etc/bastide/tls/server.crt"),
+    ("server.key", "Its private key (PEM)", "/etc/bastide/tls/server.key"),
+    ("rights.administrators", "PRIV group of administrators", "Bastide Administrators"),
+    ("rights.auditors", "PRIV group of auditors", "Bastide Auditors"),
+    ("rights.approvers", "Group of approvers", "Bastide Approvers"),
+)
+_LISTS = {"rights.administrators", "rights.auditors", "rights.approvers"}
+_NEXT = """\
+Next:
+  1. bastide db upgrade --config {file}
+  2. bastide delegation script --forest priv --config {file}     (an administrator of PRIV runs it)
+     bastide delegation script --forest corp --corp-group GROUP --config {file}     (of CORP)
+     bastide delegation script --for policy --config {file}     (an Enterprise Admin of PRIV: the ticket cap)
+  3. systemctl enable --now bastide.service
+  4. bastide config check --config {file}
+"""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put `init` on the root."""
+    local(app, "init", example="bastide init --answers answers.toml")(init)
+
+
+def init(
+    screen: Screen,
+    as_json: bool,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Tables of bastide.toml; asks for nothing.")
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The settings to write.")] = DEFAULT_PATH,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the key files go. Default: keys, beside the settings."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not look at DNS, directories or files.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the settings. Keys are never overwritten.")
+    ] = False,
+) -> None:
+    """Set this server up: settings, keys, and a look at everything they need."""
+    if output.exists() and not force:
+        raise Stop(f"{output} exists", remedy="say --force to overwrite it, or --output for another file")
+    given = _read(answers) if answers else {}
+    checks: list[Check] = []
+    if answers is None:
+        _ask_all(screen, given, checks, offline=offline)
+    _fill(given, keys or output.parent / "keys")
+    config = _convert(given)
+    made = _missing_keys(config)
+    if answers is not None and not offline:
+        checks = _look(screen, config, as_json=as_json)
+    _write(output, config_file.render(config), force=force)
+    bad = [check.name for check in checks if not check.ok]
+    if as_json:
+        screen.json({"config": str(output), "keys": [str(path) for path in made], "problems": bad})
+        return
+    screen.line(f"wrote {output}" + "".join(f"\nmade {path}" for path in made), "green")
+    if bad:
+        screen.line(f"{len(bad)} checks found a problem; `bastide config check` looks again", "yellow")
+    screen.line(_NEXT.format(file=output))
+
+
+def make_keys(directory: Path) -> tuple[Path, ...]:
+    """master.key and signing.key, mode 0600, in a directory for nobody else. Raises Stop if one exists."""
+    from bastide.store.keys import generate_key_files  # noqa: PLC0415  # cryptography takes its time
+
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        generate_key_files(directory)
+    except FileExistsError as error:
+        raise Stop(
+            f"{error.filename or directory} exists",
+            remedy="keys are never overwritten; name another directory",
+        ) from None
+    except OSError as error:
+        raise Stop(
+            f"{directory}: {error.strerror}", remedy="run as root, or name another directory"
+        ) from None
+    return tuple(sorted(directory.glob("*.key")))
+
+
+def _read(path: Path) -> Answers:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Stop(f"{path}: {error}", status=Exit.USAGE) from None
+
+
+def _ask_all(screen: Screen, given: Answers, checks: list[Check], *, offline: bool) -> None:
+    """Ask, and look at each forest as soon as its answers are there."""
+    if not sys.stdin.isatty():
+        raise Stop("nobody can be asked here", remedy="give --answers FILE", status=Exit.USAGE)
+    for path, question, default in _QUESTIONS:
+        priv = _get(given, "priv.domain") or ""
+        answer = ask.line(question, default.format(priv=priv, PRIV=priv.upper()))
+        if answer == "-":
+            continue
+        _set(given, path, [answer] if path in _LISTS else answer)
+        if not offline:
+            for check in _after(path, given):
+                print_check(screen, check)
+                checks.append(check)
+
+
+def _after(path: str, given: Answers) -> list[Check]:
+    """What can be looked at once this is answered."""
+    domain, principal = _get(given, "priv.domain"), _get(given, "priv.principal")
+    match path:
+        case "priv.domain" | "corp.domain":
+            return list(probes.network(_get(given, path), ()))
+        case "priv.keytab":
+            return list(probes.identity(domain, principal, _get(given, path), ()))
+        case "http.keytab" | "server.key":
+            return [probes.secret(path, _get(given, path))]
+        case _:
+            return []
+
+
+def _fill(given: Answers, keys: Path) -> None:
+    """What follows from other answers, where nothing was said."""
+    domain, corp = str(_get(given, "priv.domain") or ""), str(_get(given, "corp.domain") or "")
+    host = (
+        urlsplit(str(_get(given, "server.url") or "")).hostname
+        or f"{socket.gethostname().partition('.')[0]}.{domain}"
+    )
+    base = ",".join(f"DC={label}" for label in domain.split("."))
+    for path, value in (
+        ("priv.principal", f"svc-bastide@{domain.upper()}"),
+        ("priv.keytab", "/etc/bastide/bastide.keytab"),
+        ("priv.users_container", f"OU=Users,OU=PAM Objects,{base}"),
+        ("priv.groups_container", f"OU=Groups,OU=PAM Objects,{base}"),
+        ("http.priv_host", host),
+        ("http.corp_host", f"{host.partition('.')[0]}.{corp}" if corp else ""),
+        ("keys.master", str(keys / "master.key")),
+        ("keys.signing", str(keys / "signing.key")),
+        ("rights.administrators", ["Bastide Administrators"]),
+        ("rights.auditors", ["Bastide Auditors"]),
+        ("rights.approvers", ["Bastide Approvers"]),
+    ):
+        if _get(given, path) is None:
+            _set(given, path, value)
+
+
+def _convert(given: Answers) -> Config:
+    if not _get(given, "priv.domain"):
+        raise Stop(
+            "the answers do not name the PRIV forest", remedy="set domain below [priv]", status=Exit.USAGE
+        )
+    try:
+        return msgspec.convert(given, Config)
+    except msgspec.ValidationError as error:
+        raise Stop(
+            f"the answers: {error}", remedy="use the names of bastide.toml", status=Exit.USAGE
+        ) from None
+
+
+def _missing_keys(config: Config) -> tuple[Path, ...]:
+    """Make the key files unless they are there, or come from systemd credentials."""
+    master, signing = config.keys.master, config.keys.signing
+    if master.startswith("credential:") or Path(master).exists() or Path(signing).exists():
+        return ()
+    if Path(master).parent != Path(signing).parent or (Path(master).name, Path(signing).name) != (
+        "master.key",
+        "signing.key",
+    ):
+        raise Stop(
+            "the key files do not exist, and their names are not those that `bastide keys generate` gives",
+            remedy="name DIR/master.key and DIR/signing.key, or make them first",
+        )
+    return make_keys(Path(master).parent)
+
+
+def _look(screen: Screen, config: Config, *, as_json: bool) -> list[Check]:
+    """All checks but the database, which is not there yet."""
+    checks = []
+    try:
+        for check in (*probes.certificate(config), *probes.directories(config)):
+            checks.append(check)
+            if not as_json:
+                print_check(screen, check)
+    except ConfigError as error:
+        checks.append(Check("settings", problem=str(error)))
+    return checks
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    """Whole or not at all, readable by its group: it holds no secret, but says where they are."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        if force:
+            new.replace(path)
+        else:
+            os.link(new, path)
+            new.unlink()
+    except FileExistsError:
+        new.unlink(missing_ok=True)
+        raise Stop(f"{path} exists", remedy="say --force to overwrite it") from None
+    except OSError as error:
+        raise Stop(
+            f"{path}: {error.strerror}", remedy="run as root, or name another file with --output"
+        ) from None
+
+
+def _get(given: Answers, path: str) -> Any:
+    value: Any = given
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _set(given: Answers, path: str, value: object) -> None:
+    *tables, name = path.split(".")
+    for table in tables:
+        given = given.setdefault(table, {})
+    given[name] = value

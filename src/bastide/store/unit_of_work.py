@@ -1,0 +1,195 @@
+"""The store: one transaction at a time, with its repositories, over SQLite or PostgreSQL.
+
+The rules this module keeps:
+  (1) A unit of work that is left without `commit` changes nothing.
+  (2) One writer at a time, on both databases: SQLite's write lock, or on PostgreSQL the row that holds the end of the audit chain. So what
+      a use case reads before it decides cannot change under it. Claims and leases do not wait for it.
+  (3) Pokes and audit records are written last, in that order, in the same commit; the wake-up follows the commit.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from bastide.domain.errors import StoreError
+from bastide.services.ports import (
+    AuditLog,
+    Factors,
+    Groups,
+    Requests,
+    Roles,
+    UnitOfWork,
+    Users,
+    Work,
+    WorkRows,
+)
+from bastide.store import work as durable
+from bastide.store.audit_log import LOCKED_HEAD, SqlAuditLog
+from bastide.store.engine import MEMORY, Database, is_sqlite, open_database, sqlite_path
+from bastide.store.factors import SqlFactors
+from bastide.store.failures import translated
+from bastide.store.migrations import fill_memory
+from bastide.store.objects import SqlGroups, SqlRoles, SqlUsers
+from bastide.store.requests import SqlRequests
+from bastide.store.session import Session
+from bastide.store.work import SqlWorkRows
+
+BUSY = timedelta(seconds=10)
+POOL = 8
+R = TypeVar("R")
+
+
+class SqlUnitOfWork:
+    """One transaction. Raises StoreBusy, StoreUnavailable."""
+
+    users: Users
+    groups: Groups
+    roles: Roles
+    requests: Requests
+    work: WorkRows
+    audit: AuditLog
+    factors: Factors
+
+    def __init__(self, database: Database, *, write: bool) -> None:
+        self._database = database
+        self._write = write
+        self._leave = ExitStack()
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        """Begin. A writer waits here until it is its turn."""
+        with ExitStack() as entered:
+            connection, session = entered.enter_context(_transaction(self._database, write=self._write))
+            head = None
+            if self._write:
+                row = session.run(LOCKED_HEAD).one()
+                head = (row.seq, row.hash)
+            self._equip(session, head)
+            self._connection = connection
+            self._leave = entered.pop_all()
+        return self
+
+    def _equip(self, session: Session, head: tuple[int, str] | None) -> None:
+        self.users = SqlUsers(session)
+        self.groups = SqlGroups(session)
+        self.roles = SqlRoles(session)
+        self.requests = SqlRequests(session)
+        self.factors = SqlFactors(session)
+        self.work = self._work = SqlWorkRows(session)
+        self.audit = self._audit = SqlAuditLog(session, head)
+        self._session = session
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Undo what was not committed."""
+        self._connection = None
+        self._leave.close()
+
+    def commit(self) -> None:
+        """Make it so, once. After an error from here nobody knows whether it counts; StoreUnavailable says so."""
+        if self._connection is None or not self._write:
+            raise StoreError("a unit of work that reads, or is over, cannot commit")
+        poked = self._work.flush()
+        self._audit.flush()
+        with translated(self._database.redact):
+            self._connection.commit()
+        self._session.close()
+        self._connection = None
+        if poked:
+            self._database.bell.ring()
+
+
+class SqlStore:
+    """The database at `url`: `sqlite://` (in memory, filled with the schema), `sqlite:////path` or a PostgreSQL URI.
+
+    `busy`: how long to wait for others before StoreBusy. Call `close` at the end. `now` arguments count on SQLite only: PostgreSQL's own
+    clock decides about leases, because nodes disagree about the time.
+    """
+
+    def __init__(self, url: str, *, busy: timedelta = BUSY, pool: int = POOL) -> None:
+        self._database = open_database(url, busy=busy, pool=pool)
+        if is_sqlite(url) and sqlite_path(url) == MEMORY:
+            fill_memory(self._database.engine)
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self.engine.dialect.name})"
+
+    @property
+    def engine(self) -> Engine:
+        """For health checks and migrations; use cases take `write` and `read`."""
+        return self._database.engine
+
+    def close(self) -> None:
+        """End all connections and wake who waits."""
+        self._database.close()
+
+    def write(self) -> UnitOfWork:
+        """A transaction that may change things; one at a time."""
+        return SqlUnitOfWork(self._database, write=True)
+
+    def read(self) -> UnitOfWork:
+        """A consistent view; `commit` is refused."""
+        return SqlUnitOfWork(self._database, write=False)
+
+    def claim(
+        self, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
+    ) -> tuple[Work, ...]:
+        """Due rows, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is over."""
+        self._listen()
+        return self._alone(
+            lambda session: durable.claim(session, kinds, owner=owner, lease=lease, limit=limit, now=now)
+        )
+
+    def renew(self, works: Collection[Work], *, owner: str, lease: timedelta, now: datetime) -> None:
+        """Prolong leases. Raises LostLease if any is gone; then none is prolonged."""
+        self._alone(lambda session: durable.renew(session, works, owner=owner, lease=lease, now=now))
+
+    def next_due(self, kinds: Collection[str]) -> datetime | None:
+        """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
+        self._listen()
+        with _transaction(self._database, write=False) as (_, session):
+            return durable.next_due(session, kinds)
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until somebody pokes a row, anywhere, since this thread's last `claim`, `next_due` or `wait`, or `timeout` seconds are over."""
+        self._database.bell.listen()
+        self._database.bell.wait(timeout)
+
+    def wake(self) -> None:
+        """Wake every waiting thread of this process (to stop, or after a change of clock)."""
+        self._database.bell.ring()
+
+    def _listen(self) -> None:
+        """Before looking at the table: a poke after the look ends the next wait."""
+        self._database.bell.listen()
+        self._database.bell.mark()
+
+    def _alone(self, act: Callable[[Session], R]) -> R:
+        """In a commit of its own, without the writers' turn on PostgreSQL."""
+        with _transaction(self._database, write=True) as (connection, session):
+            done = act(session)
+            with translated(self._database.redact):
+                connection.commit()
+            return done
+
+
+@contextmanager
+def _transaction(database: Database, *, write: bool) -> Iterator[tuple[Connection, Session]]:
+    """Begun, and undone at the end unless it was committed."""
+    engine = database.writing if write else database.reading
+    with ExitStack() as leave:
+        leave.enter_context(database.gate.passing(write=write))
+        with translated(database.redact):
+            connection = leave.enter_context(engine.connect())
+            connection.begin()
+        session = Session(connection, database.redact)
+        leave.callback(session.close)
+        yield connection, session

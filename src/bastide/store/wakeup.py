@@ -1,0 +1,253 @@
+"""How a waiting worker hears of a poke. A wake-up may come for nothing; the table is the truth.
+
+A bell counts its rings. `mark` remembers the count for the calling thread, just before it looks at the table; `wait` returns as soon as the
+count has moved since. So a ring between the look and the wait is never lost. A bell that cannot hear rings from elsewhere (`deaf`) lets
+nobody wait longer than a second.
+"""
+
+import errno
+import logging
+import os
+import secrets
+import select
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_DEAF_WAIT = 1.0
+
+
+class Bell:
+    """Between the threads of one process; enough for a database in memory."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rings = 0
+        self._seen = threading.local()
+        self._deaf = False
+
+    def mark(self) -> None:
+        """What rings from now on ends this thread's next `wait`."""
+        self._seen.rings = self._rings
+
+    def ring(self) -> None:
+        """Wake everybody who waits."""
+        with self._condition:
+            self._rings += 1
+            self._condition.notify_all()
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until the next ring after this thread's mark, at most `timeout` seconds (None: for ever)."""
+        if self._deaf:
+            timeout = _DEAF_WAIT if timeout is None else min(timeout, _DEAF_WAIT)
+        with self._condition:
+            seen = getattr(self._seen, "rings", self._rings)
+            self._condition.wait_for(lambda: self._rings != seen, timeout)
+            self._seen.rings = self._rings
+
+    def listen(self) -> None:
+        """Begin to hear rings from elsewhere."""
+
+    def close(self) -> None:
+        """Stop hearing, and wake everybody."""
+        self.ring()
+
+
+class Listener(Bell):
+    """A bell with a thread that hears rings from elsewhere; the thread starts when somebody first wants to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = -1
+        self._closed = False
+
+    def listen(self) -> None:
+        """Begin to hear rings from elsewhere, if that is not so yet."""
+        if self._thread is not None:
+            return
+        with self._starting:
+            if self._thread is None and not self._closed:
+                self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                self._prepare()
+                self._thread = threading.Thread(target=self._hear, name="store-wakeup", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread, and wake everybody."""
+        with self._starting:
+            self._closed, thread, self._thread = True, self._thread, None
+        if thread is not None:
+            os.eventfd_write(self._stop, 1)
+            thread.join()
+            os.close(self._stop)
+        super().close()
+
+    def _prepare(self) -> None:
+        """Before the thread starts: what must be there before the first look at the table."""
+
+    def _hear(self) -> None:
+        raise NotImplementedError
+
+    def _stopped(self, *others: int, timeout: float | None) -> bool:
+        """Sleep until one of the descriptors is readable; true when it is time to stop."""
+        ready, _, _ = select.select([self._stop, *others], [], [], timeout)
+        return self._stop in ready
+
+
+class FifoBell(Listener):
+    """Between the processes of one host: each waiter has a FIFO in a directory beside the database, open for reading as long as it lives.
+
+    The kernel says which FIFO has no reader any more (ENXIO), so what a killed process left behind is removed by the next who rings.
+    A process that is killed between its commit and its ring is noticed by the change of the write-ahead log, looked at once a second.
+    """
+
+    def __init__(self, database: Path) -> None:
+        super().__init__()
+        self._folder = database.with_name(f"{database.name}.wake")
+        self._log_file = database.with_name(f"{database.name}-wal")
+        self._name = ""
+        self._fifo = -1
+
+    def ring(self) -> None:
+        """Wake everybody who waits on this host."""
+        super().ring()
+        with suppress(FileNotFoundError):
+            for fifo in self._folder.iterdir():
+                if fifo.suffix == ".fifo" and fifo.name != self._name:
+                    _knock(fifo)
+
+    def close(self) -> None:
+        """Stop hearing, and wake everybody in this process."""
+        super().close()
+        if self._fifo >= 0:
+            os.close(self._fifo)
+            self._fifo = -1
+            (self._folder / self._name).unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        try:
+            self._open()
+        except OSError as error:
+            self._deaf = True
+            _log.warning("wake-ups from other processes may take a second: %s", error)
+
+    def _open(self) -> None:
+        """Made under another name and renamed once it has its reader: nobody ever finds a living FIFO without one."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        name = f"{os.getpid()}-{secrets.token_hex(8)}.fifo"
+        new = self._folder / f"{name}.new"
+        os.mkfifo(new, 0o600)
+        # Open for writing too: else it would be at its end whenever nobody knocks.
+        self._fifo = os.open(new, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        new.rename(self._folder / name)
+        self._name = name
+
+    def _hear(self) -> None:
+        before = self._fingerprint()
+        others = [self._fifo] if self._fifo >= 0 else []
+        while not self._stopped(*others, timeout=_DEAF_WAIT):
+            knocked = self._drain()
+            after = self._fingerprint()
+            if knocked or after != before:
+                Bell.ring(self)
+            before = after
+
+    def _drain(self) -> bool:
+        with suppress(BlockingIOError):
+            return self._fifo >= 0 and bool(os.read(self._fifo, 65536))
+        return False
+
+    def _fingerprint(self) -> tuple[int, int]:
+        try:
+            found = self._log_file.stat()
+        except OSError:
+            return 0, 0
+        return found.st_mtime_ns, found.st_size
+
+
+def _knock(fifo: Path) -> None:
+    try:
+        descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            fifo.unlink(missing_ok=True)
+        return
+    try:
+        # A full pipe is a wake-up nobody has taken yet.
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(descriptor, b"!")
+    finally:
+        os.close(descriptor)
+
+
+class NotifyBell(Listener):
+    """LISTEN on a connection of its own. `connect` opens one that listens already; it is called again when the connection breaks."""
+
+    _RETRY = 1.0
+
+    def __init__(self, connect: Callable[[], "Listening"]) -> None:
+        super().__init__()
+        self._connect = connect
+        self._listening: Listening | None = None
+
+    def ring(self) -> None:
+        """Nothing to do: NOTIFY was part of the commit."""
+
+    def _prepare(self) -> None:
+        """The first connection is made here, so that LISTEN is in force before the first look at the table."""
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._listening = self._connect()
+            self._deaf = False
+        except OSError as error:
+            if not self._deaf:
+                _log.warning("no wake-ups from the database, asking it once a second: %s", error)
+            self._deaf = True
+
+    def _hear(self) -> None:
+        while True:
+            if self._listening is None:
+                if self._stopped(timeout=self._RETRY):
+                    return
+                self._open()
+                # Whoever was notified while nobody listened must look for himself.
+                Bell.ring(self)
+                continue
+            if self._stopped(self._listening.fileno(), timeout=None):
+                self._listening.close()
+                return
+            self._take(self._listening)
+
+    def _take(self, listening: "Listening") -> None:
+        try:
+            heard = listening.take()
+        except OSError:
+            listening.close()
+            self._listening = None
+            self._deaf = True
+            _log.warning("the connection for wake-ups broke; a new one is made")
+            heard = True
+        if heard:
+            Bell.ring(self)
+
+
+class Listening:
+    """A connection that listens. Its errors are OSError, whatever the driver calls them."""
+
+    def fileno(self) -> int:
+        """Readable when there is something to take."""
+        raise NotImplementedError
+
+    def take(self) -> bool:
+        """Take what has come, without waiting; true if it was a notification. Raises OSError if the connection broke."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the connection."""
+        raise NotImplementedError

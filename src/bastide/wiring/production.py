@@ -1,0 +1,130 @@
+"""From settings to a node that works on real servers. Imported only where the extras `ad` and `postgres` are needed."""
+
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy
+
+from bastide.audit.file import FileSink
+from bastide.audit.syslog import SyslogSink
+from bastide.authn import NamedRights, Realm
+from bastide.clock import SystemClock
+from bastide.config import Account, Config, ConfigError, secret_path
+from bastide.directory.active_directory import ActiveDirectory
+from bastide.directory.kerberos import Identity
+from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
+from bastide.directory.preparer import AdPreparer
+from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
+from bastide.domain.people import Forest
+from bastide.services.accounts import Preparation
+from bastide.services.ports import AuditSink
+from bastide.store import keys
+from bastide.store.unit_of_work import SqlStore
+from bastide.wiring import Adapters, Services, Times, assemble
+
+
+def build(config: Config) -> Services:
+    """All use cases of this node. Connects to nothing yet, so that it starts with the directory down. Raises ConfigError, StoreError."""
+    clock = SystemClock()
+    realms = _realms(config, clock)
+    directories = {forest: realm.directory for forest, realm in realms.items()}
+    adapters = Adapters(
+        store=SqlStore(database_url(config)),
+        realms=realms,
+        preparer=_preparer(config, clock),
+        acceptor=SpnegoAcceptor(secret_path(config.http.keytab)) if config.http.keytab else None,
+        rights=NamedRights(
+            directories,
+            administrators=config.rights.administrators,
+            auditors=config.rights.auditors,
+            approvers=config.rights.approvers,
+        ),
+        sealer=keys.load_sealer([secret_path(config.keys.master)]),
+        signer=keys.load_signer(
+            secret_path(config.keys.signing), [Path(path) for path in config.keys.trusted]
+        ),
+        hasher=keys.Argon2Hasher(),
+        random=keys.SystemRandom(),
+        sinks=_sinks(config),
+        clock=clock,
+    )
+    times = Times(
+        session=timedelta(minutes=config.http.session_minutes),
+        checkpoint=timedelta(minutes=config.audit.checkpoint_minutes),
+    )
+    return assemble(adapters, preparation(config), times)
+
+
+def database_url(config: Config) -> str:
+    """The database's URL, with its password where one is kept apart. Raises ConfigError."""
+    if not config.database.password:
+        return config.database.url
+    path = secret_path(config.database.password)
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"the database password cannot be read: {error}") from None
+    return (
+        sqlalchemy.make_url(config.database.url).set(password=password).render_as_string(hide_password=False)
+    )
+
+
+def node_name(config: Config) -> str:
+    """What this node is called in leases and logs."""
+    return config.server.node or socket.gethostname()
+
+
+def preparation(config: Config) -> Preparation:
+    """Where prepared objects go."""
+    return Preparation(
+        prefix=config.priv.user_prefix,
+        users_container=config.priv.users_container,
+        groups_container=config.priv.groups_container,
+        group_prefix=config.priv.group_prefix,
+        upn_suffix=config.priv.domain,
+        ticket_cap=timedelta(seconds=config.policy.ticket_cap_seconds),
+        policy_name=config.policy.ticket_policy,
+        single_forest=config.corp is None,
+    )
+
+
+def controllers(domain: str, names: list[str], account: Account, clock: SystemClock) -> Controllers:
+    """The domain controllers of a domain, seen with one identity. Raises ConfigError."""
+    source = listed(names) if names else discover(domain)
+    connect = SealedConnect(Identity(account.principal, secret_path(account.keytab)))
+    return Controllers(domain, source, connect, clock.monotonic)
+
+
+def _realms(config: Config, clock: SystemClock) -> Mapping[Forest, Realm]:
+    """The service account of PRIV reads and writes both forests: CORP trusts PRIV, so there is no CORP secret to steal."""
+    account = Account(principal=config.priv.principal, keytab=config.priv.keytab)
+    wanted = {Forest.PRIV: (config.priv.domain, config.priv.controllers, config.http.priv_host)}
+    if config.corp is not None:
+        wanted[Forest.CORP] = (config.corp.domain, config.corp.controllers, config.http.corp_host)
+    keytab = secret_path(config.http.keytab)
+    return {
+        forest: Realm(
+            forest,
+            domain.upper(),
+            ActiveDirectory(forest, controllers(domain, names, account, clock)),
+            RealmPasswords(domain.upper(), f"HTTP/{host}@{domain.upper()}", keytab),
+        )
+        for forest, (domain, names, host) in wanted.items()
+    }
+
+
+def _preparer(config: Config, clock: SystemClock) -> AdPreparer | None:
+    if config.priv.preparer is None:
+        return None
+    return AdPreparer(controllers(config.priv.domain, config.priv.controllers, config.priv.preparer, clock))
+
+
+def _sinks(config: Config) -> list[AuditSink]:
+    sinks: list[AuditSink] = []
+    if config.audit.file:
+        sinks.append(FileSink(Path(config.audit.file)))
+    if config.audit.syslog:
+        sinks.append(SyslogSink(config.audit.syslog, ca=config.audit.syslog_ca))
+    return sinks
