@@ -32,7 +32,7 @@ BUILD_PACKAGES = (
     "python3-venv",
     "python3-dev",
     "build-essential",
-    "libldap2-dev",
+    "libldap-dev",
     "libsasl2-dev",
     "libkrb5-dev",
 )

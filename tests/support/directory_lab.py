@@ -1,13 +1,19 @@
-"""The lab as the directory tests want it: adapters under the delegated accounts, and an administrator to arrange and to look behind them."""
+"""The lab as the directory tests want it: adapters under the delegated accounts, and an administrator to arrange and to look behind them.
+
+A test module says `pytest_plugins = ["tests.support.lab", "tests.support.directory_lab"]`.
+"""
 
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+
+import pytest
 
 from bastide.directory import delegation
 from bastide.directory.active_directory import ActiveDirectory
@@ -16,9 +22,13 @@ from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover
 from bastide.directory.preparer import AdPreparer
 from bastide.directory.session import Change, Session
+from bastide.domain.errors import NoSuchObject
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
 from bastide_lab.lab import Lab
+from tests.support.inside import inside
+
+__all__ = ["DirectoryLab", "NoSuchObject", "Session", "directory_lab"]
 
 PRIV, CORP = "priv.bastide.test", "corp.bastide.test"
 PRIV_BASE, CORP_BASE = Lab.base_dn("priv"), Lab.base_dn("corp")
@@ -48,7 +58,9 @@ class DirectoryLab:
         }
         self.service_sid = self._sid("svc-bastide")
         self.preparer_sid = self._sid("svc-bastide-prepare")
-        corp_groups = tuple(delegation.CorpGroup(f"CN={name},{CORP_GROUPS}") for name in ("FileAdmins", "DbAdmins"))
+        corp_groups = tuple(
+            delegation.CorpGroup(f"CN={name},{CORP_GROUPS}") for name in ("FileAdmins", "DbAdmins")
+        )
         self.plan = delegation.Plan(
             service=delegation.Account(self.service_sid, r"PRIV\svc-bastide"),
             preparer=delegation.Account(self.preparer_sid, r"PRIV\svc-bastide-prepare"),
@@ -60,11 +72,9 @@ class DirectoryLab:
             policy=POLICY,
             cap=CAP,
         )
-        self._delegate()
+        self.delegate()
         self.priv = ActiveDirectory(Forest.PRIV, self.controllers(Forest.PRIV, "svc-bastide"))
-        self.corp = ActiveDirectory(
-            Forest.CORP, self.controllers(Forest.CORP, "svc-bastide", realm="priv")
-        )
+        self.corp = ActiveDirectory(Forest.CORP, self.controllers(Forest.CORP, "svc-bastide", realm="priv"))
         self.preparer = AdPreparer(self.controllers(Forest.PRIV, "svc-bastide-prepare"))
 
     def close(self) -> None:
@@ -127,10 +137,22 @@ class DirectoryLab:
         return self.admin_add(forest, child(cn or name, where), values).ref()
 
     def add_user(
-        self, forest: Forest, name: str, *, cn: str = "", upn: str = "", display_name: str = "", container: str = ""
+        self,
+        forest: Forest,
+        name: str,
+        *,
+        cn: str = "",
+        upn: str = "",
+        display_name: str = "",
+        container: str = "",
+        enabled: bool = True,
     ) -> ObjectRef:
         where = container or (USERS if forest is Forest.PRIV else f"CN=Users,{CORP_BASE}")
-        values = {"objectClass": [b"user"], "sAMAccountName": [name.encode()], "userAccountControl": [b"544"]}
+        values = {
+            "objectClass": [b"user"],
+            "sAMAccountName": [name.encode()],
+            "userAccountControl": [b"544" if enabled else b"546"],
+        }
         values |= {"userPrincipalName": [upn.encode()]} if upn else {}
         values |= {"displayName": [display_name.encode()]} if display_name else {}
         return self.admin_add(forest, child(cn or name, where), values).ref()
@@ -144,15 +166,14 @@ class DirectoryLab:
         )
         return found[0].sid()
 
-    def _delegate(self) -> None:
+    def delegate(self) -> None:
         """What docs tell an administrator to do: the scripts as they are generated, on one controller of each forest."""
         for forest, host in ((Forest.PRIV, "privdc"), (Forest.CORP, "corpdc")):
             script = self.work / f"delegate-{forest.value}.sh"
             script.write_text(delegation.samba_script(self.plan, forest))
-            for _ in range(2):  # safe to run again
-                done = self.lab.exec(host, ["sh", script], timeout=120)
-                if done.returncode != 0:
-                    raise RuntimeError(done.stdout + done.stderr)
+            done = self.lab.exec(host, ["sh", script], timeout=120)
+            if done.returncode != 0:
+                raise RuntimeError(done.stdout + done.stderr)
         ldif = delegation.policy_ldif(self.plan)
         self.lab.kinit("client", r"priv\Administrator").check_returncode()
         added = self.lab.exec(
@@ -164,5 +185,23 @@ class DirectoryLab:
             raise RuntimeError(added.stdout + added.stderr)
 
 
-def open_lab(lab: Lab) -> DirectoryLab:
-    return DirectoryLab(lab, Path(tempfile.mkdtemp(prefix="bastide-directory-")))
+_open: dict[str, DirectoryLab] = {}
+
+
+@pytest.fixture(scope="session")
+def _directory_labs() -> Iterator[None]:
+    yield
+    while _open:
+        _, made = _open.popitem()
+        made.close()
+        shutil.rmtree(made.work)
+
+
+@pytest.fixture(scope="module")
+def directory_lab(lab_two_dcs: Lab, _directory_labs: None) -> Iterator[DirectoryLab]:
+    """The delegated lab. While a module uses it, its tests are inside the server's namespace."""
+    with inside(lab_two_dcs.namespace("bastide")):
+        if lab_two_dcs.prefix not in _open:
+            work = Path(tempfile.mkdtemp(prefix="bastide-directory-"))
+            _open[lab_two_dcs.prefix] = DirectoryLab(lab_two_dcs, work)
+        yield _open[lab_two_dcs.prefix]

@@ -1,0 +1,1 @@
+"""Dialects of the same use cases over HTTP. They do not know each other."""

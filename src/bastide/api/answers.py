@@ -1,0 +1,49 @@
+"""What every answer has: security headers, the Kerberos answer token, a line in the access log. Also for answers nobody planned (404, 500)."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from litestar.datastructures import MutableScopeHeaders
+from litestar.types import Message, Scope
+
+from bastide.api.door import MUTUAL
+from bastide.clock import Clock
+
+_log = logging.getLogger("bastide.api.access")
+STARTED = "bastide.started"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Server": "bastide",
+}
+#: An answer is longer in the log than any path that exists.
+_PATH_LIMIT = 200
+
+
+def finisher(clock: Clock) -> Callable[[Message, Scope], Awaitable[None]]:
+    """The hook that Litestar calls before it sends."""
+
+    async def finish(message: Message, scope: Scope) -> None:
+        if message["type"] != "http.response.start" or scope["type"] != "http":
+            return
+        headers = MutableScopeHeaders(message)
+        for name, value in HEADERS.items():
+            headers[name] = value
+        state = scope["state"]
+        if MUTUAL in state:
+            headers["WWW-Authenticate"] = f"Negotiate {state[MUTUAL]}"
+        taken = clock.monotonic() - state.get(STARTED, clock.monotonic())
+        _log.info(
+            "%s %s %s %s %.3f s",
+            scope["method"],
+            ascii(scope["path"][:_PATH_LIMIT]),
+            message["status"],
+            ascii(getattr(scope.get("user"), "name", "-")),
+            taken,
+        )
+
+    return finish

@@ -1,0 +1,148 @@
+"""The door in front of every route. Nothing of a handler runs, and no body is read, before the caller is through:
+
+  (1) Headers are not larger than an honest caller's.
+  (2) A browser does not send this on behalf of another site (Fetch Metadata, Origin).
+  (3) A body is JSON: forms of other sites cannot be.
+  (4) The caller is known: a Kerberos ticket or the token of a session.
+  (5) The caller has the right that the route names.
+  (6) A code that is shown with the call is proved, once, for this call.
+"""
+
+import base64
+import binascii
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar.concurrency import sync_to_thread
+from litestar.connection import ASGIConnection
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from bastide.api.problems import CrossSite, HeadersTooLarge, Malformed, WrongMediaType
+from bastide.domain.errors import NotAuthenticated
+from bastide.domain.people import Actor, Right, require
+from bastide.wiring import Services
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+CODE_HEADER = "bastide-code"
+#: A ticket of somebody in very many groups: MaxTokenSize of Windows is 48,000 bytes, in Base64.
+_AUTHORIZATION_LIMIT = 65_536
+_OTHERS_LIMIT = 16_384
+_HEADERS_LIMIT = 100
+_CODE_LIMIT = 64
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAME_SITE = frozenset({"same-origin", "none"})
+#: In the scope: the answer token of a Kerberos exchange, for the caller to check who answers.
+MUTUAL = "bastide.mutual"
+
+
+def needs(right: Right, also: Right | None = None) -> dict[str, Any]:
+    """Options of a route: the right it asks for. `also`: who may read everything may read this too."""
+    return {"right": right, "also": also}
+
+
+def open_to_all() -> dict[str, Any]:
+    """Options of a route that nobody needs to sign in for."""
+    return {"right": None}
+
+
+class Door:
+    """One per app."""
+
+    def __init__(self, services: Services, origins: Collection[str]) -> None:
+        self._services = services
+        self._origins = frozenset(origins)
+
+    async def admit(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Let a call through as its caller. Raises what problems.py knows."""
+        _check_size(connection)  # (1)
+        if connection.scope["method"] == "OPTIONS":
+            return
+        if connection.scope["method"] not in _SAFE:
+            self._check_site(connection)  # (2)
+            _check_media_type(connection)  # (3)
+        if handler.opt["right"] is None:
+            return
+        connection.scope["user"] = await sync_to_thread(self._caller, connection, handler)
+
+    def _caller(self, connection: Connection, handler: BaseRouteHandler) -> Actor:
+        actor = self._authenticate(connection)  # (4)
+        if handler.opt["also"] not in actor.rights:
+            require(actor, handler.opt["right"])  # (5)
+        code = code_of(connection)
+        if code:
+            actor = replace(actor, mfa=self._services.factors.prove(actor, code))  # (6)
+        return actor
+
+    def _authenticate(self, connection: Connection) -> Actor:
+        scheme, credential = credentials(connection)
+        if scheme == "bearer":
+            return self._services.authn.session(credential)
+        if scheme != "negotiate":
+            raise NotAuthenticated(
+                "nobody is signed in", remedy="sign in with a Kerberos ticket, or open a session"
+            )
+        try:
+            token = base64.b64decode(credential, validate=True)
+        except (binascii.Error, ValueError):
+            raise NotAuthenticated("the sign-in was not accepted", remedy="send a SPNEGO token in Base64") from None
+        actor, answer = self._services.authn.negotiate(token)
+        connection.scope["state"][MUTUAL] = base64.b64encode(answer).decode()
+        return actor
+
+    def _check_site(self, connection: Connection) -> None:
+        """What is no browser sends neither header. `same-site` is another host of the domain, so it is as foreign as any."""
+        origin = connection.headers.get("origin", "")
+        if origin in self._origins:
+            return
+        site = connection.headers.get("sec-fetch-site", "").lower()
+        own = not origin or urlsplit(origin).netloc == connection.headers.get("host", "")
+        if (site and site not in _SAME_SITE) or not own:
+            raise CrossSite(
+                "another web site sent this call", remedy="name its exact origin in [http] origins if it may"
+            )
+
+
+def credentials(connection: Connection) -> tuple[str, str]:
+    """Scheme in lower case, and what follows it."""
+    scheme, _, credential = connection.headers.get("authorization", "").partition(" ")
+    return scheme.lower(), credential.strip()
+
+
+def code_of(connection: Connection) -> str:
+    """The second factor that came with the call, if any. Raises Malformed."""
+    code = connection.headers.get(CODE_HEADER, "").strip()
+    if len(code) > _CODE_LIMIT:
+        raise Malformed("a code is never that long")
+    return code
+
+
+def check_routes(handlers: Iterable[BaseRouteHandler]) -> None:
+    """Every route names one right, or says that it is open. Raises ImproperlyConfiguredException: deny by default, at the start."""
+    for handler in handlers:
+        if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
+            continue
+        if "right" not in handler.opt:
+            raise ImproperlyConfiguredException(f"{handler.handler_name} names no right: see api/door.py")
+
+
+def _check_size(connection: Connection) -> None:
+    raw = connection.scope["headers"]
+    total = sum(len(name) + len(value) for name, value in raw if name != b"authorization")
+    tickets = [len(value) for name, value in raw if name == b"authorization"]
+    if len(raw) > _HEADERS_LIMIT or total > _OTHERS_LIMIT or sum(tickets) > _AUTHORIZATION_LIMIT:
+        raise HeadersTooLarge("the headers are too large")
+    if len(tickets) > 1:
+        raise Malformed("a call has one Authorization header")
+    if "\0" in connection.scope["path"] or b"%00" in connection.scope["query_string"]:
+        raise Malformed("an address holds no NUL")
+
+
+def _check_media_type(connection: Connection) -> None:
+    empty = connection.headers.get("content-length", "0") == "0" and "transfer-encoding" not in connection.headers
+    media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if (media_type or not empty) and media_type != "application/json":
+        raise WrongMediaType("a body must be JSON", remedy="send Content-Type: application/json")
