@@ -19,7 +19,8 @@ demo-embedded: ## The same job in memory: no root, no network
 test: ## Everything that CI runs (root)
 	@$(PYTHON) tools/install.py --lab
 	@$(MAKE) --no-print-directory lint types imports
-	@$(RUN) tools/test.py
+	@$(RUN) -m pytest -q -n 2 -m "not lab" tests
+	@$(RUN) -m pytest -q -m lab tests
 
 check: ## Lint, types, imports, unit tests: seconds
 	@$(PYTHON) tools/install.py

@@ -12,7 +12,7 @@ from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
 from tests.support.directory_world import LabWorld, MemoryWorld, World
 
-pytest_plugins = ["tests.support.lab", "tests.support.directory_lab"]
+pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
 
 #: Each would break a filter, a DN, or both, if it were put in as it is.
 HOSTILE = [

@@ -13,7 +13,7 @@ from bastide.services.ports import NewAccount
 from tests.support.directory_lab import PASSWORD
 from tests.support.directory_world import LabWorld, MemoryWorld, World
 
-pytest_plugins = ["tests.support.lab", "tests.support.directory_lab"]
+pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
 
 
 @pytest.fixture(

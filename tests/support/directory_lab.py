@@ -1,19 +1,12 @@
-"""The lab as the directory tests want it: adapters under the delegated accounts, and an administrator to arrange and to look behind them.
-
-A test module says `pytest_plugins = ["tests.support.lab", "tests.support.directory_lab"]`.
-"""
+"""The lab as the directory tests want it: adapters under the delegated accounts, and an administrator to arrange and to look behind them."""
 
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-
-import pytest
 
 from bastide.directory import delegation
 from bastide.directory.active_directory import ActiveDirectory
@@ -26,9 +19,8 @@ from bastide.domain.errors import NoSuchObject
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
 from bastide_lab.lab import Lab
-from tests.support.inside import inside
 
-__all__ = ["DirectoryLab", "NoSuchObject", "Session", "directory_lab"]
+__all__ = ["DirectoryLab", "NoSuchObject", "Session"]
 
 PRIV, CORP = "priv.bastide.test", "corp.bastide.test"
 PRIV_BASE, CORP_BASE = Lab.base_dn("priv"), Lab.base_dn("corp")
@@ -98,7 +90,7 @@ class DirectoryLab:
     def new_name(self, prefix: str) -> str:
         return f"{prefix}{self.run}{next(self.names)}"
 
-    def admin_add(self, forest: Forest, dn: str, values: dict[str, Sequence[bytes]]) -> Entry:
+    def admin_add(self, forest: Forest, dn: str, values: Mapping[str, Sequence[bytes]]) -> Entry:
         """Make an object as the domain's administrator, and wait until every controller has it."""
 
         def make(session: Session) -> Entry:
@@ -183,25 +175,3 @@ class DirectoryLab:
         )
         if added.returncode not in {0, 68}:  # 68: an earlier run added it
             raise RuntimeError(added.stdout + added.stderr)
-
-
-_open: dict[str, DirectoryLab] = {}
-
-
-@pytest.fixture(scope="session")
-def _directory_labs() -> Iterator[None]:
-    yield
-    while _open:
-        _, made = _open.popitem()
-        made.close()
-        shutil.rmtree(made.work)
-
-
-@pytest.fixture(scope="module")
-def directory_lab(lab_two_dcs: Lab, _directory_labs: None) -> Iterator[DirectoryLab]:
-    """The delegated lab. While a module uses it, its tests are inside the server's namespace."""
-    with inside(lab_two_dcs.namespace("bastide")):
-        if lab_two_dcs.prefix not in _open:
-            work = Path(tempfile.mkdtemp(prefix="bastide-directory-"))
-            _open[lab_two_dcs.prefix] = DirectoryLab(lab_two_dcs, work)
-        yield _open[lab_two_dcs.prefix]

@@ -86,7 +86,9 @@ class MemoryWorld:
         display_name: str = "",
         enabled: bool = True,
     ) -> ObjectRef:
-        made = self.forests[forest].add_person(name, display_name=display_name, upn=upn, enabled=enabled)
+        made = self.forests[forest].add_person(
+            name, cn=cn, display_name=display_name, upn=upn, enabled=enabled
+        )
         return made.ref
 
     def add_group(self, forest: Forest, name: str, *, cn: str = "", scope: Scope = Scope.GLOBAL) -> ObjectRef:

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 import typer
 
+from bastide.api import problems
+from bastide.cli.client import _status as exit_code
 from bastide.config import Config
 from bastide.domain.errors import BastideError
 from bastide.domain.requests import Decision, State
@@ -299,18 +301,38 @@ def _tree(kind: type[BastideError]) -> Iterator[type[BastideError]]:
         yield from _tree(child)
 
 
-def _codes() -> set[str]:
-    """Of the tree in domain/errors.py; a class of an adapter's own has the code of its parent."""
-    return {kind.code for kind in _tree(BastideError) if kind.__module__ == BastideError.__module__}
+def _classes() -> list[type[BastideError]]:
+    """Of the domain and of the API. A class of an adapter's own leaves with the code of its parent."""
+    rooms = {BastideError.__module__, problems.__name__}
+    return [kind for kind in _tree(BastideError) if kind.__module__ in rooms]
+
+
+def _answers() -> dict[str, int]:
+    """Code to HTTP status, as the API answers: what is not in its table is a defect to it."""
+    statuses = {
+        kind.code: next((problems.STATUS[k] for k in kind.__mro__ if k in problems.STATUS), 500)
+        for kind in _classes()
+    }
+    by_framework = {code: status for status, code in problems._HTTP_CODES.items()}
+    return {"internal": 500, **by_framework, **statuses}
 
 
 def test_error_codes_are_described() -> None:
-    assert set(_rows("errors.md")) == _codes()
+    assert set(_rows("errors.md")) == set(_answers())
+
+
+def test_statuses_and_exit_codes_are_those_of_the_code() -> None:
+    said = {code: [int(cell) for cell in rest.split("|")[1:3]] for code, rest in _rows("errors.md").items()}
+    known = {kind.code for kind in problems.STATUS} - {"error"}
+    seen = {
+        code: code if code in known or code in problems._HTTP_CODES.values() else "internal" for code in said
+    }
+    real = {code: [status, int(exit_code(status, seen[code]))] for code, status in _answers().items()}
+    assert said == real
 
 
 def test_error_codes_are_told_apart() -> None:
-    own = [kind for kind in _tree(BastideError) if kind.__module__ == BastideError.__module__]
-    assert len({kind.code for kind in own}) == len(own)
+    assert len({kind.code for kind in _classes()}) == len(_classes())
 
 
 # --------------------------------------------------------------------------------------------------------------- states

@@ -50,7 +50,7 @@ class Screen:
         for row in rows:
             table.add_row(*(Text(one_line(_shown(read(row)))) for _, read in columns))
         if table.row_count:
-            self._wide(table)
+            self.out.print(table)
         else:
             self.note(empty)
 
@@ -62,7 +62,7 @@ class Screen:
         for name, value in pairs:
             if value not in (None, "", (), []):
                 table.add_row(Text(name), Text(safe(_shown(value))))
-        self._wide(table)
+        self.out.print(table)
 
     def stop(self, error: Stop, *, as_json: bool = False) -> None:
         """One red sentence and the remedy; with --json the server's problem as it is."""
@@ -73,20 +73,15 @@ class Screen:
         if error.remedy:
             self.err.print(Text(f"  -> {one_line(error.remedy)}"))
 
-    def _wide(self, table: Table) -> None:
-        """A file or pipe has no width: nothing is folded there, so that other programs find whole lines."""
-        if self.out.is_terminal:
-            self.out.print(table)
-        else:
-            self.out.print(table, width=_NO_WIDTH, crop=False)
-
 
 #: Wider than any line; columns take only what they need.
 _NO_WIDTH = 10_000
 
 
 def _console(file: TextIO) -> Console:
-    return Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    """A file or pipe has no width: nothing is folded there, so that other programs find whole lines."""
+    width = None if file.isatty() else _NO_WIDTH
+    return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
 def _shown(value: object) -> object:

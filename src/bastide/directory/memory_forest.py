@@ -231,11 +231,12 @@ class MemoryForest:
         protected: bool = False,
         password: str = "",
         container: str = "CN=Users",
+        cn: str = "",
         policy: str = "",
     ) -> Person:
         """A user account; no password: nobody can sign in with it. Raises ObjectExists."""
         with self.lock:
-            ref = self._new_ref(name, container)
+            ref = self._new_ref(name, container, cn=cn)
             person = Person(
                 ref=ref,
                 upn=upn or f"{name}@{self.dns_name}",

@@ -3,7 +3,7 @@
 The subject of a request is always the person who calls. Status, approver and votes are never taken from a caller (CVE-2025-1969).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from bastide.domain.ids import RequestId, parse_id, parse_text
 from bastide.domain.people import Actor, PamUser, Right, require, require_fresh_mfa
 from bastide.domain.policy import Draft
 from bastide.domain.requests import LIVE, OPEN, Decision, Request, State
-from bastide.domain.roles import Role
+from bastide.domain.roles import PamGroup, Role
 from bastide.services.events import by_actor, on_request
 from bastide.services.lookup import find_role, find_user
 from bastide.services.pace import ACCOUNT, LINK
@@ -71,7 +71,10 @@ class Requests:
         with self._store.read() as uow:
             user = _user_of(uow, actor)
             role = find_role(uow, role_name)
-            self._refuse_standing(uow, user, role)
+            held = {g for r in uow.requests.of_users([user.id], LIVE) for g in r.privileges}
+            new = [group for group in uow.groups.many(role.privileges) if group.id not in held]
+        self._refuse_below_floor(user, role)
+        self._refuse_standing(user, new)
         with self._store.write() as uow:
             now = self._now()
             role = uow.roles.get(role.id)
@@ -101,18 +104,17 @@ class Requests:
             uow.commit()
         return request
 
-    def _refuse_standing(self, uow: UnitOfWork, user: PamUser, role: Role) -> None:
-        """A standing member would be made temporary by nothing, and would lose the standing right at the end: refuse, and say what to do.
-        Below the role's floor of enforcement: refuse too.
-        """
+    def _refuse_below_floor(self, user: PamUser, role: Role) -> None:
         enforcer = enforcer_for(user, link_ttl=self._priv.capabilities().link_ttl)
         if enforcer.strength < role.floor.strength:
             raise Conflict(
                 f"the directory can enforce {enforcer.value} only; {role.name} demands {role.floor.value}",
                 remedy="lower the role's floor, or make the account dormant between grants",
             )
-        held = {g for r in uow.requests.of_users([user.id], LIVE) for g in r.privileges}
-        guids = {g.priv.guid: g for g in uow.groups.many(role.privileges) if g.id not in held}
+
+    def _refuse_standing(self, user: PamUser, groups: Collection[PamGroup]) -> None:
+        """A standing member would be made temporary by nothing, and would lose the standing right at the end: refuse, and say what to do."""
+        by_guid = {group.priv.guid: group for group in groups}
         for accounts in self._priv.observe([user.priv.sid]).values():
             state = accounts.get(user.priv.sid)
             if state is None:
@@ -120,9 +122,9 @@ class Requests:
                     f"the PRIV account of {user.name} is gone",
                     remedy="ask an administrator to prepare it again",
                 )
-            for guid in state.groups & guids.keys():
+            for guid in state.groups & by_guid.keys():
                 raise Conflict(
-                    f"{user.priv.name} is a standing member of {guids[guid].priv.name} already",
+                    f"{user.priv.name} is a standing member of {by_guid[guid].priv.name} already",
                     remedy="ask an administrator to take the account out of the group; then ask again",
                 )
 
@@ -200,6 +202,15 @@ class Requests:
             if actor.rights & {Right.ADMINISTER, Right.AUDIT} or _may_decide(uow, request, actor, user):
                 return request
         raise NotFound("no such request")
+
+    def missing(self, shown: Collection[Request]) -> Mapping[RequestId, Mapping[str, int]]:
+        """Stage to the approvals it still needs, for requests the caller was shown; empty where none is waited for, or the role is gone."""
+        waiting = [request for request in shown if request.state is State.PENDING_APPROVAL]
+        with self._store.read() as uow:
+            known = {role.id: role for role in uow.roles.all()} if waiting else {}
+        empty: Mapping[str, int] = {}
+        needed = {r.id: approvals.missing(r, known[r.role]) for r in waiting if r.role in known}
+        return {request.id: needed.get(request.id, empty) for request in shown}
 
     # ------------------------------------------------------------------------------------------------------- approvers
 

@@ -10,7 +10,6 @@ The rules this module keeps:
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -83,12 +82,7 @@ class SqlUnitOfWork:
         self.audit = self._audit = SqlAuditLog(session, head)
         self._session = session
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Undo what was not committed."""
         self._connection = None
         self._leave.close()
@@ -104,7 +98,7 @@ class SqlUnitOfWork:
         self._session.close()
         self._connection = None
         if poked:
-            self._database.bell.ring()
+            self._database.bell.announce()
 
 
 class SqlStore:
@@ -162,6 +156,10 @@ class SqlStore:
         """Sleep until somebody pokes a row, anywhere, since this thread's last `claim`, `next_due` or `wait`, or `timeout` seconds are over."""
         self._database.bell.listen()
         self._database.bell.wait(timeout)
+
+    def wake(self) -> None:
+        """Wake every waiting thread of this process (to stop, or after a change of clock)."""
+        self._database.bell.ring()
 
     def wake(self) -> None:
         """Wake every waiting thread of this process (to stop, or after a change of clock)."""

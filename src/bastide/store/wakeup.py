@@ -33,10 +33,14 @@ class Bell:
         self._seen.rings = self._rings
 
     def ring(self) -> None:
-        """Wake everybody who waits."""
+        """Wake everybody who waits in this process."""
         with self._condition:
             self._rings += 1
             self._condition.notify_all()
+
+    def announce(self) -> None:
+        """After a commit with pokes: wake everybody who waits, wherever."""
+        self.ring()
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until the next ring after this thread's mark, at most `timeout` seconds (None: for ever)."""
@@ -112,9 +116,9 @@ class FifoBell(Listener):
         self._name = ""
         self._fifo = -1
 
-    def ring(self) -> None:
+    def announce(self) -> None:
         """Wake everybody who waits on this host."""
-        super().ring()
+        self.ring()
         with suppress(FileNotFoundError):
             for fifo in self._folder.iterdir():
                 if fifo.suffix == ".fifo" and fifo.name != self._name:
@@ -153,7 +157,7 @@ class FifoBell(Listener):
             knocked = self._drain()
             after = self._fingerprint()
             if knocked or after != before:
-                Bell.ring(self)
+                self.ring()
             before = after
 
     def _drain(self) -> bool:
@@ -194,7 +198,7 @@ class NotifyBell(Listener):
         self._connect = connect
         self._listening: Listening | None = None
 
-    def ring(self) -> None:
+    def announce(self) -> None:
         """Nothing to do: NOTIFY was part of the commit."""
 
     def _prepare(self) -> None:
@@ -217,7 +221,7 @@ class NotifyBell(Listener):
                     return
                 self._open()
                 # Whoever was notified while nobody listened must look for himself.
-                Bell.ring(self)
+                self.ring()
                 continue
             if self._stopped(self._listening.fileno(), timeout=None):
                 self._listening.close()
@@ -234,7 +238,7 @@ class NotifyBell(Listener):
             _log.warning("the connection for wake-ups broke; a new one is made")
             heard = True
         if heard:
-            Bell.ring(self)
+            self.ring()
 
 
 class Listening:

@@ -323,7 +323,7 @@ class Health(View, frozen=True, kw_only=True):
 
 def me(actor: Actor, user: PamUser | None) -> Me:
     return Me(
-        sid=actor.sid,
+        sid=str(actor.sid),
         name=actor.name,
         forest=actor.forest.value,
         rights=sorted(right.value for right in actor.rights),
@@ -505,7 +505,7 @@ def _privilege(id_: GroupId, names: Mapping[GroupId, str]) -> NamedRef:
 
 
 def _subject(subject: Subject) -> SubjectView:
-    return SubjectView(sid=subject.sid, name=subject.name, is_group=subject.is_group)
+    return SubjectView(sid=str(subject.sid), name=subject.name, is_group=subject.is_group)
 
 
 def _stage(stage: Stage) -> StageView:
@@ -522,4 +522,4 @@ def _window(window: Window) -> WindowView:
 
 
 def _object(ref: ObjectRef) -> DirectoryObject:
-    return DirectoryObject(name=ref.name, sid=ref.sid, guid=ref.guid, dn=ref.dn)
+    return DirectoryObject(name=ref.name, sid=str(ref.sid), guid=ref.guid, dn=ref.dn)

@@ -1,0 +1,87 @@
+"""The web application of one node: all dialects behind one door."""
+
+from collections.abc import Collection
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.types import Message, Receive, Scope, Send
+
+from bastide.api.answers import STARTED, finisher
+from bastide.api.bodies import StrictRequest
+from bastide.api.door import CODE_HEADER, Door, check_routes
+from bastide.api.native.document import config
+from bastide.api.native.routes import router
+from bastide.api.problems import respond
+from bastide.api.throttle import Throttle
+from bastide.domain.people import Actor
+from bastide.wiring import Services
+
+BODY_LIMIT = 64 * 1024
+
+
+class Api(Litestar):
+    """Answers HEAD as GET without the body (RFC 9110 9.3.2), for every route."""
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("state", {})[STARTED] = self.now()
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await super().__call__({**scope, "method": "GET"}, receive, _without_body(send))
+        else:
+            await super().__call__(scope, receive, send)
+
+    def now(self) -> float:
+        """Seconds that only grow."""
+        services: Services = self.state["services"]
+        return services.clock.monotonic()
+
+
+def create_app(
+    services: Services, *, origins: Collection[str] = (), body_limit: int = BODY_LIMIT
+) -> Litestar:
+    """The app over these use cases. `origins`: exact origins of browsers, other than its own, that may call."""
+    throttle = Throttle(services.clock.now)
+    app = Api(
+        route_handlers=[router()],
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "throttle": Provide(lambda: throttle, sync_to_thread=False),
+            "actor": Provide(_caller, sync_to_thread=False),
+        },
+        guards=[Door(services, origins).admit],
+        before_send=[finisher(services.clock)],
+        exception_handlers={Exception: respond},
+        request_class=StrictRequest,
+        request_max_body_size=body_limit,
+        cors_config=_cors(origins) if origins else None,
+        openapi_config=config(),
+        logging_config=None,
+    )
+    app.state["services"] = services
+    check_routes(handler for route in app.routes for handler in getattr(route, "route_handlers", ()))
+    return app
+
+
+def _caller(request: Request[Actor, Any, Any]) -> Actor:
+    return request.user
+
+
+def _cors(origins: Collection[str]) -> CORSConfig:
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", CODE_HEADER],
+        allow_credentials=True,
+        max_age=600,
+    )
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message["body"] = b""
+        await send(message)
+
+    return send_head

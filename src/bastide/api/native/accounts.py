@@ -1,0 +1,110 @@
+"""Prepare people and groups."""
+
+from typing import Annotated
+
+from litestar import Response, delete, get, post
+from litestar.params import Parameter
+
+from bastide.api.door import needs
+from bastide.api.native import inputs, views
+from bastide.api.native.given import Caller, DryRun, UseCases
+from bastide.domain.people import Right
+
+_USERS, _GROUPS = ["PAM users"], ["PAM groups"]
+_READ = needs(Right.ADMINISTER, also=Right.AUDIT)
+_CHANGE = needs(Right.ADMINISTER)
+Delete = Annotated[bool, Parameter(description="Delete the PRIV object too, if Bastide made it.")]
+
+
+@get("/pam-users", opt=_READ, sync_to_thread=True, tags=_USERS, summary="All PAM users")
+def list_users(actor: Caller, services: UseCases) -> views.PamUsers:
+    """The PRIV accounts of people."""
+    return views.PamUsers(items=[views.pam_user(one) for one in services.accounts.users(actor)])
+
+
+@get("/pam-users/{name:str}", opt=_READ, sync_to_thread=True, tags=_USERS, summary="One PAM user")
+def show_user(name: str, actor: Caller, services: UseCases) -> views.PamUserView:
+    """By name or id."""
+    return views.pam_user(services.accounts.user(actor, name))
+
+
+@post("/pam-users", opt=_CHANGE, sync_to_thread=True, tags=_USERS, summary="Prepare a person")
+def add_user(
+    data: inputs.NewPamUser, actor: Caller, services: UseCases, dry_run: DryRun = False
+) -> Response[views.PamUserView]:
+    """A dormant PRIV account with short tickets, tied to the CORP account; or an existing one, adopted."""
+    made = services.accounts.add_user(
+        actor,
+        data.corp,
+        priv_name=data.priv_name,
+        adopt=data.adopt,
+        kept_alive=data.kept_alive,
+        dry_run=dry_run,
+    )
+    if dry_run:
+        return Response(views.pam_user(made, dry_run=True), status_code=200)
+    location = {"Location": f"/api/v1/pam-users/{made.id}"}
+    return Response(views.pam_user(made), status_code=201, headers=location)
+
+
+@delete("/pam-users/{name:str}", opt=_CHANGE, sync_to_thread=True, status_code=200, tags=_USERS, summary="Forget a PAM user")
+def remove_user(
+    name: str,
+    actor: Caller,
+    services: UseCases,
+    delete: Delete = False,  # the query says so
+    dry_run: DryRun = False,
+) -> views.PamUserView:
+    """Refused while a role names the person or a request is open."""
+    gone = services.accounts.remove_user(actor, name, delete=delete, dry_run=dry_run)
+    return views.pam_user(gone, dry_run=dry_run)
+
+
+@post("/pam-users/{name:str}/password", opt=_CHANGE, sync_to_thread=True, status_code=204, tags=_USERS, summary="Set the PRIV password")
+def set_password(name: str, data: inputs.NewPassword, actor: Caller, services: UseCases) -> None:
+    """Enrolment and rescue. The password is not kept."""
+    services.accounts.set_password(actor, name, data.password)
+
+
+@get("/pam-groups", opt=_READ, sync_to_thread=True, tags=_GROUPS, summary="All PAM groups")
+def list_groups(actor: Caller, services: UseCases) -> views.PamGroups:
+    """The PRIV groups that carry the rights of CORP groups."""
+    return views.PamGroups(items=[views.pam_group(one) for one in services.accounts.groups(actor)])
+
+
+@get("/pam-groups/{name:str}", opt=_READ, sync_to_thread=True, tags=_GROUPS, summary="One PAM group")
+def show_group(name: str, actor: Caller, services: UseCases) -> views.PamGroupView:
+    """By name or id."""
+    return views.pam_group(services.accounts.group(actor, name))
+
+
+@post("/pam-groups", opt=_CHANGE, sync_to_thread=True, tags=_GROUPS, summary="Prepare a group")
+def add_group(
+    data: inputs.NewPamGroup, actor: Caller, services: UseCases, dry_run: DryRun = False
+) -> Response[views.PamGroupView]:
+    """Checks that the carrier can carry this CORP group, and says what to use instead where it cannot."""
+    made = services.accounts.add_group(
+        actor, data.corp, data.carrier, priv_name=data.priv_name, adopt=data.adopt, dry_run=dry_run
+    )
+    if dry_run:
+        return Response(views.pam_group(made, dry_run=True), status_code=200)
+    location = {"Location": f"/api/v1/pam-groups/{made.id}"}
+    return Response(views.pam_group(made), status_code=201, headers=location)
+
+
+@delete("/pam-groups/{name:str}", opt=_CHANGE, sync_to_thread=True, status_code=200, tags=_GROUPS, summary="Forget a PAM group")
+def remove_group(
+    name: str,
+    actor: Caller,
+    services: UseCases,
+    delete: Delete = False,
+    dry_run: DryRun = False,
+) -> views.PamGroupView:
+    """Refused while a role gives it or an open request uses it."""
+    gone = services.accounts.remove_group(actor, name, delete=delete, dry_run=dry_run)
+    return views.pam_group(gone, dry_run=dry_run)
+
+
+HANDLERS = [
+    list_users, show_user, add_user, remove_user, set_password, list_groups, show_group, add_group, remove_group,
+]  # fmt: skip

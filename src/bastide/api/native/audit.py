@@ -1,0 +1,97 @@
+"""Read the audit, prove it whole, take it away, ask who had what."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from bastide.api.door import needs
+from bastide.api.native import views
+from bastide.api.native.given import Caller, Text, UseCases, When, moment
+from bastide.domain.audit import Record
+from bastide.domain.errors import InvalidInput
+from bastide.domain.people import Right
+from bastide.services.ports import AuditQuery
+from bastide.wiring import Services
+
+TAGS = ["audit"]
+_RIGHT = needs(Right.AUDIT)
+_PAGE, _LARGEST_PAGE = 100, 1000
+Seq = Annotated[int, Parameter(ge=0, le=2**53, description="Records after this one.")]
+Limit = Annotated[int, Parameter(ge=1, le=_LARGEST_PAGE, description="At most so many.")]
+Newest = Annotated[bool, Parameter(description="The newest `limit` records; not with filters.")]
+
+
+@get("/audit", opt=_RIGHT, sync_to_thread=True, tags=TAGS, summary="Audit records")
+def list_records(
+    actor: Caller,
+    services: UseCases,
+    person: Text = "",
+    kind: Text = "",
+    request_id: Annotated[str, Parameter(query="request", max_length=256)] = "",
+    since: When = "",
+    until: When = "",
+    after_seq: Seq = 0,
+    limit: Limit = _PAGE,
+    newest: Newest = False,
+) -> views.Records:
+    """Oldest first. `person`: SID or name of who did it or whom it concerned. Pass `next_after_seq` on as `after_seq` for the next page."""
+    query = AuditQuery(
+        since=moment("since", since),
+        until=moment("until", until),
+        person=person,
+        kind=kind,
+        request=request_id,
+        after_seq=after_seq,
+        limit=limit,
+    )
+    if newest:
+        query = _newest(services, query)
+    found = services.audit.read(actor, query)
+    return views.Records(
+        items=[views.record(one) for one in found],
+        next_after_seq=found[-1].seq if len(found) == limit and not newest else None,
+    )
+
+
+def _newest(services: Services, query: AuditQuery) -> AuditQuery:
+    if query != AuditQuery(limit=query.limit):
+        raise InvalidInput("newest", "goes with no filter")
+    with services.store.read() as uow:
+        last, _ = uow.audit.head()
+    return AuditQuery(after_seq=max(0, last - query.limit), limit=query.limit)
+
+
+@get("/audit/export", opt=_RIGHT, sync_to_thread=True, tags=TAGS, media_type="application/jsonl", summary="All audit records")
+def export_records(actor: Caller, services: UseCases) -> Stream:
+    """JSON Lines, oldest first, as they are chained: `data` is the text that the hash is over."""
+    return Stream(_lines(services.audit.export(actor)), media_type="application/jsonl")
+
+
+def _lines(records: Iterator[Record]) -> Iterator[bytes]:
+    encoder = msgspec.json.Encoder()
+    for record in records:
+        yield encoder.encode(record) + b"\n"
+
+
+@get("/audit/verification", opt=_RIGHT, sync_to_thread=True, tags=TAGS, summary="Prove the audit whole")
+def verify_records(actor: Caller, services: UseCases) -> views.VerdictView:
+    """Checks every record and every signed checkpoint. A chain that is broken is answered as the problem audit-broken."""
+    return views.verdict(services.audit.verify(actor))
+
+
+@get("/audit/holders", opt=_RIGHT, sync_to_thread=True, tags=TAGS, summary="Who held what, when")
+def list_holders(
+    actor: Caller, services: UseCases, person: Text = "", group: Text = "", since: When = "", until: When = ""
+) -> views.Holders:
+    """Every activation that overlaps the span, with the true end of access."""
+    found = services.audit.who_had(
+        actor, person=person, group=group, since=moment("since", since), until=moment("until", until)
+    )
+    return views.Holders(items=[views.held(one) for one in found])
+
+
+HANDLERS = [list_records, export_records, verify_records, list_holders]

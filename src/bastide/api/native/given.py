@@ -1,0 +1,37 @@
+"""What every handler is given, and the query parameters they share."""
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+from litestar.params import Dependency, Parameter
+
+from bastide.api.throttle import Throttle
+from bastide.domain.errors import InvalidInput
+from bastide.domain.people import Actor
+from bastide.wiring import Services
+
+UseCases = Annotated[Services, Dependency(skip_validation=True)]
+Caller = Annotated[Actor, Dependency(skip_validation=True)]
+SignInThrottle = Annotated[Throttle, Dependency(skip_validation=True)]
+
+DryRun = Annotated[bool, Parameter(description="Check and show, change nothing.")]
+When = Annotated[str, Parameter(max_length=40, description="RFC 3339 with an offset; empty: no limit.")]
+Text = Annotated[str, Parameter(max_length=256)]
+
+#: RFC 3339 5.6, with an offset: nobody knows which moment a naive time is.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def moment(field: str, text: str) -> datetime | None:
+    """The time of a query parameter; None if it is empty. Raises InvalidInput."""
+    if not text:
+        return None
+    if _MOMENT.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text.upper())
+        except ValueError:
+            pass
+    raise InvalidInput(
+        field, "is not a time with an offset", remedy="write 2026-03-01T22:00:00Z or 2026-03-01T23:00:00%2B01:00"
+    )

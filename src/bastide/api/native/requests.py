@@ -1,0 +1,119 @@
+"""Ask for roles, follow requests, decide, end."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+from litestar import Response, get, post
+from litestar.params import Parameter
+
+from bastide.api.door import needs
+from bastide.api.native import inputs, views
+from bastide.api.native.given import Caller, Text, UseCases, When, moment
+from bastide.domain.people import Right
+from bastide.domain.requests import Request
+from bastide.services.requests import HISTORY_LIMIT
+from bastide.wiring import Services
+
+TAGS = ["requests"]
+Limit = Annotated[int, Parameter(ge=1, le=HISTORY_LIMIT, description="At most so many.")]
+_PAGE = 100
+
+
+@get("/offers", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Roles you may ask for")
+def list_offers(actor: Caller, services: UseCases) -> views.Offers:
+    """The roles the caller is a candidate of, their rules, and why one cannot be asked for now where that is so."""
+    return views.Offers(items=[views.offer(one) for one in services.requests.offers(actor)])
+
+
+@post("/requests", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Ask for a role")
+def submit_request(data: inputs.Ask, actor: Caller, services: UseCases) -> Response[views.RequestView]:
+    """Makes a request of the caller's own. Its state says what it waits for; access is there when it is Active."""
+    made = services.requests.submit(actor, data.role, data.draft())
+    return Response(_one(services, made), status_code=201, headers={"Location": f"/api/v1/requests/{made.id}"})
+
+
+@get("/requests", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Your requests")
+def list_requests(
+    actor: Caller, services: UseCases, limit: Limit = _PAGE, before: When = ""
+) -> views.Requests:
+    """The caller's own requests, newest first. `before`: made before that moment."""
+    return _page(services, services.requests.mine(actor, limit=limit, before=moment("before", before)), limit)
+
+
+@get("/requests/{id:str}", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="One request")
+def show_request(id: str, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002  # the path says so
+    """For its person, its approvers, administrators and auditors. For others it does not exist."""
+    return _one(services, services.requests.show(actor, id))
+
+
+@post("/requests/{id:str}/mfa", opt=needs(Right.USE), sync_to_thread=True, status_code=200, tags=TAGS, summary="Show the second factor for a request")
+def prove_request(id: str, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
+    """Send the code in the header Bastide-Code, or use a session that has a fresh second factor."""
+    return _one(services, services.requests.prove(actor, id))
+
+
+@post("/requests/{id:str}/extension", opt=needs(Right.USE), sync_to_thread=True, status_code=200, tags=TAGS, summary="End later")
+def extend_request(id: str, data: inputs.Extend, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
+    """Asks for a later end of active access. `ends_at` moves when the directory has it; `extend_to` says what was asked."""
+    return _one(services, services.requests.extend(actor, id, timedelta(seconds=data.seconds)))
+
+
+@post("/requests/{id:str}/close", opt=needs(Right.USE), sync_to_thread=True, status_code=200, tags=TAGS, summary="End early")
+def close_request(
+    id: str,  # noqa: A002
+    actor: Caller,
+    services: UseCases,
+    data: inputs.Close = inputs.Close(),  # noqa: B008  # frozen
+) -> views.RequestView:
+    """Ends active access now, or withdraws what is not active yet. It is over when the state says so: Closing is not Closed."""
+    return _one(services, services.requests.close(actor, id, data.reason))
+
+
+@get("/approvals", opt=needs(Right.APPROVE), sync_to_thread=True, tags=TAGS, summary="What waits for you")
+def list_approvals(actor: Caller, services: UseCases) -> views.Requests:
+    """Requests that wait for the caller's decision, oldest first."""
+    found = services.requests.to_approve(actor)
+    missing = services.requests.missing(found)
+    return views.Requests(items=[views.request(one, missing[one.id]) for one in found])
+
+
+@post("/approvals/{id:str}", opt=needs(Right.APPROVE), sync_to_thread=True, status_code=200, tags=TAGS, summary="Approve or reject")
+def decide_request(id: str, data: inputs.Decide, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
+    """Needs a fresh second factor. Nobody decides a request of their own, and nobody twice."""
+    services.requests.show(actor, id)  # a request that is none of the caller's business does not exist
+    return _one(services, services.requests.decide(actor, id, data.decision, data.reason))
+
+
+@get("/admin/requests", opt=needs(Right.ADMINISTER, also=Right.AUDIT), sync_to_thread=True, tags=TAGS, summary="Everybody's requests")
+def list_all_requests(
+    actor: Caller, services: UseCases, user: Text = "", limit: Limit = _PAGE, before: When = ""
+) -> views.Requests:
+    """Newest first. `user`: of this PAM user only. `before`: made before that moment."""
+    found = services.requests.all(actor, user=user, limit=limit, before=moment("before", before))
+    return _page(services, found, limit)
+
+
+@post("/kill", opt=needs(Right.ADMINISTER), sync_to_thread=True, status_code=200, tags=TAGS, summary="The kill switch")
+def kill(data: inputs.Kill, actor: Caller, services: UseCases) -> views.Killed:
+    """Ends all open requests that match exactly one of request, role, user and all."""
+    ended = services.requests.kill(
+        actor, data.reason, request=data.request, role=data.role, user=data.user, everything=data.all
+    )
+    return views.Killed(items=[views.request(one, {}) for one in ended])
+
+
+def _one(services: Services, request: Request) -> views.RequestView:
+    return views.request(request, services.requests.missing([request])[request.id])
+
+
+def _page(services: Services, found: Sequence[Request], limit: int) -> views.Requests:
+    missing = services.requests.missing(found)
+    items = [views.request(one, missing[one.id]) for one in found]
+    return views.Requests(items=items, next_before=found[-1].created_at if len(found) == limit else None)
+
+
+HANDLERS = [
+    list_offers, submit_request, list_requests, show_request, prove_request, extend_request, close_request,
+    list_approvals, decide_request, list_all_requests, kill,
+]  # fmt: skip

@@ -1,0 +1,112 @@
+"""PostgreSQL. The URI goes to libpq as it is, so several hosts, service files and password files work.
+
+A lost connection is noticed before it is used (a ping at checkout), and a transaction that lost its peer ends after half a minute.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+from sqlalchemy import create_engine
+
+from bastide.domain.errors import StoreError, StoreUnavailable
+from bastide.store.database import Database, Gate
+from bastide.store.failures import Redact
+from bastide.store.wakeup import Listening, NotifyBell
+from bastide.store.work import CHANNEL
+
+_LIBPQ_DEFAULTS: Mapping[str, str] = {
+    "application_name": "bastide",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "target_session_attrs": "read-write",
+}
+_SETTINGS = "SELECT set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', '30s', false)"
+
+
+def open_postgres(url: str, busy: timedelta, pool: int) -> Database:
+    """A pool of connections to PostgreSQL. Connects when first used. Raises StoreError for a URI that libpq cannot read."""
+    dsn, redact = _dsn(url.replace("postgresql+psycopg://", "postgresql://", 1))
+    lock_timeout = f"{int(busy.total_seconds() * 1000)}ms"
+
+    def connect() -> psycopg.Connection[Any]:
+        try:
+            connection = psycopg.connect(dsn, autocommit=True)
+        except psycopg.Error as error:
+            # From None: what libpq says of a connection may repeat parts of the DSN.
+            said = redact(str(error).splitlines()[0])
+            raise StoreUnavailable(
+                f"the database cannot be reached: {said}", remedy="look at the database server and the DSN"
+            ) from None
+        connection.execute(_SETTINGS, (lock_timeout,))
+        connection.autocommit = False
+        return connection
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=pool,
+        max_overflow=2 * pool,
+        pool_timeout=busy.total_seconds(),
+    )
+    return Database(
+        engine=engine,
+        writing=engine,
+        reading=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+        bell=NotifyBell(lambda: _Notifications(connect)),
+        gate=Gate(busy, writers=False, readers=False),
+        redact=redact,
+    )
+
+
+def _dsn(url: str) -> tuple[str, Redact]:
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        # From None: libpq repeats the URL it does not understand.
+        raise StoreError(
+            "the PostgreSQL URL cannot be read",
+            remedy="use postgresql://user@host/name; encode special characters",
+        ) from None
+    password = str(given.get("password") or "")
+
+    def redact(said: str) -> str:
+        return said.replace(password, "***") if password else said
+
+    return conninfo.make_conninfo(**dict[str, Any](_LIBPQ_DEFAULTS, **given)), redact
+
+
+class _Notifications(Listening):
+    """A connection on which LISTEN is in force."""
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+        try:
+            self._connection = connect()
+            self._connection.autocommit = True
+            self._connection.execute(f"LISTEN {CHANNEL}")
+        except StoreUnavailable as error:
+            raise OSError(error.message) from None
+        except psycopg.Error as error:
+            raise OSError(type(error).__name__) from None
+
+    def fileno(self) -> int:
+        """Readable when there is something to take."""
+        return self._connection.fileno()
+
+    def take(self) -> bool:
+        """Take what has come, without waiting. Raises OSError if the connection broke."""
+        try:
+            return bool(list(self._connection.notifies(timeout=0)))
+        except psycopg.Error as error:
+            raise OSError(type(error).__name__) from None
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()

@@ -1,0 +1,138 @@
+"""The native API over a World: calls as people make them, through the whole application."""
+
+import base64
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pyotp
+from litestar.testing import TestClient
+
+from bastide.api.app import create_app
+from bastide.domain import totp
+from bastide.domain.people import Forest
+from bastide.services.ports import Factor
+from bastide.services.roles import StageDraft
+from tests.support.world import World
+
+API = "/api/v1"
+APPROVAL = (StageDraft("owners", ("PRIV\\grace", "PRIV\\heidi")),)
+
+
+class Caller:
+    """One person's calls. `code` puts a fresh second factor on a call."""
+
+    def __init__(self, api: "ApiWorld", headers: dict[str, str], person: str = "") -> None:
+        self._api = api
+        self.headers = headers
+        self.person = person
+
+    def call(self, method: str, path: str, body: Any = None, *, code: bool = False, **options: Any) -> httpx.Response:
+        headers = {**self.headers, **options.pop("headers", {})}
+        if code:
+            headers["Bastide-Code"] = self._api.code(self.person)
+        if body is not None:
+            options["json"] = body
+        return self._api.client.request(method, API + path, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        return self.call("POST", path, body, **options)
+
+    def put(self, path: str, body: Any, **options: Any) -> httpx.Response:
+        return self.call("PUT", path, body, **options)
+
+    def delete(self, path: str, **options: Any) -> httpx.Response:
+        return self.call("DELETE", path, **options)
+
+
+class ApiWorld(World):
+    """A World with its API in front. Everybody named has an authenticator; `code` reads it, a step later each time."""
+
+    client: TestClient[Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._secrets: dict[str, bytes] = {}
+
+    def serve(self, *, prepared: bool = True) -> None:
+        """Alice and Bob are PAM users; one role without approval and one with."""
+        if prepared:
+            self.prepare("alice", "bob")
+            self.prepare_group()
+            self.add_role(candidates=("CORP\\alice", "CORP\\bob"))
+            self.add_role("Approved", candidates=("CORP\\alice", "CORP\\bob"), stages=APPROVAL)
+
+    def caller(self, name: str, forest: Forest = Forest.PRIV) -> Caller:
+        """With a Kerberos ticket."""
+        world = self.corp if forest is Forest.CORP else self.priv
+        token = base64.b64encode(f"{name}@{world.dns_name.upper()}".encode()).decode()
+        return Caller(self, {"Authorization": f"Negotiate {token}"}, name)
+
+    def corp_caller(self, name: str) -> Caller:
+        return self.caller(name, Forest.CORP)
+
+    def anonymous(self) -> Caller:
+        return Caller(self, {})
+
+    def code(self, name: str) -> str:
+        """The next code of a person's authenticator. The clock moves on, because a code works once."""
+        if name not in self._secrets:
+            self.give_authenticator(name)
+        self.clock.move(seconds=totp.STEP)
+        generator = pyotp.TOTP(base64.b32encode(self._secrets[name]).decode())
+        return str(generator.at(self.clock.now()))
+
+    def wrong_code(self, name: str) -> str:
+        good = self.code(name)
+        return f"{(int(good) + 1) % 1_000_000:06}"
+
+    def give_authenticator(self, name: str) -> None:
+        """As after enrolment."""
+        secret = random.Random(name).randbytes(totp.SECRET_BYTES)
+        self._secrets[name] = secret
+        directory = self.corp if name in {"alice", "bob", "mallory"} else self.priv
+        with self.store.write() as uow:
+            sid = next(a.person.ref.sid for a in directory.replica(_first(directory)).accounts() if a.person.ref.name == name)
+            user = uow.users.by_sid(sid)
+            uow.factors.add(
+                Factor(
+                    id=f"factor-{name}",
+                    person=user.priv.sid if user is not None else sid,
+                    method="totp",
+                    secret_encrypted=self.adapters.sealer.seal(secret, f"factor:factor-{name}"),
+                    created_at=self.clock.now(),
+                    confirmed=True,
+                )
+            )
+            uow.commit()
+
+
+def _first(directory: Any) -> str:
+    return str(directory.controllers()[0].name)
+
+
+@contextmanager
+def served(*, prepared: bool = True, **options: Any) -> Iterator[ApiWorld]:
+    """A world that answers HTTP."""
+    world = ApiWorld()
+    world.serve(prepared=prepared)
+    try:
+        with TestClient(create_app(world.services, **options), raise_server_exceptions=False) as client:
+            world.client = client
+            yield world
+    finally:
+        world.close()
+
+
+def role_body(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "New role",
+        "privileges": ["PAM-FileAdmins"],
+        "candidates": ["CORP\\alice"],
+        **changes,
+    }

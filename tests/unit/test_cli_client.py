@@ -1,0 +1,373 @@
+"""The thin client: sign-in, second factor, errors to exit codes, and text of others on a terminal."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from bastide.cli import connection, text
+from bastide.cli.console import Screen
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.main import app
+from bastide.cli.remote import Surroundings
+
+SERVER = "https://bastide.priv.bastide.test:8443"
+PASSWORD = "correct-horse-CANARY-1"
+TOKEN = "session-CANARY-2"
+CODE = "123456"
+ID = "6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11"
+REQUEST = {
+    "id": ID,
+    "role_name": "File administrator",
+    "user_name": "priv.alice",
+    "state": "Active",
+    "created_at": "2026-11-20T09:00:00+00:00",
+    "ends_at": "2026-11-20T10:00:00+00:00",
+    "true_end": "2026-11-20T10:15:00+00:00",
+    "ttl": 3600,
+}
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Ticket:
+    """A handshake that the server ends with `done`."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def step(self, token: bytes | None = None) -> bytes | None:
+        if token is None:
+            return f"ticket for {self.host}".encode()
+        assert token == b"done"
+        return None
+
+
+class Asked:
+    """Answers prompts and remembers them."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers = answers
+        self.prompts: list[str] = []
+
+    def __call__(self, prompt: str) -> str:
+        self.prompts.append(prompt)
+        return self.answers[prompt.split()[0].lower()]
+
+
+def run(handler: Handler, *arguments: str, ask: Callable[[str], str] | None = None, **options: Any) -> Result:
+    world = Surroundings(
+        transport=httpx.MockTransport(handler),
+        handshake=Ticket,
+        ask=ask or Asked(password=PASSWORD, code=CODE),
+        sleep=lambda _: None,
+    )
+    return CliRunner().invoke(app, [*arguments, "--server", SERVER], obj=world, **options)
+
+
+def answer(body: object, status: int = 200, **headers: str) -> httpx.Response:
+    return httpx.Response(status, json=body, headers=headers)
+
+
+def problem(status: int, code: str, detail: str = "it was refused", remedy: str = "ask again") -> httpx.Response:
+    body = {"type": f"about:{code}", "title": "no", "status": status, "detail": detail, "code": code, "remedy": remedy}
+    return httpx.Response(status, json=body, headers={"Content-Type": "application/problem+json"})
+
+
+# -------------------------------------------------------------------------------------------------------------- sign-in
+
+
+def test_the_ticket_goes_with_each_call_and_the_answer_is_checked() -> None:
+    seen = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        done = base64.b64encode(b"done").decode()
+        return answer([], **{"WWW-Authenticate": f"Negotiate {done}"})
+
+    assert run(handler, "request", "list").exit_code == 0
+    assert base64.b64decode(seen[0].removeprefix("Negotiate ")) == b"ticket for bastide.priv.bastide.test"
+
+
+def test_an_account_opens_a_session_uses_it_and_ends_it() -> None:
+    calls = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append((request.method, request.url.path, request.headers.get("Authorization", "")))
+        if request.method == "POST":
+            assert json.loads(request.content)["password"] == PASSWORD
+            return answer({"token": TOKEN}, 201)
+        return answer([])
+
+    result = run(handler, "offers", "--account", "CORP\\alice")
+    assert result.exit_code == 0
+    assert calls == [
+        ("POST", "/api/v1/session", ""),
+        ("GET", "/api/v1/offers", f"Bearer {TOKEN}"),
+        ("DELETE", "/api/v1/session", f"Bearer {TOKEN}"),
+    ]
+
+
+def test_the_session_is_ended_when_the_command_fails() -> None:
+    calls = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append(request.method)
+        return answer({"token": TOKEN}) if request.method == "POST" else problem(403, "not-authorized")
+
+    assert run(handler, "offers", "--account", "CORP\\alice").exit_code == 1
+    assert calls == ["POST", "GET", "DELETE"]
+
+
+def test_a_code_is_asked_for_once_when_the_server_wants_one() -> None:
+    ask = Asked(code=CODE)
+    codes = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        codes.append(request.headers.get("Bastide-Code"))
+        return answer(REQUEST) if codes[-1] == CODE else problem(403, "mfa-refused")
+
+    assert run(handler, "approval", "approve", ID, ask=ask).exit_code == 0
+    assert codes == [None, CODE]
+    assert ask.prompts == ["Code"]
+
+
+def test_a_wrong_code_is_not_asked_for_again() -> None:
+    """Five wrong codes lock the factor: the client must not help with that."""
+    ask = Asked(code="000000")
+    result = run(lambda _: problem(403, "mfa-refused", "the code is wrong"), "approval", "approve", ID, ask=ask)
+    assert result.exit_code == 1
+    assert ask.prompts == ["Code"]
+
+
+def test_without_a_terminal_secrets_are_lines_of_standard_input() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            assert json.loads(request.content)["password"] == PASSWORD
+            return answer({"token": TOKEN})
+        return answer([]) if request.headers.get("Bastide-Code") == CODE else problem(403, "mfa-refused")
+
+    world = Surroundings(transport=httpx.MockTransport(handler), handshake=Ticket)
+    result = CliRunner().invoke(
+        app,
+        ["offers", "--account", "CORP\\alice", "--server", SERVER],
+        obj=world,
+        input=f"{PASSWORD}\n{CODE}\n",
+    )
+    assert result.exit_code == 0
+
+
+def test_no_secret_is_shown() -> None:
+    """Not in an answer, a message, a repr or a traceback, also when the network fails after the sign-in."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return answer({"token": TOKEN})
+        raise httpx.ReadTimeout("slow", request=request)
+
+    result = run(handler, "offers", "--account", "CORP\\alice")
+    assert result.exit_code == Exit.UNAVAILABLE
+    everything = result.output + result.stderr + repr(result) + repr(result.exception)
+    assert not [canary for canary in (PASSWORD, TOKEN, CODE) if canary in everything]
+
+
+# ----------------------------------------------------------------------------------------------------------- exit codes
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "wanted"),
+    [
+        (400, "invalid-input", Exit.REFUSED),
+        (403, "not-authorized", Exit.REFUSED),
+        (404, "not-found", Exit.REFUSED),
+        (409, "conflict", Exit.REFUSED),
+        (401, "not-authenticated", Exit.NOT_SIGNED_IN),
+        (503, "directory-unavailable", Exit.UNAVAILABLE),
+        (503, "store-busy", Exit.UNAVAILABLE),
+        (502, "", Exit.UNAVAILABLE),
+    ],
+)
+def test_a_problem_is_a_sentence_a_remedy_and_an_exit_code(status: int, code: str, wanted: Exit) -> None:
+    result = run(lambda _: problem(status, code, "the answer is no", "do this"), "offers")
+    assert result.exit_code == wanted
+    assert result.stderr.splitlines() == ["the answer is no", "  -> do this"]
+    assert not result.stdout
+
+
+def test_a_server_that_is_gone_is_exit_code_3() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    result = run(handler, "offers")
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert "does not answer" in result.stderr
+
+
+def test_something_else_than_a_bastide_is_said_to_be_so() -> None:
+    result = run(lambda _: httpx.Response(200, text="<html>"), "offers")
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert "not JSON" in result.stderr
+
+
+def test_wrong_usage_is_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BASTIDE_SERVER", raising=False)
+    assert CliRunner().invoke(app, ["request", "show"]).exit_code == Exit.USAGE
+    assert run(lambda _: answer([]), "request", "extend", ID, "--for", "soon").exit_code == Exit.USAGE
+    assert run(lambda _: answer([]), "kill", "--reason", "x").exit_code == Exit.USAGE
+
+
+def test_the_kill_switch_asks_first() -> None:
+    calls = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append(json.loads(request.content))
+        return answer([REQUEST])
+
+    assert run(handler, "kill", "--all", "--reason", "incident").exit_code == Exit.USAGE
+    assert not calls
+    assert run(handler, "kill", "--all", "--reason", "incident", "--yes").exit_code == 0
+    assert calls[0]["reason"] == "incident"
+
+
+# --------------------------------------------------------------------------------------------------------------- output
+
+
+def test_json_is_the_servers_own() -> None:
+    raw = '{"id":"x","justification":"naïve","nested":{"a":[1,2]}}'
+    result = run(lambda _: httpx.Response(200, text=raw), "request", "show", ID, "--json")
+    assert result.stdout == raw + "\n"
+
+
+def test_with_json_a_problem_goes_to_standard_error_as_json() -> None:
+    result = run(lambda _: problem(409, "conflict"), "offers", "--json")
+    assert json.loads(result.stderr)["code"] == "conflict"
+    assert not result.stdout
+
+
+HOSTILE = "[red]x[/red] \x1b[2J\x1b]0;owned\x07 \u202eexe.doc \x9b31m \u200bzero"
+
+
+def test_hostile_text_is_neutralised_in_tables_and_fields() -> None:
+    hostile = {**REQUEST, "role_name": HOSTILE, "justification": HOSTILE, "reason": HOSTILE}
+    listing = run(lambda _: answer([hostile]), "request", "list")
+    shown = run(lambda _: answer(hostile), "request", "show", ID)
+    refused = run(lambda _: problem(409, "conflict", HOSTILE, HOSTILE), "offers")
+    for output in (listing.stdout, shown.stdout, refused.stderr):
+        assert "[red]x[/red]" in output
+        assert "<U+001B>" in output
+        assert "<U+202E>" in output
+        assert not [c for c in "\x1b\x07\x9b\u202e\u200b" if c in output]
+
+
+def test_hostile_text_is_neutralised_in_json() -> None:
+    raw = json.dumps({"name": HOSTILE}, ensure_ascii=False).replace("\\u202e", "\u202e")
+    result = run(lambda _: httpx.Response(200, text=raw), "request", "show", ID, "--json")
+    assert json.loads(result.stdout) == {"name": HOSTILE}
+    assert not [c for c in "\x1b\x07\x9b\u202e\u200b" if c in result.stdout]
+
+
+def test_a_name_cannot_leave_its_part_of_the_path() -> None:
+    paths = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.raw_path.decode())
+        return answer({})
+
+    run(handler, "role", "show", "../../kill?all=1#x")
+    assert paths == ["/api/v1/roles/..%2F..%2Fkill%3Fall%3D1%23x"]
+
+
+def test_no_colour_outside_of_a_terminal() -> None:
+    assert "\x1b" not in run(lambda _: problem(409, "conflict"), "offers").stderr
+
+
+def test_long_lines_are_whole_outside_of_a_terminal() -> None:
+    long = {**REQUEST, "role_name": "R" * 300}
+    assert "R" * 300 in run(lambda _: answer([long]), "request", "list").stdout
+
+
+def test_wait_looks_until_access_is_there_and_says_the_true_end() -> None:
+    states = iter(["Processing", "Processing", "Active"])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return answer({**REQUEST, "state": "PendingApproval"}, 201)
+        return answer({**REQUEST, "state": next(states)})
+
+    result = run(handler, "request", "new", "File administrator", "--for", "1h", "--wait")
+    assert result.exit_code == 0
+    assert "until 2026-11-20 10:00:00 UTC" in result.stdout
+    assert "true end of access is 2026-11-20 10:15:00 UTC" in result.stdout
+
+
+def test_wait_ends_with_1_when_the_request_is_rejected() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return answer({**REQUEST, "state": "Rejected", "reason": "rejected by grace: no"})
+
+    result = run(handler, "request", "new", "File administrator", "--wait")
+    assert result.exit_code == 1
+    assert "rejected by grace: no" in result.stderr
+
+
+def test_a_request_that_wants_a_factor_is_proved_at_once() -> None:
+    calls = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append((request.url.path, request.headers.get("Bastide-Code")))
+        if request.url.path.endswith("/requests"):
+            return answer({**REQUEST, "state": "PendingMFA"}, 201)
+        return answer(REQUEST) if calls[-1][1] else problem(403, "mfa-refused")
+
+    assert run(handler, "request", "new", "R", "-j", "x").exit_code == 0
+    assert calls[-1] == (f"/api/v1/requests/{ID}/prove", CODE)
+
+
+# ----------------------------------------------------------------------------------------------------- where the server is
+
+
+def test_plain_http_only_to_loopback(tmp_path: Any) -> None:
+    none = tmp_path / "client.toml"
+    assert connection.resolve("http://127.0.0.1:8080", "", "", file=none).server == "http://127.0.0.1:8080"
+    with pytest.raises(Stop, match="https only"):
+        connection.resolve("http://bastide.test", "", "", file=none)
+
+
+def test_the_file_is_the_last_to_be_asked(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "client.toml"
+    file.write_text('server = "https://file"\nca = "/ca.pem"\n')
+    monkeypatch.delenv("BASTIDE_SERVER", raising=False)
+    monkeypatch.delenv("BASTIDE_CA", raising=False)
+    assert connection.resolve("", "", "", file=file) == connection.Connection("https://file", "/ca.pem")
+    monkeypatch.setenv("BASTIDE_SERVER", "https://env")
+    assert connection.resolve("", "", "", file=file).server == "https://env"
+    assert connection.resolve("https://option", "", "", file=file).server == "https://option"
+    file.write_text('password = "x"\n')
+    with pytest.raises(Stop, match="unknown: password"):
+        connection.resolve("", "", "", file=file)
+
+
+# ----------------------------------------------------------------------------------------------------------------- text
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"), [("1800", 1800), ("30m", 1800), ("1h30m", 5400), ("2d", 172800), ("1H 5s", 3605)]
+)
+def test_lengths(typed: str, wanted: int) -> None:
+    assert text.seconds(typed) == wanted
+
+
+@pytest.mark.parametrize("typed", ["", "soon", "30", "1h and", "-5m", "5 m x"])
+def test_what_is_no_length(typed: str) -> None:
+    if typed == "30":
+        assert text.seconds(typed) == 30
+        return
+    with pytest.raises(Stop):
+        text.seconds(typed)
+
+
+def test_screen_says_nothing_in_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().line("[bold]not bold[/bold]")
+    assert capsys.readouterr().out == "[bold]not bold[/bold]\n"

@@ -1,0 +1,85 @@
+"""Every command explains itself, with an example, and the help is light."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bastide.cli.main import app
+
+HEAVY = ("httpx", "sqlalchemy", "litestar", "granian", "gssapi", "ldap", "cryptography", "segno", "alembic")
+
+
+def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path
+        return
+    for name, child in children.items():
+        yield from _walk(child, (*path, name))
+
+
+COMMANDS = sorted(_walk(typer.main.get_command(app), ()))
+
+
+def test_the_commands_that_were_promised_are_there() -> None:
+    wanted = """
+        whoami | offers | kill | init | serve | worker | demo | work list
+        request new | request list | request show | request prove | request extend | request close
+        approval list | approval approve | approval reject
+        mfa enrol | mfa confirm | mfa status | mfa invite | mfa reset
+        pam user add | pam user list | pam user show | pam user password | pam user remove
+        pam group add | pam group list | pam group show | pam group remove
+        role add | role list | role show | role edit | role remove
+        audit tail | audit show | audit verify | audit export | audit who
+        trust test | domain test | config check | keys generate | db upgrade | db check | delegation script
+    """
+    names = {tuple(name.split()) for line in wanted.splitlines() for name in line.split("|") if name.strip()}
+    assert set(COMMANDS) == names
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_has_an_example_of_that_command(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0
+    flat = " ".join(result.output.split())
+    assert f"Example: bastide {' '.join(path)}" in flat
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_json_can_be_asked_for_everywhere(path: tuple[str, ...]) -> None:
+    assert "--json" in CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in COMMANDS if p[:1] in {("pam",), ("role",)} and p[-1] in {"add", "edit", "remove", "password"}]
+)
+def test_every_preparing_command_can_be_tried_dry(path: tuple[str, ...]) -> None:
+    assert "--dry-run" in CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+
+
+def test_the_help_loads_nothing_heavy_and_is_quick() -> None:
+    code = (
+        "import sys; from bastide.cli.main import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append(time.monotonic() - started)
+        assert "LOADED []" in done.stdout
+    assert min(times) < 0.5
+
+
+def test_no_option_takes_a_secret() -> None:
+    """Arguments can be read by every user of the machine."""
+    for path in COMMANDS:
+        output = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+        assert not [word for word in ("--password", "--code", "--token", "--secret") if f"{word} " in output], path
