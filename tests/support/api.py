@@ -29,7 +29,9 @@ class Caller:
         self.headers = headers
         self.person = person
 
-    def call(self, method: str, path: str, body: Any = None, *, code: bool = False, **options: Any) -> httpx.Response:
+    def call(
+        self, method: str, path: str, body: Any = None, *, code: bool = False, **options: Any
+    ) -> httpx.Response:
         headers = {**self.headers, **options.pop("headers", {})}
         if code:
             headers["Bastide-Code"] = self._api.code(self.person)
@@ -97,7 +99,11 @@ class ApiWorld(World):
         self._secrets[name] = secret
         directory = self.corp if name in {"alice", "bob", "mallory"} else self.priv
         with self.store.write() as uow:
-            sid = next(a.person.ref.sid for a in directory.replica(_first(directory)).accounts() if a.person.ref.name == name)
+            sid = next(
+                a.person.ref.sid
+                for a in directory.replica(_first(directory)).accounts()
+                if a.person.ref.name == name
+            )
             user = uow.users.by_sid(sid)
             uow.factors.add(
                 Factor(

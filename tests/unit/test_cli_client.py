@@ -22,13 +22,13 @@ CODE = "123456"
 ID = "6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11"
 REQUEST = {
     "id": ID,
-    "role_name": "File administrator",
-    "user_name": "priv.alice",
+    "role": "File administrator",
+    "user": "priv.alice",
     "state": "Active",
     "created_at": "2026-11-20T09:00:00+00:00",
     "ends_at": "2026-11-20T10:00:00+00:00",
     "true_end": "2026-11-20T10:15:00+00:00",
-    "ttl": 3600,
+    "ttl_seconds": 3600,
 }
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -105,9 +105,9 @@ def test_an_account_opens_a_session_uses_it_and_ends_it() -> None:
     result = run(handler, "offers", "--account", "CORP\\alice")
     assert result.exit_code == 0
     assert calls == [
-        ("POST", "/api/v1/session", ""),
+        ("POST", "/api/v1/sessions", ""),
         ("GET", "/api/v1/offers", f"Bearer {TOKEN}"),
-        ("DELETE", "/api/v1/session", f"Bearer {TOKEN}"),
+        ("DELETE", "/api/v1/sessions/current", f"Bearer {TOKEN}"),
     ]
 
 
@@ -188,6 +188,7 @@ def test_no_secret_is_shown() -> None:
         (503, "directory-unavailable", Exit.UNAVAILABLE),
         (503, "store-busy", Exit.UNAVAILABLE),
         (502, "", Exit.UNAVAILABLE),
+        (502, "directory-denied", Exit.REFUSED),
     ],
 )
 def test_a_problem_is_a_sentence_a_remedy_and_an_exit_code(status: int, code: str, wanted: Exit) -> None:
@@ -251,7 +252,7 @@ HOSTILE = "[red]x[/red] \x1b[2J\x1b]0;owned\x07 \u202eexe.doc \x9b31m \u200bzero
 
 
 def test_hostile_text_is_neutralised_in_tables_and_fields() -> None:
-    hostile = {**REQUEST, "role_name": HOSTILE, "justification": HOSTILE, "reason": HOSTILE}
+    hostile = {**REQUEST, "role": HOSTILE, "justification": HOSTILE, "reason": HOSTILE}
     listing = run(lambda _: answer([hostile]), "request", "list")
     shown = run(lambda _: answer(hostile), "request", "show", ID)
     refused = run(lambda _: problem(409, "conflict", HOSTILE, HOSTILE), "offers")
@@ -285,7 +286,7 @@ def test_no_colour_outside_of_a_terminal() -> None:
 
 
 def test_long_lines_are_whole_outside_of_a_terminal() -> None:
-    long = {**REQUEST, "role_name": "R" * 300}
+    long = {**REQUEST, "role": "R" * 300}
     assert "R" * 300 in run(lambda _: answer([long]), "request", "list").stdout
 
 
@@ -322,7 +323,7 @@ def test_a_request_that_wants_a_factor_is_proved_at_once() -> None:
         return answer(REQUEST) if calls[-1][1] else problem(403, "mfa-refused")
 
     assert run(handler, "request", "new", "R", "-j", "x").exit_code == 0
-    assert calls[-1] == (f"/api/v1/requests/{ID}/prove", CODE)
+    assert calls[-1] == (f"/api/v1/requests/{ID}/mfa", CODE)
 
 
 # ----------------------------------------------------------------------------------------------------- where the server is

@@ -335,6 +335,28 @@ def test_error_codes_are_told_apart() -> None:
     assert len({kind.code for kind in _classes()}) == len(_classes())
 
 
+# --------------------------------------------------------------------------------------------------------------- routes
+
+
+def _routes() -> dict[str, str]:
+    """`GET /api/v1/roles` and the right that it asks for."""
+    from bastide.api.native.routes import router
+
+    found = {}
+    for route in router().routes:
+        for handler in getattr(route, "route_handlers", ()):
+            for method in handler.http_methods - {"OPTIONS"}:
+                rights = [right.value for name in ("right", "also") if (right := handler.opt.get(name))]
+                found[f"{method} {route.path_format}"] = " or ".join(rights) or "open"
+    return found
+
+
+def test_routes_and_their_rights_are_described() -> None:
+    assert {
+        name: rest.split("|")[0].strip() for name, rest in _rows("api.md").items() if " /" in name
+    } == _routes()
+
+
 # --------------------------------------------------------------------------------------------------------------- states
 
 

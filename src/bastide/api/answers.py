@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from litestar.datastructures import MutableScopeHeaders
-from litestar.types import Message, Scope
+from litestar.types import Message
 
-from bastide.api.door import MUTUAL
+from bastide.api.door import MUTUAL, ours
 from bastide.clock import Clock
 
 _log = logging.getLogger("bastide.api.access")
-STARTED = "bastide.started"
+STARTED = "started"
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -24,19 +25,19 @@ HEADERS = {
 _PATH_LIMIT = 200
 
 
-def finisher(clock: Clock) -> Callable[[Message, Scope], Awaitable[None]]:
+def finisher(clock: Clock) -> Callable[[Message, Any], Awaitable[None]]:
     """The hook that Litestar calls before it sends."""
 
-    async def finish(message: Message, scope: Scope) -> None:
+    async def finish(message: Message, scope: Any) -> None:
         if message["type"] != "http.response.start" or scope["type"] != "http":
             return
         headers = MutableScopeHeaders(message)
         for name, value in HEADERS.items():
             headers[name] = value
-        state = scope["state"]
-        if MUTUAL in state:
-            headers["WWW-Authenticate"] = f"Negotiate {state[MUTUAL]}"
-        taken = clock.monotonic() - state.get(STARTED, clock.monotonic())
+        kept = ours(scope)
+        if MUTUAL in kept:
+            headers["WWW-Authenticate"] = f"Negotiate {kept[MUTUAL]}"
+        taken = clock.monotonic() - kept[STARTED]
         _log.info(
             "%s %s %s %s %.3f s",
             scope["method"],

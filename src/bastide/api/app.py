@@ -6,11 +6,11 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
-from litestar.types import Message, Receive, Scope, Send
+from litestar.types import Message, Send
 
 from bastide.api.answers import STARTED, finisher
 from bastide.api.bodies import StrictRequest
-from bastide.api.door import CODE_HEADER, Door, check_routes
+from bastide.api.door import CODE_HEADER, OURS, Door, check_routes
 from bastide.api.native.document import config
 from bastide.api.native.routes import router
 from bastide.api.problems import respond
@@ -24,11 +24,12 @@ BODY_LIMIT = 64 * 1024
 class Api(Litestar):
     """Answers HEAD as GET without the body (RFC 9110 9.3.2), for every route."""
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})[STARTED] = self.now()
+            scope[OURS] = {STARTED: self.now()}
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            await super().__call__({**scope, "method": "GET"}, receive, _without_body(send))
+            as_get: Any = {**scope, "method": "GET"}
+            await super().__call__(as_get, receive, _without_body(send))
         else:
             await super().__call__(scope, receive, send)
 

@@ -1,11 +1,11 @@
 """The door in front of every route. Nothing of a handler runs, and no body is read, before the caller is through:
 
-  (1) Headers are not larger than an honest caller's.
-  (2) A browser does not send this on behalf of another site (Fetch Metadata, Origin).
-  (3) A body is JSON: forms of other sites cannot be.
-  (4) The caller is known: a Kerberos ticket or the token of a session.
-  (5) The caller has the right that the route names.
-  (6) A code that is shown with the call is proved, once, for this call.
+(1) Headers are not larger than an honest caller's.
+(2) A browser does not send this on behalf of another site (Fetch Metadata, Origin).
+(3) A body is JSON: forms of other sites cannot be.
+(4) The caller is known: a Kerberos ticket or the token of a session.
+(5) The caller has the right that the route names.
+(6) A code that is shown with the call is proved, once, for this call.
 """
 
 import base64
@@ -35,8 +35,16 @@ _HEADERS_LIMIT = 100
 _CODE_LIMIT = 64
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAME_SITE = frozenset({"same-origin", "none"})
-#: In the scope: the answer token of a Kerberos exchange, for the caller to check who answers.
-MUTUAL = "bastide.mutual"
+#: Where the scope of one call keeps what is ours: never in `state`, which a server may share between calls.
+OURS = "bastide"
+#: The answer token of a Kerberos exchange, for the caller to check who answers.
+MUTUAL = "mutual"
+
+
+def ours(scope: Any) -> dict[str, Any]:
+    """What we keep for one call."""
+    kept: dict[str, Any] = scope[OURS]
+    return kept
 
 
 def needs(right: Right, also: Right | None = None) -> dict[str, Any]:
@@ -59,9 +67,10 @@ class Door:
     async def admit(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Let a call through as its caller. Raises what problems.py knows."""
         _check_size(connection)  # (1)
-        if connection.scope["method"] == "OPTIONS":
+        method = str(connection.scope.get("method"))
+        if method == "OPTIONS":
             return
-        if connection.scope["method"] not in _SAFE:
+        if method not in _SAFE:
             self._check_site(connection)  # (2)
             _check_media_type(connection)  # (3)
         if handler.opt["right"] is None:
@@ -88,9 +97,11 @@ class Door:
         try:
             token = base64.b64decode(credential, validate=True)
         except (binascii.Error, ValueError):
-            raise NotAuthenticated("the sign-in was not accepted", remedy="send a SPNEGO token in Base64") from None
+            raise NotAuthenticated(
+                "the sign-in was not accepted", remedy="send a SPNEGO token in Base64"
+            ) from None
         actor, answer = self._services.authn.negotiate(token)
-        connection.scope["state"][MUTUAL] = base64.b64encode(answer).decode()
+        ours(connection.scope)[MUTUAL] = base64.b64encode(answer).decode()
         return actor
 
     def _check_site(self, connection: Connection) -> None:
@@ -130,7 +141,7 @@ def check_routes(handlers: Iterable[BaseRouteHandler]) -> None:
 
 
 def _check_size(connection: Connection) -> None:
-    raw = connection.scope["headers"]
+    raw = list(connection.scope["headers"])
     total = sum(len(name) + len(value) for name, value in raw if name != b"authorization")
     tickets = [len(value) for name, value in raw if name == b"authorization"]
     if len(raw) > _HEADERS_LIMIT or total > _OTHERS_LIMIT or sum(tickets) > _AUTHORIZATION_LIMIT:
@@ -142,7 +153,9 @@ def _check_size(connection: Connection) -> None:
 
 
 def _check_media_type(connection: Connection) -> None:
-    empty = connection.headers.get("content-length", "0") == "0" and "transfer-encoding" not in connection.headers
+    empty = (
+        connection.headers.get("content-length", "0") == "0" and "transfer-encoding" not in connection.headers
+    )
     media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     if (media_type or not empty) and media_type != "application/json":
         raise WrongMediaType("a body must be JSON", remedy="send Content-Type: application/json")

@@ -1,8 +1,8 @@
 """Errors as HTTP: the only map from the tree in domain/errors.py to a status, and the one shape of an error answer (RFC 9457).
 
-  (1) A BastideError says its own words: message, remedy, field.
-  (2) Anything else is a defect: 500 with nothing but an incident id, under which the log has the stack.
-  (3) The log of a defect names types and places, never the message of a foreign error: it may quote a password.
+(1) A BastideError says its own words: message, remedy, field.
+(2) Anything else is a defect: 500 with nothing but an incident id, under which the log has the stack.
+(3) The log of a defect names types and places, never the message of a foreign error: it may quote a password.
 """
 
 import http
@@ -111,7 +111,11 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Probl
     problem, headers = describe(error)
     if problem.incident:
         _log.error(
-            "incident %s at %s %s: %s", problem.incident, request.method, ascii(request.scope["path"]), _stack(error)
+            "incident %s at %s %s: %s",
+            problem.incident,
+            request.method,
+            ascii(request.scope["path"]),
+            _stack(error),
         )
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=dict(headers))
 

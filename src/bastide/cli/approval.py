@@ -15,9 +15,9 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id.")]
 
 _COLUMNS: list[Column] = [
     ("ID", lambda r: r.get("id")),
-    ("USER", lambda r: r.get("user_name")),
-    ("ROLE", lambda r: r.get("role_name")),
-    ("FOR", lambda r: span(r.get("ttl"))),
+    ("USER", lambda r: r.get("user")),
+    ("ROLE", lambda r: r.get("role")),
+    ("FOR", lambda r: span(r.get("ttl_seconds"))),
     ("STARTS", lambda r: when(r.get("start_at")) or "at once"),
     ("JUSTIFICATION", lambda r: r.get("justification")),
     ("TICKET", lambda r: r.get("ticket")),
@@ -41,7 +41,7 @@ def approve(
     reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
 ) -> None:
     """Say yes. Asks for your second factor."""
-    answer = call.client.post(f"/requests/{quote(id, safe='')}/approve", {"reason": reason})
+    answer = call.client.post(f"/approvals/{quote(id, safe='')}", {"decision": "approve", "reason": reason})
     call.show(answer, lambda r: call.screen.line(f"approved; the request is {r.get('state')}", "green"))
 
 
@@ -54,5 +54,5 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why: the person reads it.")],
 ) -> None:
     """Say no. One rejection ends the request."""
-    answer = call.client.post(f"/requests/{quote(id, safe='')}/reject", {"reason": reason})
+    answer = call.client.post(f"/approvals/{quote(id, safe='')}", {"decision": "reject", "reason": reason})
     call.show(answer, lambda r: call.screen.line(f"rejected; the request is {r.get('state')}", "yellow"))

@@ -1,5 +1,6 @@
 """`bastide audit`: read what happened, prove that it is whole, take it away, ask who had what."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import Call, remote
-from bastide.cli.text import when
+from bastide.cli.text import moment, when
 from bastide.config import DEFAULT_PATH
 
 app = typer.Typer(help="The audit: read it, verify it, export it.", no_args_is_help=True)
@@ -26,7 +27,7 @@ _COLUMNS: list[Column] = [
     ("ACTOR", lambda r: r.get("actor_name")),
     ("SUBJECT", lambda r: r.get("subject_name")),
     ("REQUEST", lambda r: r.get("request")),
-    ("DATA", lambda r: r.get("data")),
+    ("DATA", lambda r: json.dumps(r.get("data") or {}, ensure_ascii=False)),
 ]
 
 
@@ -58,13 +59,23 @@ def show(
     request: Annotated[str, typer.Option(help="This request.")] = "",
     since: Since = "",
     until: Until = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 1000,
 ) -> None:
     """Records that match, oldest first."""
     answer = call.client.get(
-        "/audit", person=person, kind=kind, request=request, since=since, until=until, limit=limit
+        "/audit",
+        person=person,
+        kind=kind,
+        request=request,
+        since=_moment(call, since),
+        until=_moment(call, until),
+        limit=limit,
     )
     call.table(answer, _COLUMNS, empty="no records match")
+
+
+def _moment(call: Call, text: str) -> str:
+    return moment(text, call.world.now()) if text else ""
 
 
 @remote(app, "verify", example="bastide audit verify --local")
@@ -83,7 +94,7 @@ def verify(
         else:
             _print(call, verdict)
         return
-    call.show(call.client.post("/audit/verify"), lambda verdict: _print(call, verdict))
+    call.show(call.client.get("/audit/verification"), lambda verdict: _print(call, verdict))
 
 
 def _verify_here(config: Path) -> dict[str, Any]:
@@ -148,5 +159,7 @@ def who(
         ("TRUE END", lambda h: when(h.get("true_end"))),
         ("REQUEST", lambda h: h.get("request")),
     ]
-    answer = call.client.get("/audit/who", person=person, group=group, since=since, until=until)
+    answer = call.client.get(
+        "/audit/holders", person=person, group=group, since=_moment(call, since), until=_moment(call, until)
+    )
     call.table(answer, columns, empty="nobody")

@@ -25,7 +25,7 @@ API = "/api/v1"
 CODE_HEADER = "Bastide-Code"
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _UNAVAILABLE = {502, 503, 504}
-_UNAVAILABLE_CODES = {"directory-unavailable", "store", "store-busy", "store-unavailable"}
+_UNAVAILABLE_CODES = {"directory-unavailable", "store-busy", "store-unavailable", "lost-lease"}
 _UNAUTHORIZED = 401
 _FIRST_ERROR = 400
 
@@ -118,7 +118,7 @@ class Client:
         """End the session, whatever happened; a server that is gone ends it by time."""
         try:
             if isinstance(self._auth, Bearer):
-                self._send("DELETE", "/session")
+                self._send("DELETE", "/sessions/current")
         except Stop:
             pass
         finally:
@@ -173,9 +173,7 @@ class Client:
             "account": self._connection.account,
             "password": self._ask(f"Password of {self._connection.account}"),
         }
-        response = self._send("POST", "/session", body=body)
-        if _wants_code(response):
-            response = self._send("POST", "/session", body=body, code=self._ask("Code"))
+        response = self._send("POST", "/sessions", body=body)
         self._auth = Bearer(str(_read(response).fields.get("token", "")))
 
     def _send(
@@ -256,7 +254,7 @@ def _problem(response: httpx.Response) -> Stop:
 def _status(status: int, code: str) -> Exit:
     if status == _UNAUTHORIZED or code == "not-authenticated":
         return Exit.NOT_SIGNED_IN
-    if status in _UNAVAILABLE or code in _UNAVAILABLE_CODES:
+    if code in _UNAVAILABLE_CODES or (not code and status in _UNAVAILABLE):
         return Exit.UNAVAILABLE
     return Exit.REFUSED
 
@@ -270,7 +268,7 @@ def _fields(response: httpx.Response) -> dict[str, Any]:
 
 
 def _code_of(fields: Mapping[str, Any]) -> str:
-    return str(fields.get("code") or str(fields.get("type", "")).rstrip("/").rpartition("/")[2])
+    return str(fields.get("code") or "")
 
 
 def _clean(params: Mapping[str, object]) -> dict[str, Any]:

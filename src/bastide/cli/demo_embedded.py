@@ -163,9 +163,7 @@ class Play:
         stage = StageDraft("approval", ("PRIV\\apr.grace", "CORP\\alice"))
         s.roles.add(dave, RoleDraft(settings, (group.name,), ("CORP\\alice",), (stage,)))
         cap = int(user.ticket_cap.total_seconds() / 60)
-        return (
-            f"{user.name} is dormant, its tickets live {cap} minutes at most; {ROLE!r} needs an approval by grace or alice"
-        )
+        return f"{user.name} is dormant, its tickets live {cap} minutes at most; {ROLE!r} needs an approval by grace or alice"
 
     def set_up_factors(self) -> str:
         s = self._s.services

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -25,7 +26,7 @@ def enrol(
 ) -> None:
     """Set up an authenticator app. The secret and the recovery codes are shown this once."""
     body = {"invitation": call.world.ask("Invitation")} if invited else {}
-    answer = call.client.post("/mfa", body)
+    answer = call.client.post("/me/factors", body)
     call.show(answer, lambda enrolment: _print_enrolment(call, enrolment))
 
 
@@ -47,7 +48,7 @@ def _print_enrolment(call: Call, enrolment: Mapping[str, Any]) -> None:
 @remote(app, "confirm", example="bastide mfa confirm")
 def confirm(call: Call) -> None:
     """Show the first code of a new authenticator; from then on it counts."""
-    answer = call.client.post("/mfa/confirm", {"code": call.world.ask("Code")})
+    answer = call.client.post("/me/factors/confirm", {"code": call.world.ask("Code")})
     call.done(answer, "the authenticator is set up")
 
 
@@ -59,15 +60,15 @@ def status(call: Call) -> None:
         ("SET UP", lambda f: when(f.get("created_at"))),
         ("CONFIRMED", lambda f: bool(f.get("confirmed"))),
         ("LOCKED UNTIL", lambda f: when(f.get("locked_until"))),
-        ("RECOVERY CODES LEFT", lambda f: f.get("recovery_codes_left", f.get("recovery_left"))),
+        ("RECOVERY CODES LEFT", lambda f: f.get("recovery_codes_left")),
     ]
-    call.table(call.client.get("/mfa"), columns, empty="no second factor is set up: bastide mfa enrol")
+    call.table(call.client.get("/me/factors"), columns, empty="no second factor is set up: bastide mfa enrol")
 
 
 @remote(app, "invite", example="bastide mfa invite priv.alice")
 def invite(call: Call, whom: Whom) -> None:
     """A one-time code with which a person may set up an authenticator within 24 hours."""
-    answer = call.client.post("/mfa/invitations", {"account": whom})
+    answer = call.client.post("/factors/invitations", {"account": whom})
 
     def render(invitation: Mapping[str, Any]) -> None:
         call.screen.line(invitation.get("code", ""))
@@ -82,5 +83,5 @@ def reset(
 ) -> None:
     """Take a person's second factors away (a lost phone). They need an invitation afterwards."""
     ask.confirm(f"Take all second factors of {whom} away?", yes=yes)
-    answer = call.client.post("/mfa/reset", {"account": whom})
+    answer = call.client.delete(f"/factors/{quote(whom, safe='')}")
     call.done(answer, f"{whom} has no second factor any more; next: bastide mfa invite {whom}")

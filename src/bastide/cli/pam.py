@@ -76,8 +76,8 @@ def user_add(
     dry_run: DryRun = False,
 ) -> None:
     """Prepare a person: a dormant PRIV account with short tickets, tied to the CORP account."""
-    body = {"corp_name": corp, "priv_name": name, "adopt": adopt, "kept_alive": kept_alive}
-    answer = call.client.post("/users", body, dry_run=dry_run)
+    body = {"corp": corp, "priv_name": name, "adopt": adopt, "kept_alive": kept_alive}
+    answer = call.client.post("/pam-users", body, dry_run=dry_run)
     call.show(answer, lambda made: _made(call, made, _USERS, dry_run=dry_run))
     if not dry_run and not adopt and not call.as_json:
         call.screen.note(f"next: bastide pam user password {answer.fields.get('name')}")
@@ -86,26 +86,27 @@ def user_add(
 @remote(user, "list", example="bastide pam user list")
 def user_list(call: Call) -> None:
     """All PAM users."""
-    call.table(call.client.get("/users"), _USERS, empty="no PAM users yet: bastide pam user add")
+    call.table(call.client.get("/pam-users"), _USERS, empty="no PAM users yet: bastide pam user add")
 
 
 @remote(user, "show", example="bastide pam user show priv.alice")
 def user_show(call: Call, name: Name) -> None:
     """One PAM user."""
-    answer = call.client.get(f"/users/{quote(name, safe='')}")
+    answer = call.client.get(f"/pam-users/{quote(name, safe='')}")
     call.show(answer, lambda shown: call.screen.fields(_details(shown, _USERS)))
 
 
 @remote(user, "password", example="bastide pam user password priv.alice")
 def user_password(call: Call, name: Name, dry_run: DryRun = False) -> None:
     """Set the PRIV password of a PAM user. Asked for twice, or one line of standard input."""
-    found = call.client.get(f"/users/{quote(name, safe='')}")
+    found = call.client.get(f"/pam-users/{quote(name, safe='')}")
     if dry_run:
         call.done(found, f"dry run: the password of {name} would be set")
         return
     body = {"password": ask.new_secret(f"New password of {name}")}
     call.done(
-        call.client.put(f"/users/{quote(name, safe='')}/password", body), f"the password of {name} is set"
+        call.client.post(f"/pam-users/{quote(name, safe='')}/password", body),
+        f"the password of {name} is set",
     )
 
 
@@ -115,7 +116,7 @@ def user_remove(
 ) -> None:
     """Forget a PAM user that no role names and no request uses."""
     ask.confirm(f"Remove PAM user {name}?", yes=yes or dry_run)
-    answer = call.client.delete(f"/users/{quote(name, safe='')}", delete=delete, dry_run=dry_run)
+    answer = call.client.delete(f"/pam-users/{quote(name, safe='')}", delete=delete, dry_run=dry_run)
     call.done(answer, f"dry run: {name} could be removed" if dry_run else f"{name} is removed")
 
 
@@ -133,21 +134,21 @@ def group_add(
     dry_run: DryRun = False,
 ) -> None:
     """Prepare a group."""
-    body = {"corp_name": corp, "carrier": carrier, "priv_name": name, "adopt": adopt}
-    answer = call.client.post("/groups", body, dry_run=dry_run)
+    body = {"corp": corp, "carrier": carrier, "priv_name": name, "adopt": adopt}
+    answer = call.client.post("/pam-groups", body, dry_run=dry_run)
     call.show(answer, lambda made: _made(call, made, _GROUPS, dry_run=dry_run))
 
 
 @remote(group, "list", example="bastide pam group list")
 def group_list(call: Call) -> None:
     """All PAM groups."""
-    call.table(call.client.get("/groups"), _GROUPS, empty="no PAM groups yet: bastide pam group add")
+    call.table(call.client.get("/pam-groups"), _GROUPS, empty="no PAM groups yet: bastide pam group add")
 
 
 @remote(group, "show", example="bastide pam group show PAM-FileAdmins")
 def group_show(call: Call, name: Name) -> None:
     """One PAM group."""
-    answer = call.client.get(f"/groups/{quote(name, safe='')}")
+    answer = call.client.get(f"/pam-groups/{quote(name, safe='')}")
     call.show(answer, lambda shown: call.screen.fields(_details(shown, _GROUPS)))
 
 
@@ -157,5 +158,5 @@ def group_remove(
 ) -> None:
     """Forget a PAM group that no role gives."""
     ask.confirm(f"Remove PAM group {name}?", yes=yes or dry_run)
-    answer = call.client.delete(f"/groups/{quote(name, safe='')}", delete=delete, dry_run=dry_run)
+    answer = call.client.delete(f"/pam-groups/{quote(name, safe='')}", delete=delete, dry_run=dry_run)
     call.done(answer, f"dry run: {name} could be removed" if dry_run else f"{name} is removed")

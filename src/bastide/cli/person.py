@@ -37,28 +37,23 @@ def whoami(call: Call) -> None:
             )
         )
 
-    call.show(call.client.get("/me"), render)
+    call.show(call.client.get("/whoami"), render)
 
 
 _OFFERS: list[Column] = [
-    ("ROLE", lambda o: _role(o).get("name")),
-    ("DESCRIPTION", lambda o: _role(o).get("description")),
-    ("FOR", lambda o: span(_ttl(o))),
-    ("APPROVAL", lambda o: "yes" if _role(o).get("stages") or _role(o).get("needs_approval") else "no"),
-    ("SECOND FACTOR", lambda o: bool(_role(o).get("mfa"))),
+    ("ROLE", lambda o: o.get("name")),
+    ("DESCRIPTION", lambda o: o.get("description")),
+    (
+        "FOR",
+        lambda o: (
+            f"{span(o['ttl']['default'])} (at most {span(o['ttl']['maximum'])})" if o.get("ttl") else ""
+        ),
+    ),
+    ("APPROVAL", lambda o: bool(o.get("needs_approval"))),
+    ("SECOND FACTOR", lambda o: bool(o.get("mfa"))),
     ("NOW", lambda o: o.get("why_not") or "can be asked for"),
     ("WINDOW", lambda o: o.get("window")),
 ]
-
-
-def _role(offer: Mapping[str, Any]) -> Mapping[str, Any]:
-    role = offer.get("role")
-    return role if isinstance(role, Mapping) else offer
-
-
-def _ttl(offer: Mapping[str, Any]) -> object:
-    ttl = _role(offer).get("ttl")
-    return ttl.get("default") if isinstance(ttl, Mapping) else ttl
 
 
 def offers(call: Call) -> None:

@@ -20,8 +20,8 @@ _OVER = {"Closed", "Expired", "Rejected", "Cancelled", "Failed"}
 
 COLUMNS: list[Column] = [
     ("ID", lambda r: r.get("id")),
-    ("ROLE", lambda r: r.get("role_name") or r.get("role")),
-    ("USER", lambda r: r.get("user_name") or r.get("user")),
+    ("ROLE", lambda r: r.get("role")),
+    ("USER", lambda r: r.get("user")),
     ("STATE", lambda r: r.get("state")),
     ("ASKED", lambda r: when(r.get("created_at"))),
     ("ENDS", lambda r: when(r.get("ends_at"))),
@@ -51,12 +51,12 @@ def new(
     """Ask for a role. The second factor is asked for where it is needed."""
     body: dict[str, object] = {"role": role, "justification": justification, "ticket": ticket}
     if length:
-        body["ttl"] = seconds(length)
+        body["ttl_seconds"] = seconds(length)
     if start:
         body["start_at"] = moment(start, call.world.now())
     answer = call.client.post("/requests", body)
     if answer.fields.get("state") == "PendingMFA":
-        answer = call.client.post(f"{_path(answer.fields)}/prove")
+        answer = call.client.post(f"{_path(answer.fields)}/mfa")
     if wait:
         _wait(call, answer.fields)
     else:
@@ -73,7 +73,10 @@ def listing(
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 100,
 ) -> None:
     """Requests, newest first."""
-    answer = call.client.get("/requests", all=everybody or bool(user), user=user, limit=limit)
+    if everybody or user:
+        answer = call.client.get("/admin/requests", user=user, limit=limit)
+    else:
+        answer = call.client.get("/requests", limit=limit)
     call.table(answer, COLUMNS, empty="no requests")
 
 
@@ -94,7 +97,7 @@ def show(
 @remote(app, "prove", example="bastide request prove 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11")
 def prove(call: Call, id: Id) -> None:  # noqa: A002
     """Show the second factor for a request that waits for it."""
-    answer = call.client.post(f"/requests/{_segment(id)}/prove")
+    answer = call.client.post(f"/requests/{_segment(id)}/mfa")
     call.show(answer, lambda request: _print(call, request))
 
 
@@ -105,7 +108,7 @@ def extend(
     length: Annotated[str, typer.Option("--for", metavar="TIME", help="By how much: 15m or seconds.")],
 ) -> None:
     """End active access later, within what the role allows."""
-    answer = call.client.post(f"/requests/{_segment(id)}/extend", {"by": seconds(length)})
+    answer = call.client.post(f"/requests/{_segment(id)}/extension", {"seconds": seconds(length)})
     call.show(answer, lambda request: _print(call, request))
 
 
@@ -152,7 +155,7 @@ def _wait(call: Call, request: Mapping[str, Any]) -> None:
 def _spinner(call: Call, request: Mapping[str, Any]) -> AbstractContextManager[object]:
     if not call.screen.interactive or call.as_json:
         return nullcontext()
-    return call.screen.err.status(f"waiting for {one_line(request.get('role_name', 'the role'))}")
+    return call.screen.err.status(f"waiting for {one_line(request.get('role', 'the role'))}")
 
 
 def _print(call: Call, request: Mapping[str, Any]) -> None:
@@ -160,23 +163,34 @@ def _print(call: Call, request: Mapping[str, Any]) -> None:
     call.screen.fields(
         (
             ("Request", request.get("id")),
-            ("Role", request.get("role_name")),
-            ("User", request.get("user_name")),
+            ("Role", request.get("role")),
+            ("User", request.get("user")),
             ("State", request.get("state")),
             ("Asked", when(request.get("created_at"))),
-            ("For", span(request.get("ttl"))),
+            ("For", span(request.get("ttl_seconds"))),
             ("Starts", when(request.get("start_at"))),
             ("Justification", request.get("justification")),
             ("Ticket", request.get("ticket")),
             ("Reason", request.get("reason")),
             ("Active from", when(request.get("active_from"))),
             ("Ends", when(request.get("ends_at"))),
+            ("To be extended to", when(request.get("extend_to"))),
             ("True end", when(request.get("true_end"))),
             ("Ended by", request.get("enforcer")),
+            ("Without Bastide", _alone(request)),
+            ("Approvals missing", [f"{n}: {c}" for n, c in (request.get("missing") or {}).items()]),
             ("Votes", [_vote(vote) for vote in request.get("votes") or []]),
         )
     )
     _next(call, request)
+
+
+def _alone(request: Mapping[str, Any]) -> str:
+    """What the directory does by itself should Bastide stop now."""
+    if request.get("state") != "Active":
+        return ""
+    end = request.get("directory_end")
+    return f"the directory ends it by {when(end)}" if end else "it would stay until somebody takes it away"
 
 
 def _vote(vote: Mapping[str, Any]) -> str:

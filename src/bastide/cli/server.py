@@ -152,7 +152,7 @@ def _server(config: Config, services: Services) -> "Server":
             "ssl_protocol_min": SSLProtocols.tls12,
         }
     return Server(
-        create_app(services),
+        create_app(services, origins=config.http.origins),
         address=config.server.address,
         port=config.server.port,
         interface=Interfaces.ASGI,

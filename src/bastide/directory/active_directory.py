@@ -224,17 +224,17 @@ class ActiveDirectory:
     def _where_group_is(self, doing: str, action: Callable[[Session], _T]) -> Mapping[str, _T | None]:
         """On every reachable controller; None where the group has not arrived yet. Raises NoSuchObject if no controller has it."""
 
-        def one(session: Session) -> _T | NoSuchObject:
+        def one(session: Session) -> tuple[_T | None, NoSuchObject | None]:
             try:
-                return action(session)
+                return action(session), None
             except NoSuchObject as error:
-                return error
+                return None, error
 
         answers = self.connections.on_reachable(doing, one)
-        gone = [answer for answer in answers.values() if isinstance(answer, NoSuchObject)]
+        gone = [error for _, error in answers.values() if error is not None]
         if len(gone) == len(answers):
             raise gone[0]
-        return {name: None if isinstance(a, NoSuchObject) else a for name, a in answers.items()}
+        return {name: answer for name, (answer, _) in answers.items()}
 
     def _search(self, condition: str, attributes: Collection[str]) -> list[Entry]:
         domain = self.domain()

@@ -330,7 +330,7 @@ def _blame(cases: Sequence[Case], members: Mapping[Sid, object], error: BastideE
     for case in cases:
         if case.user.priv.sid in members:
             case.problem = error
-            case.hopeless = isinstance(error, NoSuchObject) or case.work.attempts >= DENIED_LIMIT
+            case.hopeless = case.work.attempts >= DENIED_LIMIT
 
 
 def _verdict(case: Case, request: Request, now: datetime) -> str:

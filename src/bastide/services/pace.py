@@ -8,8 +8,8 @@ LINK = "link"
 CHECKPOINT = "checkpoint"
 EXPORT = "export"
 
-#: A refusal for lack of rights may be a delegation that has not replicated yet; after this many it is taken as said.
-DENIED_LIMIT = 5
+#: A right or a group that is missing may only not have replicated yet; after this many attempts (25 s) it is taken as said.
+DENIED_LIMIT = 8
 _FIRST = timedelta(milliseconds=100)
 _LONGEST = timedelta(seconds=30)
 _DOUBLINGS = 12

@@ -115,18 +115,17 @@ class Requests:
     def _refuse_standing(self, user: PamUser, groups: Collection[PamGroup]) -> None:
         """A standing member would be made temporary by nothing, and would lose the standing right at the end: refuse, and say what to do."""
         by_guid = {group.priv.guid: group for group in groups}
-        for accounts in self._priv.observe([user.priv.sid]).values():
-            state = accounts.get(user.priv.sid)
-            if state is None:
-                raise Conflict(
-                    f"the PRIV account of {user.name} is gone",
-                    remedy="ask an administrator to prepare it again",
-                )
-            for guid in state.groups & by_guid.keys():
-                raise Conflict(
-                    f"{user.priv.name} is a standing member of {by_guid[guid].priv.name} already",
-                    remedy="ask an administrator to take the account out of the group; then ask again",
-                )
+        seen = self._priv.observe([user.priv.sid]).values()
+        states = [accounts[user.priv.sid] for accounts in seen if user.priv.sid in accounts]
+        if not states:
+            raise Conflict(
+                f"the PRIV account of {user.name} is gone", remedy="ask an administrator to prepare it again"
+            )
+        for guid in frozenset().union(*(state.groups for state in states)) & by_guid.keys():
+            raise Conflict(
+                f"{user.priv.name} is a standing member of {by_guid[guid].priv.name} already",
+                remedy="ask an administrator to take the account out of the group; then ask again",
+            )
 
     def prove(self, actor: Actor, request_id: str) -> Request:
         """Take the caller's fresh second factor for a request that waits for it. Raises NotFound, Conflict, MfaRefused."""

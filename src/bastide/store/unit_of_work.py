@@ -28,7 +28,8 @@ from bastide.services.ports import (
 )
 from bastide.store import work as durable
 from bastide.store.audit_log import LOCKED_HEAD, SqlAuditLog
-from bastide.store.engine import MEMORY, Database, is_sqlite, open_database, sqlite_path
+from bastide.store.database import Database
+from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.factors import SqlFactors
 from bastide.store.failures import translated
 from bastide.store.migrations import fill_memory
@@ -156,10 +157,6 @@ class SqlStore:
         """Sleep until somebody pokes a row, anywhere, since this thread's last `claim`, `next_due` or `wait`, or `timeout` seconds are over."""
         self._database.bell.listen()
         self._database.bell.wait(timeout)
-
-    def wake(self) -> None:
-        """Wake every waiting thread of this process (to stop, or after a change of clock)."""
-        self._database.bell.ring()
 
     def wake(self) -> None:
         """Wake every waiting thread of this process (to stop, or after a change of clock)."""

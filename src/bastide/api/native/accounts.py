@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from litestar import Response, delete, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.door import needs
 from bastide.api.native import inputs, views
@@ -13,7 +13,7 @@ from bastide.domain.people import Right
 _USERS, _GROUPS = ["PAM users"], ["PAM groups"]
 _READ = needs(Right.ADMINISTER, also=Right.AUDIT)
 _CHANGE = needs(Right.ADMINISTER)
-Delete = Annotated[bool, Parameter(description="Delete the PRIV object too, if Bastide made it.")]
+Delete = Annotated[bool, QueryParameter(description="Delete the PRIV object too, if Bastide made it.")]
 
 
 @get("/pam-users", opt=_READ, sync_to_thread=True, tags=_USERS, summary="All PAM users")
@@ -23,14 +23,14 @@ def list_users(actor: Caller, services: UseCases) -> views.PamUsers:
 
 
 @get("/pam-users/{name:str}", opt=_READ, sync_to_thread=True, tags=_USERS, summary="One PAM user")
-def show_user(name: str, actor: Caller, services: UseCases) -> views.PamUserView:
+def show_user(name: FromPath[str], actor: Caller, services: UseCases) -> views.PamUserView:
     """By name or id."""
     return views.pam_user(services.accounts.user(actor, name))
 
 
 @post("/pam-users", opt=_CHANGE, sync_to_thread=True, tags=_USERS, summary="Prepare a person")
 def add_user(
-    data: inputs.NewPamUser, actor: Caller, services: UseCases, dry_run: DryRun = False
+    data: JSONBody[inputs.NewPamUser], actor: Caller, services: UseCases, dry_run: DryRun = False
 ) -> Response[views.PamUserView]:
     """A dormant PRIV account with short tickets, tied to the CORP account; or an existing one, adopted."""
     made = services.accounts.add_user(
@@ -47,9 +47,16 @@ def add_user(
     return Response(views.pam_user(made), status_code=201, headers=location)
 
 
-@delete("/pam-users/{name:str}", opt=_CHANGE, sync_to_thread=True, status_code=200, tags=_USERS, summary="Forget a PAM user")
+@delete(
+    "/pam-users/{name:str}",
+    opt=_CHANGE,
+    sync_to_thread=True,
+    status_code=200,
+    tags=_USERS,
+    summary="Forget a PAM user",
+)
 def remove_user(
-    name: str,
+    name: FromPath[str],
     actor: Caller,
     services: UseCases,
     delete: Delete = False,  # the query says so
@@ -60,8 +67,17 @@ def remove_user(
     return views.pam_user(gone, dry_run=dry_run)
 
 
-@post("/pam-users/{name:str}/password", opt=_CHANGE, sync_to_thread=True, status_code=204, tags=_USERS, summary="Set the PRIV password")
-def set_password(name: str, data: inputs.NewPassword, actor: Caller, services: UseCases) -> None:
+@post(
+    "/pam-users/{name:str}/password",
+    opt=_CHANGE,
+    sync_to_thread=True,
+    status_code=204,
+    tags=_USERS,
+    summary="Set the PRIV password",
+)
+def set_password(
+    name: FromPath[str], data: JSONBody[inputs.NewPassword], actor: Caller, services: UseCases
+) -> None:
     """Enrolment and rescue. The password is not kept."""
     services.accounts.set_password(actor, name, data.password)
 
@@ -73,14 +89,14 @@ def list_groups(actor: Caller, services: UseCases) -> views.PamGroups:
 
 
 @get("/pam-groups/{name:str}", opt=_READ, sync_to_thread=True, tags=_GROUPS, summary="One PAM group")
-def show_group(name: str, actor: Caller, services: UseCases) -> views.PamGroupView:
+def show_group(name: FromPath[str], actor: Caller, services: UseCases) -> views.PamGroupView:
     """By name or id."""
     return views.pam_group(services.accounts.group(actor, name))
 
 
 @post("/pam-groups", opt=_CHANGE, sync_to_thread=True, tags=_GROUPS, summary="Prepare a group")
 def add_group(
-    data: inputs.NewPamGroup, actor: Caller, services: UseCases, dry_run: DryRun = False
+    data: JSONBody[inputs.NewPamGroup], actor: Caller, services: UseCases, dry_run: DryRun = False
 ) -> Response[views.PamGroupView]:
     """Checks that the carrier can carry this CORP group, and says what to use instead where it cannot."""
     made = services.accounts.add_group(
@@ -92,9 +108,16 @@ def add_group(
     return Response(views.pam_group(made), status_code=201, headers=location)
 
 
-@delete("/pam-groups/{name:str}", opt=_CHANGE, sync_to_thread=True, status_code=200, tags=_GROUPS, summary="Forget a PAM group")
+@delete(
+    "/pam-groups/{name:str}",
+    opt=_CHANGE,
+    sync_to_thread=True,
+    status_code=200,
+    tags=_GROUPS,
+    summary="Forget a PAM group",
+)
 def remove_group(
-    name: str,
+    name: FromPath[str],
     actor: Caller,
     services: UseCases,
     delete: Delete = False,

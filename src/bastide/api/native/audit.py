@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from bastide.api.door import needs
@@ -20,9 +20,9 @@ from bastide.wiring import Services
 TAGS = ["audit"]
 _RIGHT = needs(Right.AUDIT)
 _PAGE, _LARGEST_PAGE = 100, 1000
-Seq = Annotated[int, Parameter(ge=0, le=2**53, description="Records after this one.")]
-Limit = Annotated[int, Parameter(ge=1, le=_LARGEST_PAGE, description="At most so many.")]
-Newest = Annotated[bool, Parameter(description="The newest `limit` records; not with filters.")]
+Seq = Annotated[int, QueryParameter(ge=0, le=2**53, description="Records after this one.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=_LARGEST_PAGE, description="At most so many.")]
+Newest = Annotated[bool, QueryParameter(description="The newest `limit` records; not with filters.")]
 
 
 @get("/audit", opt=_RIGHT, sync_to_thread=True, tags=TAGS, summary="Audit records")
@@ -31,7 +31,7 @@ def list_records(
     services: UseCases,
     person: Text = "",
     kind: Text = "",
-    request_id: Annotated[str, Parameter(query="request", max_length=256)] = "",
+    request_id: Annotated[str, QueryParameter(name="request", max_length=256)] = "",
     since: When = "",
     until: When = "",
     after_seq: Seq = 0,
@@ -65,7 +65,14 @@ def _newest(services: Services, query: AuditQuery) -> AuditQuery:
     return AuditQuery(after_seq=max(0, last - query.limit), limit=query.limit)
 
 
-@get("/audit/export", opt=_RIGHT, sync_to_thread=True, tags=TAGS, media_type="application/jsonl", summary="All audit records")
+@get(
+    "/audit/export",
+    opt=_RIGHT,
+    sync_to_thread=True,
+    tags=TAGS,
+    media_type="application/jsonl",
+    summary="All audit records",
+)
 def export_records(actor: Caller, services: UseCases) -> Stream:
     """JSON Lines, oldest first, as they are chained: `data` is the text that the hash is over."""
     return Stream(_lines(services.audit.export(actor)), media_type="application/jsonl")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.router import Router
 
 from bastide.api.problems import MEDIA_TYPE
@@ -16,7 +16,7 @@ _PROBLEM = {
     "description": "RFC 9457. `code` is stable, and the end of `type`.",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
-        **{name: _TEXT for name in ("type", "title", "code", "detail", "remedy", "field", "incident")},
+        **dict.fromkeys(("type", "title", "code", "detail", "remedy", "field", "incident"), _TEXT),
         "status": {"type": "integer"},
     },
 }
@@ -31,7 +31,7 @@ class _Nowhere(Router):
 
 def config() -> OpenAPIConfig:
     """For Litestar."""
-    schemes = {
+    schemes: dict[str, SecurityScheme | Reference] = {
         "kerberos": SecurityScheme(type="http", scheme="negotiate", description="SPNEGO (RFC 4559)."),
         "session": SecurityScheme(type="http", scheme="bearer", description="The token of POST /sessions."),
     }

@@ -4,20 +4,21 @@ import re
 from datetime import datetime
 from typing import Annotated
 
-from litestar.params import Dependency, Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter, SkipValidation
 
 from bastide.api.throttle import Throttle
 from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor
 from bastide.wiring import Services
 
-UseCases = Annotated[Services, Dependency(skip_validation=True)]
-Caller = Annotated[Actor, Dependency(skip_validation=True)]
-SignInThrottle = Annotated[Throttle, Dependency(skip_validation=True)]
+UseCases = NamedDependency[SkipValidation[Services]]
+Caller = NamedDependency[SkipValidation[Actor]]
+SignInThrottle = NamedDependency[SkipValidation[Throttle]]
 
-DryRun = Annotated[bool, Parameter(description="Check and show, change nothing.")]
-When = Annotated[str, Parameter(max_length=40, description="RFC 3339 with an offset; empty: no limit.")]
-Text = Annotated[str, Parameter(max_length=256)]
+DryRun = Annotated[bool, QueryParameter(description="Check and show, change nothing.")]
+When = Annotated[str, QueryParameter(max_length=40, description="RFC 3339 with an offset; empty: no limit.")]
+Text = Annotated[str, QueryParameter(max_length=256)]
 
 #: RFC 3339 5.6, with an offset: nobody knows which moment a naive time is.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -33,5 +34,7 @@ def moment(field: str, text: str) -> datetime | None:
         except ValueError:
             pass
     raise InvalidInput(
-        field, "is not a time with an offset", remedy="write 2026-03-01T22:00:00Z or 2026-03-01T23:00:00%2B01:00"
+        field,
+        "is not a time with an offset",
+        remedy="write 2026-03-01T22:00:00Z or 2026-03-01T23:00:00%2B01:00",
     )

@@ -6,8 +6,8 @@ from litestar import MediaType, Request, Response, get
 
 from bastide.api.door import needs, open_to_all
 from bastide.api.native import views
-from bastide.api.native.given import Caller, UseCases
 from bastide.api.native.document import describe
+from bastide.api.native.given import Caller, UseCases
 from bastide.domain.people import Right
 
 _HEALTH = ["health"]
@@ -20,13 +20,27 @@ def list_work(actor: Caller, services: UseCases) -> views.WorkView:  # noqa: ARG
         return views.WorkView(items=[dict(row) for row in uow.work.listing()])
 
 
-@get("/health/live", opt=open_to_all(), sync_to_thread=True, tags=_HEALTH, security=[{}], summary="The process answers")
+@get(
+    "/health/live",
+    opt=open_to_all(),
+    sync_to_thread=True,
+    tags=_HEALTH,
+    security=[{}],
+    summary="The process answers",
+)
 def live() -> views.Health:
     """For a supervisor: restart the process if this does not answer."""
     return views.Health(status="live")
 
 
-@get("/health/ready", opt=open_to_all(), sync_to_thread=True, tags=_HEALTH, security=[{}], summary="The node can work")
+@get(
+    "/health/ready",
+    opt=open_to_all(),
+    sync_to_thread=True,
+    tags=_HEALTH,
+    security=[{}],
+    summary="The node can work",
+)
 def ready(services: UseCases) -> views.Health:
     """For a load balancer: 503 while the database does not answer."""
     with services.store.read() as uow:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from litestar import Request, Response, delete, get, post
+from litestar.params import FromPath, JSONBody
 
 from bastide.api.door import code_of, credentials, needs, open_to_all
 from bastide.api.native import inputs, views
@@ -16,9 +17,19 @@ TAGS = ["people"]
 _UNKNOWN = "unknown"
 
 
-@post("/sessions", opt=open_to_all(), sync_to_thread=True, tags=["sessions"], security=[{}], summary="Sign in with a password")
+@post(
+    "/sessions",
+    opt=open_to_all(),
+    sync_to_thread=True,
+    tags=["sessions"],
+    security=[{}],
+    summary="Sign in with a password",
+)
 def open_session(
-    request: Request[Any, Any, Any], data: inputs.SignIn, services: UseCases, throttle: SignInThrottle
+    request: Request[Any, Any, Any],
+    data: JSONBody[inputs.SignIn],
+    services: UseCases,
+    throttle: SignInThrottle,
 ) -> Response[views.NewSession]:
     """Opens a session. Its token is in the answer, this once. With a code (in the body, or in the header Bastide-Code) the session holds a
     second factor for five minutes.
@@ -38,7 +49,14 @@ def _with_code(services: Services, actor: Actor, code: str) -> Actor:
     return replace(actor, mfa=services.factors.prove(actor, code))
 
 
-@delete("/sessions/current", opt=needs(Right.USE), sync_to_thread=True, status_code=204, tags=["sessions"], summary="Sign out")
+@delete(
+    "/sessions/current",
+    opt=needs(Right.USE),
+    sync_to_thread=True,
+    status_code=204,
+    tags=["sessions"],
+    summary="Sign out",
+)
 def close_session(request: Request[Any, Any, Any], services: UseCases) -> None:
     """Ends the session whose token is sent."""
     scheme, token = credentials(request)
@@ -65,7 +83,11 @@ def list_factors(actor: Caller, services: UseCases) -> views.Factors:
 
 
 @post("/me/factors", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Set up an authenticator")
-def enrol_factor(data: inputs.Enrol, actor: Caller, services: UseCases) -> views.Enrolled:
+def enrol_factor(
+    actor: Caller,
+    services: UseCases,
+    data: JSONBody[inputs.Enrol] = inputs.Enrol(),  # noqa: B008  # frozen
+) -> views.Enrolled:
     """Registers a TOTP factor; it counts once it is confirmed. Secret and recovery codes are in the answer, this once. A sign-in with a
     CORP account needs an invitation.
     """
@@ -73,20 +95,40 @@ def enrol_factor(data: inputs.Enrol, actor: Caller, services: UseCases) -> views
     return views.Enrolled(factor=made.factor, uri=made.uri, recovery_codes=list(made.recovery_codes))
 
 
-@post("/me/factors/confirm", opt=needs(Right.USE), sync_to_thread=True, status_code=200, tags=TAGS, summary="Confirm an authenticator")
-def confirm_factor(data: inputs.Confirm, actor: Caller, services: UseCases) -> views.MfaView:
+@post(
+    "/me/factors/confirm",
+    opt=needs(Right.USE),
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="Confirm an authenticator",
+)
+def confirm_factor(data: JSONBody[inputs.Confirm], actor: Caller, services: UseCases) -> views.MfaView:
     """Show the first code of a new authenticator."""
     return views.proof(services.factors.confirm(actor, data.code))
 
 
-@post("/factors/invitations", opt=needs(Right.ADMINISTER), sync_to_thread=True, tags=TAGS, summary="Invite to set up an authenticator")
-def invite(data: inputs.Invite, actor: Caller, services: UseCases) -> views.Invitation:
+@post(
+    "/factors/invitations",
+    opt=needs(Right.ADMINISTER),
+    sync_to_thread=True,
+    tags=TAGS,
+    summary="Invite to set up an authenticator",
+)
+def invite(data: JSONBody[inputs.Invite], actor: Caller, services: UseCases) -> views.Invitation:
     """A one-time code, good for 24 hours, with which a person may register a second factor from a CORP sign-in."""
     return views.Invitation(account=data.account, code=services.factors.invite(actor, data.account))
 
 
-@delete("/factors/{account:str}", opt=needs(Right.ADMINISTER), sync_to_thread=True, status_code=200, tags=TAGS, summary="Take somebody's second factors away")
-def reset_factors(account: str, actor: Caller, services: UseCases) -> views.FactorsReset:
+@delete(
+    "/factors/{account:str}",
+    opt=needs(Right.ADMINISTER),
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="Take somebody's second factors away",
+)
+def reset_factors(account: FromPath[str], actor: Caller, services: UseCases) -> views.FactorsReset:
     """For a lost phone: the person needs an invitation afterwards."""
     return views.FactorsReset(account=account, removed=services.factors.reset(actor, account))
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.door import needs
 from bastide.api.native import inputs, views
@@ -16,7 +16,7 @@ from bastide.services.requests import HISTORY_LIMIT
 from bastide.wiring import Services
 
 TAGS = ["requests"]
-Limit = Annotated[int, Parameter(ge=1, le=HISTORY_LIMIT, description="At most so many.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=HISTORY_LIMIT, description="At most so many.")]
 _PAGE = 100
 
 
@@ -27,10 +27,14 @@ def list_offers(actor: Caller, services: UseCases) -> views.Offers:
 
 
 @post("/requests", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Ask for a role")
-def submit_request(data: inputs.Ask, actor: Caller, services: UseCases) -> Response[views.RequestView]:
+def submit_request(
+    data: JSONBody[inputs.Ask], actor: Caller, services: UseCases
+) -> Response[views.RequestView]:
     """Makes a request of the caller's own. Its state says what it waits for; access is there when it is Active."""
     made = services.requests.submit(actor, data.role, data.draft())
-    return Response(_one(services, made), status_code=201, headers={"Location": f"/api/v1/requests/{made.id}"})
+    return Response(
+        _one(services, made), status_code=201, headers={"Location": f"/api/v1/requests/{made.id}"}
+    )
 
 
 @get("/requests", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Your requests")
@@ -42,29 +46,52 @@ def list_requests(
 
 
 @get("/requests/{id:str}", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="One request")
-def show_request(id: str, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002  # the path says so
+def show_request(id: FromPath[str], actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002  # the path says so
     """For its person, its approvers, administrators and auditors. For others it does not exist."""
     return _one(services, services.requests.show(actor, id))
 
 
-@post("/requests/{id:str}/mfa", opt=needs(Right.USE), sync_to_thread=True, status_code=200, tags=TAGS, summary="Show the second factor for a request")
-def prove_request(id: str, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
+@post(
+    "/requests/{id:str}/mfa",
+    opt=needs(Right.USE),
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="Show the second factor for a request",
+)
+def prove_request(id: FromPath[str], actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
     """Send the code in the header Bastide-Code, or use a session that has a fresh second factor."""
     return _one(services, services.requests.prove(actor, id))
 
 
-@post("/requests/{id:str}/extension", opt=needs(Right.USE), sync_to_thread=True, status_code=200, tags=TAGS, summary="End later")
-def extend_request(id: str, data: inputs.Extend, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
+@post(
+    "/requests/{id:str}/extension",
+    opt=needs(Right.USE),
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="End later",
+)
+def extend_request(
+    id: FromPath[str], data: JSONBody[inputs.Extend], actor: Caller, services: UseCases
+) -> views.RequestView:  # noqa: A002
     """Asks for a later end of active access. `ends_at` moves when the directory has it; `extend_to` says what was asked."""
     return _one(services, services.requests.extend(actor, id, timedelta(seconds=data.seconds)))
 
 
-@post("/requests/{id:str}/close", opt=needs(Right.USE), sync_to_thread=True, status_code=200, tags=TAGS, summary="End early")
+@post(
+    "/requests/{id:str}/close",
+    opt=needs(Right.USE),
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="End early",
+)
 def close_request(
-    id: str,  # noqa: A002
+    id: FromPath[str],  # noqa: A002
     actor: Caller,
     services: UseCases,
-    data: inputs.Close = inputs.Close(),  # noqa: B008  # frozen
+    data: JSONBody[inputs.Close] = inputs.Close(),  # noqa: B008  # frozen
 ) -> views.RequestView:
     """Ends active access now, or withdraws what is not active yet. It is over when the state says so: Closing is not Closed."""
     return _one(services, services.requests.close(actor, id, data.reason))
@@ -78,14 +105,29 @@ def list_approvals(actor: Caller, services: UseCases) -> views.Requests:
     return views.Requests(items=[views.request(one, missing[one.id]) for one in found])
 
 
-@post("/approvals/{id:str}", opt=needs(Right.APPROVE), sync_to_thread=True, status_code=200, tags=TAGS, summary="Approve or reject")
-def decide_request(id: str, data: inputs.Decide, actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
+@post(
+    "/approvals/{id:str}",
+    opt=needs(Right.APPROVE),
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="Approve or reject",
+)
+def decide_request(
+    id: FromPath[str], data: JSONBody[inputs.Decide], actor: Caller, services: UseCases
+) -> views.RequestView:  # noqa: A002
     """Needs a fresh second factor. Nobody decides a request of their own, and nobody twice."""
     services.requests.show(actor, id)  # a request that is none of the caller's business does not exist
     return _one(services, services.requests.decide(actor, id, data.decision, data.reason))
 
 
-@get("/admin/requests", opt=needs(Right.ADMINISTER, also=Right.AUDIT), sync_to_thread=True, tags=TAGS, summary="Everybody's requests")
+@get(
+    "/admin/requests",
+    opt=needs(Right.ADMINISTER, also=Right.AUDIT),
+    sync_to_thread=True,
+    tags=TAGS,
+    summary="Everybody's requests",
+)
 def list_all_requests(
     actor: Caller, services: UseCases, user: Text = "", limit: Limit = _PAGE, before: When = ""
 ) -> views.Requests:
@@ -94,8 +136,15 @@ def list_all_requests(
     return _page(services, found, limit)
 
 
-@post("/kill", opt=needs(Right.ADMINISTER), sync_to_thread=True, status_code=200, tags=TAGS, summary="The kill switch")
-def kill(data: inputs.Kill, actor: Caller, services: UseCases) -> views.Killed:
+@post(
+    "/kill",
+    opt=needs(Right.ADMINISTER),
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="The kill switch",
+)
+def kill(data: JSONBody[inputs.Kill], actor: Caller, services: UseCases) -> views.Killed:
     """Ends all open requests that match exactly one of request, role, user and all."""
     ended = services.requests.kill(
         actor, data.reason, request=data.request, role=data.role, user=data.user, everything=data.all

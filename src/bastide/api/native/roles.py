@@ -1,6 +1,7 @@
 """Roles: what they give, to whom, who agrees, and the rules of activation. Approvers and owners cannot change them (F2)."""
 
 from litestar import Response, delete, get, post, put
+from litestar.params import FromPath, JSONBody
 
 from bastide.api.door import needs
 from bastide.api.native import inputs, views
@@ -21,13 +22,15 @@ def list_roles(actor: Caller, services: UseCases) -> views.Roles:
 
 
 @get("/roles/{name:str}", opt=_READ, sync_to_thread=True, tags=TAGS, summary="One role")
-def show_role(name: str, actor: Caller, services: UseCases) -> views.RoleView:
+def show_role(name: FromPath[str], actor: Caller, services: UseCases) -> views.RoleView:
     """By name or id."""
     return views.role(services.roles.show(actor, name), services.accounts.groups(actor))
 
 
 @post("/roles", opt=_CHANGE, sync_to_thread=True, tags=TAGS, summary="Make a role")
-def add_role(data: inputs.RoleIn, actor: Caller, services: UseCases, dry_run: DryRun = False) -> Response[views.RoleView]:
+def add_role(
+    data: JSONBody[inputs.RoleIn], actor: Caller, services: UseCases, dry_run: DryRun = False
+) -> Response[views.RoleView]:
     """Saved only if it could be used: names resolve, approvers can be reached."""
     made = services.roles.add(actor, data.draft(services.clock.now()), dry_run=dry_run)
     view = views.role(made, services.accounts.groups(actor), dry_run=dry_run)
@@ -38,7 +41,11 @@ def add_role(data: inputs.RoleIn, actor: Caller, services: UseCases, dry_run: Dr
 
 @put("/roles/{name:str}", opt=_CHANGE, sync_to_thread=True, tags=TAGS, summary="Change a role")
 def edit_role(
-    name: str, data: inputs.RoleIn, actor: Caller, services: UseCases, dry_run: DryRun = False
+    name: FromPath[str],
+    data: JSONBody[inputs.RoleIn],
+    actor: Caller,
+    services: UseCases,
+    dry_run: DryRun = False,
 ) -> views.RoleView:
     """Replaces all rules; what is left out gets its default. The answer says what changed. Requests made before keep what was approved."""
     before, after = services.roles.edit(actor, name, data.draft(services.clock.now()), dry_run=dry_run)
@@ -46,8 +53,12 @@ def edit_role(
     return views.role(after, groups, dry_run=dry_run, changes=differences(before, after))
 
 
-@delete("/roles/{name:str}", opt=_CHANGE, sync_to_thread=True, status_code=200, tags=TAGS, summary="Remove a role")
-def remove_role(name: str, actor: Caller, services: UseCases, dry_run: DryRun = False) -> views.RoleView:
+@delete(
+    "/roles/{name:str}", opt=_CHANGE, sync_to_thread=True, status_code=200, tags=TAGS, summary="Remove a role"
+)
+def remove_role(
+    name: FromPath[str], actor: Caller, services: UseCases, dry_run: DryRun = False
+) -> views.RoleView:
     """Refused while a request for it is open."""
     groups = services.accounts.groups(actor)
     return views.role(services.roles.remove(actor, name, dry_run=dry_run), groups, dry_run=dry_run)

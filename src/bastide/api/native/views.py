@@ -491,7 +491,9 @@ def _seconds(span: timedelta) -> int:
 
 
 def _ttl(ttl: Ttl) -> TtlView:
-    return TtlView(default=_seconds(ttl.default), minimum=_seconds(ttl.minimum), maximum=_seconds(ttl.maximum))
+    return TtlView(
+        default=_seconds(ttl.default), minimum=_seconds(ttl.minimum), maximum=_seconds(ttl.maximum)
+    )
 
 
 def _vote(vote: Vote) -> VoteView:

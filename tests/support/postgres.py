@@ -1,0 +1,126 @@
+"""A private PostgreSQL of Debian's package: Unix socket only, no fsync, gone after the run.
+
+A test module says `pytest_plugins = ["tests.support.postgres"]` and marks its tests `postgres`. `postgres_url` gives each test a database
+of its own, with the schema. What is missing is a failure that says what to run, never a skip.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bastide.store import migrations
+
+_TEMPLATE = "bastide_template"
+
+
+class Server:
+    """One PostgreSQL server. `dsn` is the URI of one of its databases."""
+
+    def __init__(self, folder: Path, binaries: Path) -> None:
+        self.folder = folder
+        self._data = folder / "data"
+        self._binaries = binaries
+        self._user = "postgres" if os.geteuid() == 0 else None
+
+    def start(self) -> None:
+        """Make the cluster if there is none, and start it."""
+        if not self._data.exists():
+            self._run(
+                "initdb", "-D", str(self._data), "-U", "bastide", "-A", "trust", "--no-sync", "-E", "UTF8"
+            )
+        options = (
+            f"-k {self.folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=100 "
+            "-c log_min_messages=fatal"
+        )
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-l", log, "-o", options, "-w", "-t", "60", "start")
+
+    def stop(self) -> None:
+        """Stop at once."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop")
+
+    def dsn(self, database: str) -> str:
+        """The URI of a database."""
+        return f"postgresql://bastide@/{database}?host={self.folder}"
+
+    def make_database(self, name: str, template: str = "template0") -> str:
+        """A new database; its URI."""
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+        return self.dsn(name)
+
+    def drop_database(self, name: str) -> None:
+        """Away with it, whoever is connected."""
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._binaries / program, *arguments],
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            pytest.fail(f"{program}: {done.stderr.decode()}", pytrace=False)
+
+
+def _binaries() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.fail("PostgreSQL is missing; run: apt-get install -y postgresql", pytrace=False)
+    return found[-1].parent
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A server for this run (with xdist: for this worker)."""
+    # /tmp, not pytest's folder: the path of a Unix socket has at most 107 bytes, and user postgres must reach it.
+    folder = Path(tempfile.mkdtemp(prefix="bastide-pg-", dir="/tmp"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        server = Server(folder, _binaries())
+        server.start()
+        try:
+            migrations.upgrade(server.make_database(_TEMPLATE))
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Server) -> Iterator[str]:
+    """A database of the test's own, with the schema."""
+    name = f"t_{uuid.uuid4().hex}"
+    yield postgres_server.make_database(name, _TEMPLATE)
+    postgres_server.drop_database(name)
+
+
+def end_backends(url: str) -> None:
+    """Cut every other connection to the database, as a failover would."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """As a crash would end it."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,251 @@
+"""`bastide init` writes settings that load, `config check` looks at them, and nothing is overwritten."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from bastide.cli import config_file, probes, setup
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.main import app
+from bastide.config import Account, Config, Corp, Database, Keys, Priv, Rights, load
+
+ANSWERS = """
+[server]
+url = "https://bastide.priv.example.com:8443"
+certificate = "/etc/bastide/tls/server.crt"
+key = "credential:server.key"
+
+[priv]
+domain = "priv.example.com"
+keytab = "/etc/bastide/bastide.keytab"
+
+[priv.preparer]
+principal = "svc-bastide-prepare@PRIV.EXAMPLE.COM"
+keytab = "/etc/bastide/preparer.keytab"
+
+[corp]
+domain = "corp.example.com"
+
+[http]
+keytab = "/etc/bastide/http.keytab"
+
+[rights]
+approvers = ["PRIV\\\\Bastide Approvers", 'CORP\\Team "Leads"']
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key files have tests of their own in the store."""
+
+    def make(directory: Path) -> tuple[Path, ...]:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in ("master.key", "signing.key"):
+            with (directory / name).open("x") as file:
+                file.write("key")
+            (directory / name).chmod(0o600)
+        return (directory / "master.key", directory / "signing.key")
+
+    monkeypatch.setattr(setup, "make_keys", make)
+
+
+def init(tmp_path: Path, *options: str, answers: str = ANSWERS) -> tuple[Result, Path]:
+    file, output = tmp_path / "answers.toml", tmp_path / "etc" / "bastide.toml"
+    file.write_text(answers)
+    arguments = ["init", "--answers", str(file), "--output", str(output), "--offline", *options]
+    return CliRunner().invoke(app, arguments), output
+
+
+def test_what_init_writes_is_loaded_field_by_field(tmp_path: Path) -> None:
+    result, output = init(tmp_path)
+    assert result.exit_code == 0, result.stderr
+    config = load(output)
+    wanted = msgspec.to_builtins(config)
+    assert tomllib.loads(output.read_text()) == wanted
+    assert config.priv.principal == "svc-bastide@PRIV.EXAMPLE.COM"
+    assert config.priv.users_container == "OU=Users,OU=PAM Objects,DC=priv,DC=example,DC=com"
+    assert config.corp == Corp(domain="corp.example.com")
+    assert config.http.priv_host == "bastide.priv.example.com"
+    assert config.http.corp_host == "bastide.corp.example.com"
+    assert config.rights.approvers == ["PRIV\\Bastide Approvers", 'CORP\\Team "Leads"']
+    assert Path(config.keys.master).read_text() == "key"
+    assert output.stat().st_mode & 0o777 == 0o640
+
+
+def test_next_steps_are_printed(tmp_path: Path) -> None:
+    result, output = init(tmp_path)
+    for step in ("bastide db upgrade", "bastide delegation script", "systemctl enable --now bastide.service"):
+        assert step in result.stdout
+    assert str(output) in result.stdout
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    _, output = init(tmp_path)
+    output.write_text("precious")
+    again, _ = init(tmp_path)
+    assert again.exit_code == Exit.REFUSED
+    assert "--force" in again.stderr
+    assert output.read_text() == "precious"
+    forced, _ = init(tmp_path, "--force")
+    assert forced.exit_code == 0
+    assert load(output).priv.domain == "priv.example.com"
+    assert (output.parent / "keys" / "master.key").read_text() == "key"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ("", "do not name the PRIV forest"),
+        ('[priv]\ndomain = "x"\nkeytabs = "y"\n', "unknown field `keytabs`"),
+        ("[priv", "answers.toml"),
+        ('[priv]\ndomain = "x"\n[server]\nport = "many"\n', "port"),
+    ],
+)
+def test_wrong_answers_are_named(tmp_path: Path, answers: str, said: str) -> None:
+    result, output = init(tmp_path, answers=answers)
+    assert result.exit_code == Exit.USAGE
+    assert said in result.stderr
+    assert not output.exists()
+
+
+def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["init", "--output", str(tmp_path / "bastide.toml")])
+    assert result.exit_code == Exit.USAGE
+    assert "--answers" in result.stderr
+
+
+def test_questions_are_answered_and_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(setup.ask, "line", lambda question, default="": default or _typed(question))
+    monkeypatch.setattr(setup.sys, "stdin", type("Tty", (), {"isatty": staticmethod(lambda: True)})())
+    monkeypatch.setattr(setup.probes, "network", lambda domain, _: looked.append(domain) or [])
+    monkeypatch.setattr(setup.probes, "identity", lambda _, principal, *__: looked.append(principal) or [])
+    given: dict[str, Any] = {}
+    checks: list[probes.Check] = []
+    setup._ask_all(setup.Screen(), given, checks, offline=False)
+    setup._fill(given, tmp_path / "keys")
+    config = setup._convert(given)
+    assert looked == ["priv.example.com", "svc-bastide@PRIV.EXAMPLE.COM", "corp.example.com"]
+    assert config.rights.administrators == ["Bastide Administrators"]
+    assert config.server.url == "https://bastide.priv.example.com:8443"
+    assert [check.name for check in checks if not check.ok] == ["http.keytab", "server.key"]
+
+
+def _typed(question: str) -> str:
+    return "corp.example.com" if "CORP" in question else "priv.example.com"
+
+
+# ------------------------------------------------------------------------------------------------------------- the file
+
+
+FULL = Config(
+    database=Database(url="postgresql://bastide@db1,db2/bastide", password="credential:db"),
+    keys=Keys(master="/k/master.key", signing="/k/signing.key", trusted=["/k/old.pub"]),
+    priv=Priv(
+        domain="priv.example.com",
+        principal="svc",
+        keytab="/k",
+        controllers=["dc1.priv.example.com"],
+        users_container='OU="Users" \\, Zürich,DC=priv',
+        groups_container="OU=\u007fodd\tname",
+        preparer=Account(principal="p", keytab="k"),
+    ),
+    corp=Corp(domain="corp.example.com"),
+    rights=Rights(administrators=["A"], auditors=[], approvers=["CORP\\B 😀"]),
+)
+
+
+def test_every_setting_has_a_comment_and_every_comment_a_setting() -> None:
+    assert set(config_file.settings()) == set(config_file.COMMENTS)
+
+
+@pytest.mark.parametrize(
+    "config", [FULL, msgspec.structs.replace(FULL, corp=None, priv=msgspec.structs.replace(FULL.priv, preparer=None))]
+)
+def test_render_and_load_are_inverse(config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "bastide.toml"
+    file.write_text(config_file.render(config), encoding="utf-8")
+    assert load(file) == config
+
+
+def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
+    without = msgspec.structs.replace(FULL, corp=None, priv=msgspec.structs.replace(FULL.priv, preparer=None))
+    text = config_file.render(without)
+    tables = text.replace("# [corp]", "[corp]").replace("# [priv.preparer]", "[priv.preparer]")
+    file = tmp_path / "bastide.toml"
+    file.write_text(re.sub(r"^# (\w+ = )", r"\1", tables, flags=re.MULTILINE))
+    assert load(file).corp == Corp(domain="corp.example.com")
+
+
+# ------------------------------------------------------------------------------------------------------------ the probes
+
+
+def test_a_secret_that_others_may_read_is_a_problem(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    assert not probes.secret("key", str(file)).ok
+    file.write_text("x")
+    file.chmod(0o640)
+    check = probes.secret("key", str(file))
+    assert "others may read" in check.problem
+    assert check.remedy == f"chmod 600 {file}"
+    file.chmod(0o600)
+    assert probes.secret("key", str(file)).ok
+    file.write_text("")
+    assert "empty" in probes.secret("key", str(file)).problem
+
+
+def test_no_certificate_only_on_loopback() -> None:
+    for address, ok in (("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)):
+        config = msgspec.structs.replace(FULL, server=msgspec.structs.replace(FULL.server, address=address))
+        assert [check.ok for check in probes.certificate(config)] == [ok]
+
+
+def test_ports_that_do_not_answer_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "_CONNECT_SECONDS", 0.2)
+    checks = list(probes.network("priv.example.com", ["127.0.0.1"]))
+    assert checks[0].ok
+    assert "port 88" in checks[1].problem
+
+
+def test_config_check_names_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "directories", lambda _: [probes.Check("dc", "fine")])
+    file = tmp_path / "bastide.toml"
+    file.write_text(config_file.render(msgspec.structs.replace(FULL, database=Database(url=f"sqlite:///{tmp_path}/x.db"))))
+    result = CliRunner().invoke(app, ["config", "check", "--config", str(file), "--json"])
+    assert result.exit_code == Exit.REFUSED
+    found = {check["check"]: check for check in json.loads(result.stdout)}
+    assert found["dc"]["ok"]
+    assert not found["keys: master"]["ok"]
+    assert "db upgrade" in found["database"]["remedy"]
+
+
+def test_config_check_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "bastide.toml"
+    file.write_text("[priv]\ndomian = 'x'\n")
+    result = CliRunner().invoke(app, ["config", "check", "--config", str(file)])
+    assert result.exit_code == Exit.REFUSED
+    assert str(file) in result.stderr
+
+
+def test_db_upgrade_and_check(tmp_path: Path) -> None:
+    file = tmp_path / "bastide.toml"
+    file.write_text(config_file.render(msgspec.structs.replace(FULL, database=Database(url=f"sqlite:///{tmp_path}/x.db"))))
+    before = CliRunner().invoke(app, ["db", "check", "--config", str(file)])
+    assert before.exit_code == Exit.UNAVAILABLE
+    assert CliRunner().invoke(app, ["db", "upgrade", "--config", str(file)]).exit_code == 0
+    assert CliRunner().invoke(app, ["db", "check", "--config", str(file)]).exit_code == 0
+    assert (tmp_path / "x.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_looks_fails_as_a_problem_not_as_a_crash() -> None:
+    def broken() -> str:
+        raise Stop("no", remedy="yes")
+
+    assert probes.look("it", broken) == probes.Check("it", problem="no", remedy="yes")

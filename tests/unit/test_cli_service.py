@@ -1,0 +1,138 @@
+"""The service's own command: TLS or loopback, no core dumps, JSON logs, and the units that run it."""
+
+import configparser
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bastide.cli import logs, server
+from bastide.cli.exits import Stop
+from bastide.config import Config, Keys, Priv, Rights, Server
+
+ROOT = Path(__file__).parents[2]
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+CONFIG = Config(
+    keys=Keys(master="m", signing="s"),
+    priv=Priv(domain="d", principal="p", keytab="k", users_container="u", groups_container="g"),
+    rights=Rights(administrators=[], auditors=[], approvers=[]),
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        (Server(address="127.0.0.1"), False),
+        (Server(address="::1"), False),
+        (Server(address="0.0.0.0"), True),
+        (Server(address="10.0.0.1", certificate="c", key="k"), False),
+        (Server(address="127.0.0.1", certificate="c"), True),
+        (Server(address="127.0.0.1", key="k"), True),
+    ],
+)
+def test_tls_or_loopback(settings: Server, refused: bool) -> None:
+    config = msgspec.structs.replace(CONFIG, server=settings)
+    if refused:
+        with pytest.raises(Stop):
+            server.check_tls(config)
+    else:
+        server.check_tls(config)
+
+
+def test_no_core_and_not_dumpable() -> None:
+    """In a process of its own, because there is no way back."""
+    code = (
+        "import resource, ctypes; from bastide.cli.server import harden; harden()\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(0, 0) 0"
+
+
+def test_a_log_line_is_one_json_object() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "f", 1, "forged\n%s", ('{"level":"info"}',), None)
+    line = logs.JsonLines().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["message"] == 'forged\n{"level":"info"}'
+
+
+# ---------------------------------------------------------------------------------------------------------------- units
+
+
+def _unit(path: Path) -> dict[str, list[str]]:
+    """All settings of [Service]; systemd lets a key stand several times."""
+    found: dict[str, list[str]] = {}
+    section = ""
+    for line in path.read_text().splitlines():
+        if line.startswith("["):
+            section = line
+        elif section == "[Service]" and "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_units_are_well_formed(path: Path) -> None:
+    parser = configparser.RawConfigParser(strict=False, interpolation=None)
+    parser.read(path)
+    assert set(parser.sections()) == {"Unit", "Service", "Install"}
+
+
+def test_there_are_two_units() -> None:
+    assert [path.name for path in UNITS] == ["bastide-worker.service", "bastide.service"]
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("DynamicUser", "yes"),
+        ("NoNewPrivileges", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("AmbientCapabilities", ""),
+        ("ProtectSystem", "strict"),
+        ("ProtectHome", "yes"),
+        ("PrivateTmp", "yes"),
+        ("PrivateDevices", "yes"),
+        ("ProtectKernelTunables", "yes"),
+        ("ProtectKernelModules", "yes"),
+        ("ProtectKernelLogs", "yes"),
+        ("ProtectControlGroups", "yes"),
+        ("ProtectClock", "yes"),
+        ("ProtectProc", "invisible"),
+        ("LockPersonality", "yes"),
+        ("MemoryDenyWriteExecute", "yes"),
+        ("RestrictNamespaces", "yes"),
+        ("RestrictRealtime", "yes"),
+        ("RestrictSUIDSGID", "yes"),
+        ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
+        ("SystemCallArchitectures", "native"),
+        ("LimitCORE", "0"),
+        ("UMask", "0077"),
+        ("StateDirectoryMode", "0700"),
+    ],
+)
+def test_units_are_hardened(path: Path, key: str, value: str) -> None:
+    assert _unit(path)[key] == [value]
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_units_give_secrets_as_credentials_only(path: Path) -> None:
+    unit = _unit(path)
+    names = [credential.partition(":")[0] for credential in unit["LoadCredential"]]
+    assert {"master.key", "signing.key", "bastide.keytab"} <= set(names)
+    assert not [value for value in unit["Environment"] if "PASSWORD" in value.upper() or "KEY=" in value.upper()]
+    assert unit["SystemCallFilter"][0] == "@system-service"
+    assert unit["SystemCallFilter"][1].startswith("~@privileged")
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_units_run_commands_that_exist(path: Path) -> None:
+    (command,) = _unit(path)["ExecStart"]
+    verb = command.split()[1]
+    assert verb == ("worker" if "worker" in path.name else "serve")
