@@ -22,6 +22,7 @@ from benchmarks.watch import Watcher, until_gone
 Order = Mapping[str, Any]
 Activate = Callable[[Account], None]
 HOUR = 3600.0
+START_LIMIT = 30.0
 CREATED = frozenset({201, 202})
 
 
@@ -87,7 +88,7 @@ def bastide_activator(order: Order) -> Activate:
     """An HTTPS connection kept open for each thread; every account comes with the session of its own person."""
     context = ssl.create_default_context(cafile=order["ca"])
     connection = http.client.HTTPSConnection(order["host"], order["port"], context=context, timeout=60)
-    connection.connect()
+    _connect(connection)
     body = json.dumps({"role": order["role"], "justification": "benchmark"}).encode()
 
     def post(account: Account) -> None:
@@ -102,6 +103,20 @@ def bastide_activator(order: Order) -> Activate:
             raise RuntimeError(f"the API answers {answer.status}: {said[:300]!r}")
 
     return post
+
+
+def _connect(connection: http.client.HTTPSConnection) -> None:
+    """The server may still be starting."""
+    deadline = time.monotonic() + START_LIMIT
+    while True:
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def lateness(order: Order) -> object:

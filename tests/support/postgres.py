@@ -6,7 +6,6 @@ of its own, with the schema. What is missing is a failure that says what to run,
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import uuid
@@ -110,17 +109,3 @@ def postgres_url(postgres_server: Server) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex}"
     yield postgres_server.make_database(name, _TEMPLATE)
     postgres_server.drop_database(name)
-
-
-def end_backends(url: str) -> None:
-    """Cut every other connection to the database, as a failover would."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """As a crash would end it."""
-    process.send_signal(signal.SIGKILL)
-    process.wait()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import ldap
@@ -78,13 +79,23 @@ class RecordingDc:
     """One domain controller. `now` is its clock, in seconds; `forgets_ttl`: takes the TTL form and stores the value for ever (F16)."""
 
     def __init__(
-        self, name: str = "dc1", *, feature: bool = True, control: bool = True, level: int = 7
+        self,
+        name: str = "dc1",
+        *,
+        feature: bool = True,
+        control: bool = True,
+        level: int = 7,
+        vendor: str = "",
     ) -> None:
         self.name = name
         self.operations: list[Operation] = []
         self.clock_ahead = 0.0
         self.forgets_ttl = False
-        self.drops_next = 0
+        self.vendor = vendor
+        #: What rootDSE says the time is; None: the real one.
+        self.time: datetime | None = None
+        #: The kind of operation that is done, but whose answer never arrives: the connection breaks.
+        self.loses_answer_of = ""
         self.things: dict[str, Thing] = {}
         self._control, self._level = control, level
         self._rid = 1100
@@ -186,6 +197,10 @@ class RecordingDc:
                 if tag == 0x42:  # UnbindRequest
                     return
                 answers = self._answer(tag, body, controls)
+                if self.operations and self.operations[-1].kind == self.loses_answer_of:
+                    self.loses_answer_of = ""
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
                 client.sendall(b"".join(ber(0x30, ber(0x02, number) + answer) for answer in answers))
 
     def _answer(self, tag: int, body: bytes, controls: tuple[tuple[str, bool], ...]) -> list[bytes]:
@@ -343,6 +358,8 @@ class RecordingDc:
             "forestFunctionality": [level],
             "domainFunctionality": [level],
             "dnsHostName": [self.name.encode()],
+            "vendorName": [self.vendor.encode()] if self.vendor else [],
+            "currentTime": [f"{self.time or datetime.now(UTC):%Y%m%d%H%M%S}.0Z".encode()],
         }
 
 

@@ -38,7 +38,9 @@ class NoPasswords:
 class SambaWorld:
     """Alice, a CORP share, and the role that opens it."""
 
-    def __init__(self, forests: DirectoryLab, work: Path) -> None:
+    def __init__(self, forests: DirectoryLab, work: Path, *, prefix: str = "e2e.") -> None:
+        self.prefix = prefix
+        self.group_prefix = prefix.upper().replace(".", "-")
         self.forests = forests
         self.lab = forests.lab
         self.clock = SystemClock()
@@ -68,10 +70,10 @@ class SambaWorld:
 
     def _preparation(self) -> Preparation:
         return Preparation(
-            prefix="e2e.",
+            prefix=self.prefix,
             users_container=directory_lab.USERS,
             groups_container=directory_lab.GROUPS,
-            group_prefix="E2E-",
+            group_prefix=self.group_prefix,
             upn_suffix=directory_lab.PRIV,
             ticket_cap=directory_lab.CAP,
             policy_name=directory_lab.POLICY,
@@ -115,7 +117,7 @@ class SambaWorld:
     def prepare_role(self, name: str, corp_group: str, people: tuple[str, ...], **settings: Any) -> Role:
         with self.store.read() as uow:
             known = {group.name for group in uow.groups.all()}
-        if f"E2E-{corp_group}" not in known:
+        if f"{self.group_prefix}{corp_group}" not in known:
             self.services.accounts.add_group(self.dave, corp_group, Carrier.FOREIGN_PRINCIPAL)
         blank = Role(
             id=RoleId(""),
@@ -127,7 +129,9 @@ class SambaWorld:
             **settings,
         )
         candidates = tuple(f"CORP\\{person}" for person in people)
-        return self.services.roles.add(self.dave, RoleDraft(blank, (f"E2E-{corp_group}",), candidates))
+        return self.services.roles.add(
+            self.dave, RoleDraft(blank, (f"{self.group_prefix}{corp_group}",), candidates)
+        )
 
     def ask(self, name: str, role: str, **draft: Any) -> Request:
         actor = self._actor(name, Forest.CORP, frozenset({Right.USE}))

@@ -1,6 +1,7 @@
 """Who gets through the door: one right per route, other sites, sizes, sign-ins."""
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -29,12 +30,12 @@ RIGHTS = {
     "GET /offers": "use",
     "POST /requests": "use",
     "GET /requests": "use",
-    "GET /requests/{id}": "use",
-    "POST /requests/{id}/mfa": "use",
-    "POST /requests/{id}/extension": "use",
-    "POST /requests/{id}/close": "use",
+    "GET /requests/{request_id}": "use",
+    "POST /requests/{request_id}/mfa": "use",
+    "POST /requests/{request_id}/extension": "use",
+    "POST /requests/{request_id}/close": "use",
     "GET /approvals": "approve",
-    "POST /approvals/{id}": "approve",
+    "POST /approvals/{request_id}": "approve",
     "GET /admin/requests": "administer or audit",
     "POST /kill": "administer",
     "GET /roles": "administer or audit",
@@ -343,4 +344,5 @@ def test_the_description_is_ours_and_complete(api: ApiWorld) -> None:
         assert operation["summary"], route
         assert operation["description"], route
         assert operation["responses"]["default"]["content"].keys() == {"application/problem+json"}, route
-    assert "script" not in api.anonymous().get("/openapi.json").text
+    assert "<script" not in api.anonymous().get("/openapi.json").text
+    assert "http" not in json.dumps(document["servers"])

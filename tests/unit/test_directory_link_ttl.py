@@ -234,13 +234,24 @@ def test_an_end_is_refused_only_where_no_controller_knows_the_account(stack: Exi
 
 def test_the_making_of_an_object_is_never_sent_twice(stack: ExitStack) -> None:
     """After a lost answer the object may be there: a second try would find its own name taken."""
-    dc = RecordingDc()
-    controllers = stack.enter_context(connected(dc))
-    preparer = AdPreparer(controllers)
+    one, two = RecordingDc("dc1"), RecordingDc("dc2")
+    preparer = AdPreparer(stack.enter_context(connected(one, two)))
     preparer.create_shadow_principal("first", Sid("S-1-5-21-7-8-9-1105"))
-    dc.hang_up()
-    preparer.create_shadow_principal("second", Sid("S-1-5-21-7-8-9-1106"))
-    assert [op.dn.split(",")[0] for op in dc.operations if op.kind == "add"] == ["CN=first", "CN=second"]
+    one.loses_answer_of = "add"
+    with pytest.raises(DirectoryUnavailable):
+        preparer.create_shadow_principal("second", Sid("S-1-5-21-7-8-9-1106"))
+    assert [op.dn.split(",")[0] for op in one.operations if op.kind == "add"] == ["CN=first", "CN=second"]
+    assert not [op for op in two.operations if op.kind == "add"]
+
+
+def test_a_desired_state_whose_answer_was_lost_is_sent_again(stack: ExitStack) -> None:
+    dc = RecordingDc()
+    group, a = dc.add_group("PAM-A").ref(), dc.add_user("alice").ref()
+    ad = directory(stack, dc)
+    ad.capabilities()
+    dc.loses_answer_of = "modify"
+    ad.add_members(group, [a.sid])
+    assert ad.observe_link(group, a.sid) == {"dc1": True}
 
 
 def test_what_is_gone_is_no_such_object(stack: ExitStack) -> None:

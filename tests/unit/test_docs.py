@@ -97,6 +97,18 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert not lost
 
 
+@pytest.mark.parametrize("path", _markdown(), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_files_named_in_pages_exist(path: Path) -> None:
+    """`src/bastide/clock.py`, `tests/unit/test_docs.py::test_x`, `deploy/systemd`."""
+    named = re.findall(r"`((?:src|tests|docs|tools|deploy|benchmarks)/[\w./-]+)(?:::(\w+))?`", _read(path))
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if not (ROOT / file).exists() or (test and f"def {test}(" not in _read(ROOT / file))
+    ]
+    assert not missing
+
+
 def test_readme_names_the_commands() -> None:
     text = _read(ROOT / "README.md")
     for command in ("make demo", "make test", "make demo-embedded"):
@@ -351,10 +363,15 @@ def _routes() -> dict[str, str]:
     return found
 
 
+def _nameless(route: str) -> str:
+    """What stands in braces is a name for people."""
+    return re.sub(r"\{[^}]*\}", "{}", route)
+
+
 def test_routes_and_their_rights_are_described() -> None:
-    assert {
-        name: rest.split("|")[0].strip() for name, rest in _rows("api.md").items() if " /" in name
-    } == _routes()
+    page = {name: rest.split("|")[0].strip() for name, rest in _rows("api.md").items() if " /" in name}
+    code = {_nameless(name): right for name, right in _routes().items()}
+    assert {_nameless(name): right for name, right in page.items()} == code
 
 
 # --------------------------------------------------------------------------------------------------------------- states

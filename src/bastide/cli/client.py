@@ -139,7 +139,7 @@ class Client:
 
     def lines(self, path: str, **params: object) -> Iterator[str]:
         """A long answer, line by line as it comes."""
-        self._sign_in()
+        self.sign_in()
         with (
             _door(self._connection),
             self._http.stream("GET", path, params=_clean(params), auth=self._auth) as response,
@@ -157,13 +157,14 @@ class Client:
         body: Mapping[str, object] | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> Answer:
-        self._sign_in()
+        self.sign_in()
         response = self._send(method, path, body=body, params=params)
         if _wants_code(response):  # (3)
             response = self._send(method, path, body=body, params=params, code=self._ask("Code"))
         return _read(response)
 
-    def _sign_in(self) -> None:
+    def sign_in(self) -> None:
+        """Before the first call by itself; a command that asks for something else signs in first, so that people know the order."""
         if self._auth is not None:
             return
         if not self._connection.account:

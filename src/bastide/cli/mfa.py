@@ -25,6 +25,7 @@ def enrol(
     ] = False,
 ) -> None:
     """Set up an authenticator app. The secret and the recovery codes are shown this once."""
+    call.client.sign_in()
     body = {"invitation": call.world.ask("Invitation")} if invited else {}
     answer = call.client.post("/me/factors", body)
     call.show(answer, lambda enrolment: _print_enrolment(call, enrolment))
@@ -48,6 +49,7 @@ def _print_enrolment(call: Call, enrolment: Mapping[str, Any]) -> None:
 @remote(app, "confirm", example="bastide mfa confirm")
 def confirm(call: Call) -> None:
     """Show the first code of a new authenticator; from then on it counts."""
+    call.client.sign_in()
     answer = call.client.post("/me/factors/confirm", {"code": call.world.ask("Code")})
     call.done(answer, "the authenticator is set up")
 

@@ -8,7 +8,6 @@ import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -23,7 +22,7 @@ from bastide.directory.session import Session
 from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
-from bastide.services.ports import Finding, Severity
+from bastide.services.ports import Finding, Samples, Severity
 
 #: Ports of a domain controller ([MS-ADTS] 6.3, [MS-KILE], [MS-SMB2]); True: Bastide or the people need it.
 PORTS = {
@@ -85,15 +84,6 @@ class RealNetwork:
             if error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH}:
                 return "unreachable: no route, or the host is down"
             return f"failed: {error.strerror}"
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """One object of each kind on which the service account's rights are looked at; DNs, empty: none known."""
-
-    priv_user: str = ""
-    priv_group: str = ""
-    corp_group: str = ""
 
 
 class AdProber:

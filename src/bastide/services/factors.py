@@ -122,8 +122,9 @@ class Factors:
     def status(self, actor: Actor) -> tuple[Factor, ...]:
         """The caller's factors."""
         require(actor, Right.USE)
+        person = self._person(actor)
         with self._store.read() as uow:
-            return uow.factors.of(self._person(actor))
+            return uow.factors.of(person)
 
     def reset(self, actor: Actor, account: str) -> int:
         """Take all factors of a person away (lost phone); they need an invitation then. Raises NotFound."""

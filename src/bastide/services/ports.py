@@ -181,6 +181,15 @@ class Finding:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One object of each kind on which the service account's rights are looked at; DNs, empty: none known."""
+
+    priv_user: str = ""
+    priv_group: str = ""
+    corp_group: str = ""
+
+
 class Prober(Protocol):
     """Tests the directories with the service account and changes nothing. Reports problems as findings; raises nothing."""
 

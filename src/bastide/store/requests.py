@@ -27,7 +27,7 @@ _UPDATE = (
     .values(state=bindparam("state"), version=bindparam("version"), doc=bindparam("doc"))
 )
 _BY_ID = select(_t.doc).where(_t.id == bindparam("id"))
-_VERSIONS = select(_t.id, _t.version).where(_t.id.in_(bindparam("ids", expanding=True)))
+_NOW = select(_t.id, _t.doc).where(_t.id.in_(bindparam("ids", expanding=True)))
 _OLDEST_FIRST = (_t.created_at, _t.id)
 _OF_USERS = (
     select(_t.doc)
@@ -81,13 +81,12 @@ class SqlRequests:
             raise self._culprit(ordered)
 
     def _culprit(self, requests: Collection[Request]) -> Conflict | NotFound:
-        """Which one was not saved: after the statement the others have their next version."""
-        rows = self._session.run(_VERSIONS, {"ids": [request.id for request in requests]})
-        now = {row.id: row.version for row in rows}
+        """Which one was not saved: the others hold what was to be saved."""
+        now = {row.id: row.doc for row in self._session.run(_NOW, {"ids": [one.id for one in requests]})}
         for request in requests:
             if request.id not in now:
                 return _missing(request.id)
-            if now[request.id] != request.version + 1:
+            if now[request.id] != _next(request)[1]["doc"]:
                 return _moved(request.id)
         return Conflict("somebody else changed one of the requests meanwhile", remedy="look at them again")
 

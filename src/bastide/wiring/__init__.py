@@ -20,11 +20,13 @@ from bastide.services.ports import (
     CodeHasher,
     Directory,
     Preparer,
+    Prober,
     Random,
     Sealer,
     Signer,
     Store,
 )
+from bastide.services.probes import Probes
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
 from bastide.services.upkeep import Upkeep
@@ -37,6 +39,7 @@ class Adapters:
     store: Store
     realms: Mapping[Forest, Realm]
     preparer: Preparer | None
+    prober: Prober | None = None
     acceptor: Acceptor | None
     rights: Rights
     sealer: Sealer
@@ -69,6 +72,7 @@ class Services:
     accounts: Accounts
     factors: Factors
     audit: Audit
+    probes: Probes
     grants: Grants
     links: Links
     upkeep: Upkeep
@@ -117,6 +121,7 @@ def assemble(adapters: Adapters, preparation: Preparation, times: Times | None =
             now=now,
         ),
         audit=audit,
+        probes=Probes(prober=adapters.prober),
         grants=Grants(store=store, priv=priv, now=now, jitter=jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
         upkeep=Upkeep(

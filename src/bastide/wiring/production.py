@@ -17,9 +17,11 @@ from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
 from bastide.directory.preparer import AdPreparer
 from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
+from bastide.directory.trust import AdProber
 from bastide.domain.people import Forest
 from bastide.services.accounts import Preparation
 from bastide.services.ports import AuditSink
+from bastide.services.probes import samples_of
 from bastide.store import keys
 from bastide.store.unit_of_work import SqlStore
 from bastide.wiring import Adapters, Services, Times, assemble
@@ -28,15 +30,16 @@ from bastide.wiring import Adapters, Services, Times, assemble
 def build(config: Config) -> Services:
     """All use cases of this node. Connects to nothing yet, so that it starts with the directory down. Raises ConfigError, StoreError."""
     clock = SystemClock()
-    realms = _realms(config, clock)
-    directories = {forest: realm.directory for forest, realm in realms.items()}
+    sides = _sides(config, clock)
+    store = SqlStore(database_url(config))
     adapters = Adapters(
-        store=SqlStore(database_url(config)),
-        realms=realms,
+        store=store,
+        realms=_realms(config, sides),
         preparer=_preparer(config, clock),
+        prober=AdProber(sides[Forest.PRIV], sides.get(Forest.CORP), clock.now, samples=samples_of(store)),
         acceptor=SpnegoAcceptor(secret_path(config.http.keytab)) if config.http.keytab else None,
         rights=NamedRights(
-            directories,
+            sides,
             administrators=config.rights.administrators,
             auditors=config.rights.auditors,
             approvers=config.rights.approvers,
@@ -97,21 +100,33 @@ def controllers(domain: str, names: list[str], account: Account, clock: SystemCl
     return Controllers(domain, source, connect, clock.monotonic)
 
 
-def _realms(config: Config, clock: SystemClock) -> Mapping[Forest, Realm]:
+def _sides(config: Config, clock: SystemClock) -> dict[Forest, ActiveDirectory]:
     """The service account of PRIV reads and writes both forests: CORP trusts PRIV, so there is no CORP secret to steal."""
     account = Account(principal=config.priv.principal, keytab=config.priv.keytab)
-    wanted = {Forest.PRIV: (config.priv.domain, config.priv.controllers, config.http.priv_host)}
+    wanted = {Forest.PRIV: (config.priv.domain, config.priv.controllers)}
     if config.corp is not None:
-        wanted[Forest.CORP] = (config.corp.domain, config.corp.controllers, config.http.corp_host)
+        wanted[Forest.CORP] = (config.corp.domain, config.corp.controllers)
+    return {
+        forest: ActiveDirectory(forest, controllers(domain, names, account, clock))
+        for forest, (domain, names) in wanted.items()
+    }
+
+
+def _realms(config: Config, sides: Mapping[Forest, ActiveDirectory]) -> dict[Forest, Realm]:
+    """Where people may sign in from, each with its HTTP/ name."""
+    hosts = {Forest.PRIV: config.http.priv_host, Forest.CORP: config.http.corp_host}
+    domains = {Forest.PRIV: config.priv.domain, Forest.CORP: config.corp.domain if config.corp else ""}
     keytab = secret_path(config.http.keytab)
     return {
         forest: Realm(
             forest,
-            domain.upper(),
-            ActiveDirectory(forest, controllers(domain, names, account, clock)),
-            RealmPasswords(domain.upper(), f"HTTP/{host}@{domain.upper()}", keytab),
+            domains[forest].upper(),
+            side,
+            RealmPasswords(
+                domains[forest].upper(), f"HTTP/{hosts[forest]}@{domains[forest].upper()}", keytab
+            ),
         )
-        for forest, (domain, names, host) in wanted.items()
+        for forest, side in sides.items()
     }
 
 

@@ -8,10 +8,13 @@ from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, LINK
 from bastide.services.ports import Work
 from bastide.wiring import Services
 
+LEASE = timedelta(seconds=10)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`run` gets claimed rows and gives each one back. Its lease is longer than its slowest run, so that nobody overtakes it."""
+    """`run` gets claimed rows and gives all of them back at its end. The runner renews the lease meanwhile, so the lease only says how soon
+    another node takes over from one that died."""
 
     kinds: tuple[str, ...]
     run: Callable[[Sequence[Work]], None]
@@ -22,7 +25,7 @@ class Job:
 def table(services: Services) -> tuple[Job, ...]:
     """All jobs. Each has a thread of its own, so that a slow CORP side does not hold up the end of a grant."""
     return (
-        Job((ACCOUNT,), services.grants.run_accounts, 200, timedelta(seconds=60)),
-        Job((LINK,), services.links.run, 8, timedelta(seconds=60)),
-        Job((CHECKPOINT, EXPORT), services.upkeep.run, 2, timedelta(seconds=120)),
+        Job((ACCOUNT,), services.grants.run_accounts, 200, LEASE),
+        Job((LINK,), services.links.run, 1, LEASE),
+        Job((CHECKPOINT, EXPORT), services.upkeep.run, 1, LEASE),
     )

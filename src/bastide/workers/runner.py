@@ -2,11 +2,13 @@
 
 import logging
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 from bastide.clock import Clock
 from bastide.domain.errors import LostLease, StoreError
-from bastide.services.ports import Store
+from bastide.services.ports import Store, Work
 from bastide.workers.jobs import Job
 
 _log = logging.getLogger(__name__)
@@ -71,8 +73,29 @@ class Runner:
             job.kinds, owner=self._owner, lease=job.lease, limit=job.batch, now=self._clock.now()
         )
         if works:
-            job.run(works)
+            with self._renewing(job, works):
+                job.run(works)
         return len(works)
+
+    @contextmanager
+    def _renewing(self, job: Job, works: Sequence[Work]) -> Iterator[None]:
+        """Keep the lease while the job runs. When it is lost all the same, the job learns of it from its fence at the end."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(job.lease.total_seconds() / 3):
+                try:
+                    self._store.renew(works, owner=self._owner, lease=job.lease, now=self._clock.now())
+                except StoreError as error:
+                    _log.warning("%s: the lease was not renewed: %s", job.kinds, error.message)
+
+        keeper = threading.Thread(target=renew, name=f"lease-{'-'.join(job.kinds)}", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
 
     def _sleep(self, job: Job) -> None:
         due = self._store.next_due(job.kinds)

@@ -11,9 +11,8 @@ from litestar.response import Stream
 from bastide.api.door import needs
 from bastide.api.native import views
 from bastide.api.native.given import Caller, Text, UseCases, When, moment
-from bastide.domain.audit import Record
 from bastide.domain.errors import InvalidInput
-from bastide.domain.people import Right
+from bastide.domain.people import Actor, Right
 from bastide.services.ports import AuditQuery
 from bastide.wiring import Services
 
@@ -75,13 +74,15 @@ def _newest(services: Services, query: AuditQuery) -> AuditQuery:
 )
 def export_records(actor: Caller, services: UseCases) -> Stream:
     """JSON Lines, oldest first, as they are chained: `data` is the text that the hash is over."""
-    return Stream(_lines(services.audit.export(actor)), media_type="application/jsonl")
+    return Stream(_pages(services, actor), media_type="application/jsonl")
 
 
-def _lines(records: Iterator[Record]) -> Iterator[bytes]:
-    encoder = msgspec.json.Encoder()
-    for record in records:
-        yield encoder.encode(record) + b"\n"
+def _pages(services: Services, actor: Actor) -> Iterator[bytes]:
+    """A transaction per page: a slow reader holds none open, and each page may be made in another thread."""
+    encoder, after = msgspec.json.Encoder(), 0
+    while found := services.audit.read(actor, AuditQuery(after_seq=after, limit=_LARGEST_PAGE)):
+        yield encoder.encode_lines(found)
+        after = found[-1].seq
 
 
 @get("/audit/verification", opt=_RIGHT, sync_to_thread=True, tags=TAGS, summary="Prove the audit whole")

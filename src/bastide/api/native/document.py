@@ -43,6 +43,7 @@ def config() -> OpenAPIConfig:
             "A second factor goes with a call in the header Bastide-Code."
         ),
         components=Components(security_schemes=schemes),
+        use_handler_docstrings=True,
         security=[{"kerberos": []}, {"session": []}],
         openapi_router=_Nowhere(path="/api/v1", route_handlers=[]),
     )

@@ -45,27 +45,29 @@ def list_requests(
     return _page(services, services.requests.mine(actor, limit=limit, before=moment("before", before)), limit)
 
 
-@get("/requests/{id:str}", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="One request")
-def show_request(id: FromPath[str], actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002  # the path says so
+@get(
+    "/requests/{request_id:str}", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="One request"
+)
+def show_request(request_id: FromPath[str], actor: Caller, services: UseCases) -> views.RequestView:
     """For its person, its approvers, administrators and auditors. For others it does not exist."""
-    return _one(services, services.requests.show(actor, id))
+    return _one(services, services.requests.show(actor, request_id))
 
 
 @post(
-    "/requests/{id:str}/mfa",
+    "/requests/{request_id:str}/mfa",
     opt=needs(Right.USE),
     sync_to_thread=True,
     status_code=200,
     tags=TAGS,
     summary="Show the second factor for a request",
 )
-def prove_request(id: FromPath[str], actor: Caller, services: UseCases) -> views.RequestView:  # noqa: A002
+def prove_request(request_id: FromPath[str], actor: Caller, services: UseCases) -> views.RequestView:
     """Send the code in the header Bastide-Code, or use a session that has a fresh second factor."""
-    return _one(services, services.requests.prove(actor, id))
+    return _one(services, services.requests.prove(actor, request_id))
 
 
 @post(
-    "/requests/{id:str}/extension",
+    "/requests/{request_id:str}/extension",
     opt=needs(Right.USE),
     sync_to_thread=True,
     status_code=200,
@@ -73,14 +75,14 @@ def prove_request(id: FromPath[str], actor: Caller, services: UseCases) -> views
     summary="End later",
 )
 def extend_request(
-    id: FromPath[str], data: JSONBody[inputs.Extend], actor: Caller, services: UseCases
-) -> views.RequestView:  # noqa: A002
+    request_id: FromPath[str], data: JSONBody[inputs.Extend], actor: Caller, services: UseCases
+) -> views.RequestView:
     """Asks for a later end of active access. `ends_at` moves when the directory has it; `extend_to` says what was asked."""
-    return _one(services, services.requests.extend(actor, id, timedelta(seconds=data.seconds)))
+    return _one(services, services.requests.extend(actor, request_id, timedelta(seconds=data.seconds)))
 
 
 @post(
-    "/requests/{id:str}/close",
+    "/requests/{request_id:str}/close",
     opt=needs(Right.USE),
     sync_to_thread=True,
     status_code=200,
@@ -88,13 +90,13 @@ def extend_request(
     summary="End early",
 )
 def close_request(
-    id: FromPath[str],  # noqa: A002
+    request_id: FromPath[str],
     actor: Caller,
     services: UseCases,
     data: JSONBody[inputs.Close] = inputs.Close(),  # noqa: B008  # frozen
 ) -> views.RequestView:
     """Ends active access now, or withdraws what is not active yet. It is over when the state says so: Closing is not Closed."""
-    return _one(services, services.requests.close(actor, id, data.reason))
+    return _one(services, services.requests.close(actor, request_id, data.reason))
 
 
 @get("/approvals", opt=needs(Right.APPROVE), sync_to_thread=True, tags=TAGS, summary="What waits for you")
@@ -106,7 +108,7 @@ def list_approvals(actor: Caller, services: UseCases) -> views.Requests:
 
 
 @post(
-    "/approvals/{id:str}",
+    "/approvals/{request_id:str}",
     opt=needs(Right.APPROVE),
     sync_to_thread=True,
     status_code=200,
@@ -114,11 +116,13 @@ def list_approvals(actor: Caller, services: UseCases) -> views.Requests:
     summary="Approve or reject",
 )
 def decide_request(
-    id: FromPath[str], data: JSONBody[inputs.Decide], actor: Caller, services: UseCases
-) -> views.RequestView:  # noqa: A002
+    request_id: FromPath[str], data: JSONBody[inputs.Decide], actor: Caller, services: UseCases
+) -> views.RequestView:
     """Needs a fresh second factor. Nobody decides a request of their own, and nobody twice."""
-    services.requests.show(actor, id)  # a request that is none of the caller's business does not exist
-    return _one(services, services.requests.decide(actor, id, data.decision, data.reason))
+    services.requests.show(
+        actor, request_id
+    )  # a request that is none of the caller's business does not exist
+    return _one(services, services.requests.decide(actor, request_id, data.decision, data.reason))
 
 
 @get(

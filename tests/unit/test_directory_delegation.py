@@ -1,0 +1,122 @@
+"""The delegation scripts as text: the least rights, and names that try to become commands. What they do is tested in the lab."""
+
+import shlex
+import subprocess
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bastide.directory.constants import GUID_ACCOUNT_EXPIRES, GUID_MEMBER
+from bastide.directory.delegation import (
+    Account,
+    CorpGroup,
+    Plan,
+    policy_ldif,
+    rights,
+    samba_script,
+    warnings,
+    windows_script,
+)
+from bastide.domain.errors import InvalidInput
+from bastide.domain.ids import Sid
+from bastide.domain.people import Forest
+
+SERVICE, PREPARER = Sid("S-1-5-21-1-2-3-1001"), Sid("S-1-5-21-1-2-3-1002")
+PLAN = Plan(
+    service=Account(SERVICE, r"PRIV\svc-bastide"),
+    preparer=Account(PREPARER, r"PRIV\svc-prepare"),
+    priv_base="DC=priv,DC=x",
+    corp_base="DC=corp,DC=x",
+    users="OU=Users,DC=priv,DC=x",
+    groups=("OU=Groups,DC=priv,DC=x",),
+    corp_groups=(CorpGroup("CN=FileAdmins,DC=corp,DC=x"),),
+)
+
+
+def test_the_service_writes_two_attributes_and_nothing_else() -> None:
+    """F18."""
+    writes = {
+        (right.dn, right.sddl.split(";")[3])
+        for forest in Forest
+        for right in rights(PLAN, forest)
+        if str(SERVICE) in right.sddl and "WP" in right.sddl.split(";")[2]
+    }
+    assert writes == {
+        ("OU=Groups,DC=priv,DC=x", GUID_MEMBER),
+        ("OU=Users,DC=priv,DC=x", GUID_ACCOUNT_EXPIRES),
+        ("CN=FileAdmins,DC=corp,DC=x", GUID_MEMBER),
+    }
+
+
+def test_nobody_gets_rights_over_everything() -> None:
+    for forest in Forest:
+        for right in rights(PLAN, forest):
+            kind, _, what, attribute, child_class, who = right.sddl.strip("()").split(";")
+            assert not {"GA", "GW", "WD", "WO", "SD", "DT"} & {
+                what[i : i + 2] for i in range(0, len(what), 2)
+            }, right
+            if "WP" in what or "CR" in what:
+                assert kind == "OA"
+                assert attribute, right
+            if right.dn == PLAN.corp_base:
+                assert (what, bool(child_class)) == ("RP", True)
+            assert who in {SERVICE, PREPARER, "OW"}
+
+
+def test_the_preparer_gets_nothing_in_corp() -> None:
+    assert str(PREPARER) not in samba_script(PLAN, Forest.CORP)
+    assert "svc-prepare" not in windows_script(PLAN, Forest.CORP)
+
+
+HOSTILE = "CN=a'b\"; rm -rf $HOME `id` %PATH% & del\nxcopy,OU=é,DC=corp,DC=x"
+
+
+def test_a_hostile_dn_stays_one_argument_for_the_shell(tmp_path: object) -> None:
+    plan = replace(PLAN, corp_groups=(CorpGroup(HOSTILE),), users=HOSTILE, groups=(HOSTILE,))
+    for forest in Forest:
+        script = samba_script(plan, forest).replace("samba-tool ", "printf '%s\\0' ")
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+        arguments = done.stdout.split("\0")
+        assert f"--objectdn={HOSTILE}" in arguments
+        assert done.stderr == ""
+        assert {a for a in arguments if a.startswith("--objectdn=")} <= {
+            f"--objectdn={dn}"
+            for dn in (HOSTILE, plan.corp_base, f"CN=Protected Users,CN=Users,{plan.priv_base}")
+        }
+
+
+def test_a_hostile_dn_stays_one_line_for_cmd() -> None:
+    script = windows_script(replace(PLAN, corp_groups=(CorpGroup(HOSTILE),)), Forest.CORP)
+    assert not [line for line in script.split("\r\n") if line.startswith("xcopy")]
+    assert "%%PATH%%" in script
+    assert '\\"' not in script
+
+
+def test_options_reach_samba_tool() -> None:
+    for line in samba_script(PLAN, Forest.PRIV).splitlines():
+        if line.startswith("samba-tool"):
+            assert shlex.split(line)[-1] == "$@"
+
+
+def test_a_protected_group_is_warned_about_and_goes_over_adminsdholder() -> None:
+    plan = replace(
+        PLAN, corp_groups=(*PLAN.corp_groups, CorpGroup("CN=Backup Operators,DC=corp,DC=x", protected=True))
+    )
+    assert not warnings(PLAN, Forest.CORP)
+    for script in (samba_script(plan, Forest.CORP), windows_script(plan, Forest.CORP)):
+        assert "WARNING" in script
+        assert "EVERY protected group" in script
+        assert "CN=AdminSDHolder,CN=System,DC=corp,DC=x" in script
+    assert "CN=AdminSDHolder" not in samba_script(PLAN, Forest.CORP)
+
+
+def test_the_policy_is_enforced_and_in_100_ns() -> None:
+    text = policy_ldif(replace(PLAN, cap=timedelta(minutes=15)))
+    assert "msDS-UserTGTLifetime: 9000000000\n" in text
+    assert "msDS-AuthNPolicyEnforced: TRUE\n" in text
+    assert "password" not in text.lower()
+    with pytest.raises(InvalidInput):
+        policy_ldif(replace(PLAN, cap=timedelta(seconds=60)))
+    with pytest.raises(InvalidInput):
+        policy_ldif(replace(PLAN, policy="x\ndn: CN=evil"))
