@@ -21,7 +21,7 @@ pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
 pytestmark = pytest.mark.lab
 
 #: Milliseconds from asking to the kill: before the claim, while writing, while reading back, after.
-MOMENTS = (0, 10, 25, 40, 60, 90, 150)
+MOMENTS = (0, 15, 40, 80, 150)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 
 import ldap
 
-from bastide.directory.constants import CONTROL_EXTENDED_DN, CONTROL_LINK_TTL, FEATURE_PAM
+from bastide.directory.constants import CONTROL_EXTENDED_DN, CONTROL_LINK_TTL, FEATURE_PAM, POLICIES
 from bastide.directory.ldap import Controllers, listed
 from bastide.directory.session import Session, door
 from bastide.domain.ids import ObjectRef, Sid
@@ -156,6 +156,7 @@ class RecordingDc:
             guid
         ]
         self.add(SHADOW, objectClass="msDS-ShadowPrincipalContainer")
+        self.add(f"{POLICIES},{CONFIGURATION}", objectClass="msDS-AuthNPolicies")
         if feature:
             partitions.attributes["msds-enabledfeature"] = [PAM_FEATURE.encode()]
 

@@ -196,7 +196,9 @@ def test_ending_a_session_without_one(api: ApiWorld) -> None:
     assert api.corp_caller("alice").delete("/sessions/current").status_code == 409
 
 
-@pytest.mark.parametrize("account", ["CORP\\nobody", "CORP\\alice", "ELSE\\alice", "alice", "CORP\\*", "CORP\\)(uid=*"])
+@pytest.mark.parametrize(
+    "account", ["CORP\\nobody", "CORP\\alice", "ELSE\\alice", "alice", "CORP\\*", "CORP\\)(uid=*"]
+)
 def test_every_failed_sign_in_gives_the_same_answer(api: ApiWorld, account: str) -> None:
     answer = api.anonymous().post("/sessions", {"account": account, "password": "wrong"})
     assert answer.status_code == 401
@@ -209,7 +211,9 @@ def test_guessing_is_slowed_down_for_the_pair_of_account_and_address_only(api: A
     assert answers == [401] * 5 + [429] * 2
     right = {"account": "corp\\ALICE", "password": "alice-corp-pw"}
     refused = api.anonymous().post("/sessions", right)
-    assert (refused.status_code, refused.headers["retry-after"]) == (429, "900"), "nor does the right one pass"
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "900"), (
+        "nor does the right one pass"
+    )
     bob = {"account": "CORP\\bob", "password": "bob-corp-pw"}
     assert api.anonymous().post("/sessions", bob).status_code == 201, "others at the address go on"
     assert api.corp_caller("alice").get("/whoami").status_code == 200, "a ticket goes on"
@@ -258,7 +262,9 @@ def test_its_own_pages_and_configured_origins_may() -> None:
         assert "access-control-allow-origin" not in other.headers
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
 def test_a_form_is_no_request(api: ApiWorld, media_type: str) -> None:
     headers = {"Content-Type": media_type}
     answer = api.caller("dave").call("POST", "/kill", headers=headers, content=b'{"reason":"x","all":true}')
@@ -294,7 +300,9 @@ def test_a_long_code_is_no_code(api: ApiWorld) -> None:
 # ------------------------------------------------------------------------------------------------------------- answers
 
 
-@pytest.mark.parametrize("path", ["/whoami", "/nowhere", "/health/live", "/openapi.json", "/../whoami", "/whoami/"])
+@pytest.mark.parametrize(
+    "path", ["/whoami", "/nowhere", "/health/live", "/openapi.json", "/../whoami", "/whoami/"]
+)
 def test_every_answer_has_the_security_headers(api: ApiWorld, path: str) -> None:
     answer = api.anonymous().get(path)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -305,7 +313,18 @@ def test_every_answer_has_the_security_headers(api: ApiWorld, path: str) -> None
     assert answer.headers["server"] == "bastide"
 
 
-@pytest.mark.parametrize("path", ["/Whoami", "/whoami;x", "/whoami%2f..", "/./work", "//work", "/work/..;/work", "/health/live/../../work"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/Whoami",
+        "/whoami;x",
+        "/whoami%2f..",
+        "/./work",
+        "//work",
+        "/work/..;/work",
+        "/health/live/../../work",
+    ],
+)
 def test_no_spelling_of_a_path_gets_around_the_door(api: ApiWorld, path: str) -> None:
     assert api.anonymous().get(path).status_code in {401, 404}
 

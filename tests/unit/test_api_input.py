@@ -58,7 +58,16 @@ def refused(answer: Any, *statuses: int) -> None:
 def spoofs() -> list[str]:
     """Every field of a request and of a vote that a caller might try to set, and some that others had."""
     known = {field.name for kind in (Request, Vote) for field in fields(kind)}
-    others = {"status", "approver", "approvers", "approved_by", "approvedBy", "principalId", "principal", "subject"}
+    others = {
+        "status",
+        "approver",
+        "approvers",
+        "approved_by",
+        "approvedBy",
+        "principalId",
+        "principal",
+        "subject",
+    }
     return sorted((known | others | {"actor", "on_behalf_of", "sid", "method"}) - inputs_of(inputs.Ask))
 
 
@@ -67,7 +76,9 @@ def inputs_of(kind: type[msgspec.Struct]) -> set[str]:
 
 
 @pytest.mark.parametrize("field", spoofs())
-def test_a_field_that_is_not_the_callers_to_set_is_refused(shared: ApiWorld, alice: Caller, field: str) -> None:
+def test_a_field_that_is_not_the_callers_to_set_is_refused(
+    shared: ApiWorld, alice: Caller, field: str
+) -> None:
     for value in ("Active", True, None, [{"person": "x", "decision": "approve"}], {"approve": 1}):
         answer = alice.post("/requests", {**ASK, field: value})
         refused(answer, 422)
@@ -164,7 +175,9 @@ def test_names_with_metacharacters(shared: ApiWorld, alice: Caller, dave: Caller
     refused(dave.post("/kill", {"reason": "x", "role": name, "user": ""}), 404, 422)
     refused(dave.post("/roles", role_body(candidates=[f"CORP\\{name}"])), 404, 422)
     refused(dave.post("/roles", role_body(privileges=[name])), 404, 422)
-    assert shared.anonymous().post("/sessions", {"account": f"CORP\\{name}"[:256], "password": "x"}).status_code in {401, 422, 429}
+    assert shared.anonymous().post(
+        "/sessions", {"account": f"CORP\\{name}"[:256], "password": "x"}
+    ).status_code in {401, 422, 429}
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.strip() and "/" not in n])
@@ -177,7 +190,9 @@ def test_names_in_paths(dave: Caller, shared: ApiWorld, name: str) -> None:
     refused(shared.corp_caller("alice").get(f"/requests/{quote(name, safe='')}"), 400, 422)
 
 
-@pytest.mark.parametrize("id_", ["x", "0", "1e5", "00000000", "../x", "*", "x" * 500, "00000000-0000-0000-0000-00000000000g"])
+@pytest.mark.parametrize(
+    "id_", ["x", "0", "1e5", "00000000", "../x", "*", "x" * 500, "00000000-0000-0000-0000-00000000000g"]
+)
 def test_an_id_that_is_none(alice: Caller, id_: str) -> None:
     for method, path in (("GET", ""), ("POST", "/mfa"), ("POST", "/close")):
         refused(alice.call(method, f"/requests/{id_}{path}", code=True), 404, 422)
@@ -227,7 +242,8 @@ def test_queries(shared: ApiWorld, alice: Caller, path: str, status: int) -> Non
         {"window": {"days": [1], "opens": "08:00", "closes": "18:00", "zone": "/etc/localtime"}},
         {"ticket_pattern": "("}, {"ticket_pattern": "(a+)+"}, {"ticket_pattern": "(?=a)"}, {"ticket_pattern": "x" * 201},
         {"ticket_pattern": "a{99999999999999999999}"}, {"ticket_pattern": "[a-z]{1,9999999999}"},
-        {"ticket_pattern": "[[a]"}, {"floor": "none"}, {"mfa": "false"}, {"mfa": 0}, {"version": -1}, {"version": "0"},
+        {"ticket_pattern": "[[a]"}, {"ticket_pattern": "((a|a))+"}, {"ticket_pattern": "(aa?)+"}, {"ticket_pattern": "a?" * 30},
+        {"ticket_pattern": ".*" * 8 + "x"}, {"ticket_pattern": "[a--b]"}, {"floor": "none"}, {"mfa": "false"}, {"mfa": 0}, {"version": -1}, {"version": "0"},
         {"description": "x" * 1001},
     ],
     ids=str,
@@ -237,6 +253,13 @@ def test_rules_that_cannot_be_right(shared: ApiWorld, dave: Caller, change: dict
     refused(dave.post("/roles", role_body(**change)), 404, 422)
     refused(dave.put("/roles/Approved", {**role_body(name="Approved"), **change}), 404, 422)
     assert dave.get("/roles").json() == before
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(INC|CHG)-[0-9]{4,8}", r"[A-Z]{2,10}-\d+", "(RFC-)?[0-9]+", "[A-Z_-]{3}x", ""]
+)
+def test_ticket_patterns_that_people_write(dave: Caller, pattern: str) -> None:
+    assert dave.post("/roles?dry_run=true", role_body(ticket_pattern=pattern)).status_code == 200
 
 
 # ---------------------------------------------------------------------------------------------------------- F3 and F11
@@ -259,7 +282,9 @@ def test_no_success_when_nothing_changed(api: ApiWorld) -> None:
     assert alice.post(f"{path}/mfa", code=True).status_code == 409
     assert alice.post(f"{path}/extension", {"seconds": 60}, code=True).status_code == 409
     api.clock.move(hours=25)
-    assert grace.post(f"/approvals/{made['id']}", {"decision": "approve"}, code=True).status_code == 409, "too late"
+    assert grace.post(f"/approvals/{made['id']}", {"decision": "approve"}, code=True).status_code == 409, (
+        "too late"
+    )
     api.work()
     assert alice.get(path).json()["state"] == "Expired"
     assert alice.post(f"{path}/close").status_code == 409
@@ -279,7 +304,9 @@ def test_what_the_directory_cannot_do_is_said(api: ApiWorld) -> None:
     refused(alice.get("/whoami"), 503)
 
 
-def test_a_defect_shows_an_incident_id_and_nothing_else(api: ApiWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_shows_an_incident_id_and_nothing_else(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("canary-in-a-message")
 

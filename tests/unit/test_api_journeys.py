@@ -143,7 +143,9 @@ def test_extension(api: ApiWorld, alice: Caller) -> None:
 def test_close(api: ApiWorld, alice: Caller, body: Any) -> None:
     shown = active(api, alice)
     closing = alice.post(f"/requests/{shown['id']}/close", body)
-    assert (closing.status_code, closing.json()["state"]) == (200, "Closing"), "not Closed before absence was read back"
+    assert (closing.status_code, closing.json()["state"]) == (200, "Closing"), (
+        "not Closed before absence was read back"
+    )
     api.work()
     assert alice.get(f"/requests/{shown['id']}").json()["state"] == "Closed"
     assert alice.post(f"/requests/{shown['id']}/close", body).status_code == 409
@@ -192,7 +194,12 @@ def test_nobody_approves_their_own_request(api: ApiWorld, dave: Caller) -> None:
     body = role_body(name="Own", candidates=["PRIV\\grace", "CORP\\alice"], stages=[
         {"name": "owners", "approvers": ["PRIV\\grace", "PRIV\\heidi"]}])  # fmt: skip
     api.corp.add_person("grace", password="x")
-    assert dave.post("/pam-users", {"corp": "grace", "priv_name": "grace", "adopt": True, "kept_alive": True}).status_code == 201
+    assert (
+        dave.post(
+            "/pam-users", {"corp": "grace", "priv_name": "grace", "adopt": True, "kept_alive": True}
+        ).status_code
+        == 201
+    )
     assert dave.post("/roles", {**body, "floor": "removal"}).status_code == 201
     grace = api.caller("grace")
     made = ask(grace, {**ASK, "role": "Own"})
@@ -281,7 +288,9 @@ def test_a_change_that_somebody_else_made_is_not_overwritten(dave: Caller) -> No
 
 
 @pytest.mark.parametrize("who", ["grace", "alice", "frank"])
-def test_approvers_candidates_and_auditors_cannot_change_a_role(api: ApiWorld, dave: Caller, who: str) -> None:
+def test_approvers_candidates_and_auditors_cannot_change_a_role(
+    api: ApiWorld, dave: Caller, who: str
+) -> None:
     caller = api.corp_caller(who) if who == "alice" else api.caller(who)
     before = dave.get("/roles/Approved").json()
     body = role_body(name="Approved", candidates=["PRIV\\grace"], owner_auto_approval=True)
@@ -331,7 +340,11 @@ def test_people_and_groups(api: ApiWorld, dave: Caller, frank: Caller) -> None:
 def test_the_kill_switch(api: ApiWorld, alice: Caller, dave: Caller) -> None:
     shown = active(api, alice)
     pending = ask(api.corp_caller("bob"), ASK_APPROVED)
-    for wrong in ({"reason": "x"}, {"reason": "x", "all": True, "role": "Approved"}, {"reason": " ", "all": True}):
+    for wrong in (
+        {"reason": "x"},
+        {"reason": "x", "all": True, "role": "Approved"},
+        {"reason": " ", "all": True},
+    ):
         assert dave.post("/kill", wrong).status_code == 422
     killed = dave.post("/kill", {"reason": "incident 42", "user": "priv.alice"}).json()["items"]
     assert [(one["id"], one["state"]) for one in killed] == [(shown["id"], "Closing")]
@@ -352,12 +365,16 @@ def test_the_audit_tells_the_story(api: ApiWorld, alice: Caller, frank: Caller) 
     kinds = [record["kind"] for record in records["items"]]
     assert (kinds[0], kinds[-1]) == ("request.submitted", "request.active")
     assert records["items"][0]["data"]["justification"] == "patch the server"
-    assert frank.get("/audit?kind=request.active&person=priv.alice").json()["items"][0]["request"] == shown["id"]
+    assert (
+        frank.get("/audit?kind=request.active&person=priv.alice").json()["items"][0]["request"] == shown["id"]
+    )
     api.services.audit.checkpoint()
     verdict = frank.get("/audit/verification").json()
     assert (verdict["checkpoints"], verdict["signed"]) == (1, verdict["seq"])
     held = frank.get("/audit/holders?group=PAM-FileAdmins").json()["items"]
-    assert [(one["person"], one["request"], one["until"]) for one in held] == [("priv.alice", shown["id"], None)]
+    assert [(one["person"], one["request"], one["until"]) for one in held] == [
+        ("priv.alice", shown["id"], None)
+    ]
     assert time(held[0]["true_end"]) == time(shown["true_end"])
     assert frank.get("/audit/holders?since=2030-01-01T00:00:00Z").json()["items"] == []
 
@@ -381,13 +398,19 @@ def test_the_export_can_be_verified_elsewhere(api: ApiWorld, alice: Caller, fran
     assert answer.headers["content-type"].startswith("application/jsonl")
     lines = [json.loads(line) for line in answer.text.splitlines()]
     records = [Record(**{**line, "at": time(line["at"])}) for line in lines]
-    assert len(list(verify(records, previous=GENESIS))) == len(records) == frank.get("/audit/verification").json()["seq"]
+    assert (
+        len(list(verify(records, previous=GENESIS)))
+        == len(records)
+        == frank.get("/audit/verification").json()["seq"]
+    )
 
 
 def test_a_broken_chain_is_no_success(api: ApiWorld, frank: Caller) -> None:
     with api.store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER IF EXISTS audit_update")
-        triggers = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='trigger'").fetchall()
+        triggers = connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE type='trigger'"
+        ).fetchall()
         for (name,) in triggers:
             connection.exec_driver_sql(f"DROP TRIGGER {name}")
         connection.exec_driver_sql("UPDATE audit SET actor_name='nobody' WHERE seq=2")

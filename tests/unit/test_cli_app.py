@@ -133,7 +133,9 @@ def test_extend_and_close(desk: Desk) -> None:
     desk.set_up_factor("CORP\\alice", "--invited")
     asked = desk.world.ask()
     desk.world.work()
-    extended = json.loads(desk.run("CORP\\alice", "request", "extend", asked.id, "--for", "30m", "--json").stdout)
+    extended = json.loads(
+        desk.run("CORP\\alice", "request", "extend", asked.id, "--for", "30m", "--json").stdout
+    )
     assert extended["extend_to"] > extended["ends_at"]
     desk.world.work()
     closed = desk.run("CORP\\alice", "request", "close", asked.id, "--reason", "done")

@@ -72,8 +72,17 @@ def answer(body: object, status: int = 200, **headers: str) -> httpx.Response:
     return httpx.Response(status, json=body, headers=headers)
 
 
-def problem(status: int, code: str, detail: str = "it was refused", remedy: str = "ask again") -> httpx.Response:
-    body = {"type": f"about:{code}", "title": "no", "status": status, "detail": detail, "code": code, "remedy": remedy}
+def problem(
+    status: int, code: str, detail: str = "it was refused", remedy: str = "ask again"
+) -> httpx.Response:
+    body = {
+        "type": f"about:{code}",
+        "title": "no",
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "remedy": remedy,
+    }
     return httpx.Response(status, json=body, headers={"Content-Type": "application/problem+json"})
 
 
@@ -138,7 +147,9 @@ def test_a_code_is_asked_for_once_when_the_server_wants_one() -> None:
 def test_a_wrong_code_is_not_asked_for_again() -> None:
     """Five wrong codes lock the factor: the client must not help with that."""
     ask = Asked(code="000000")
-    result = run(lambda _: problem(403, "mfa-refused", "the code is wrong"), "approval", "approve", ID, ask=ask)
+    result = run(
+        lambda _: problem(403, "mfa-refused", "the code is wrong"), "approval", "approve", ID, ask=ask
+    )
     assert result.exit_code == 1
     assert ask.prompts == ["Code"]
 

@@ -57,7 +57,12 @@ def test_json_can_be_asked_for_everywhere(path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in COMMANDS if p[:1] in {("pam",), ("role",)} and p[-1] in {"add", "edit", "remove", "password"}]
+    "path",
+    [
+        p
+        for p in COMMANDS
+        if p[:1] in {("pam",), ("role",)} and p[-1] in {"add", "edit", "remove", "password"}
+    ],
 )
 def test_every_preparing_command_can_be_tried_dry(path: tuple[str, ...]) -> None:
     assert "--dry-run" in CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
@@ -82,4 +87,6 @@ def test_no_option_takes_a_secret() -> None:
     """Arguments can be read by every user of the machine."""
     for path in COMMANDS:
         output = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
-        assert not [word for word in ("--password", "--code", "--token", "--secret") if f"{word} " in output], path
+        assert not [
+            word for word in ("--password", "--code", "--token", "--secret") if f"{word} " in output
+        ], path

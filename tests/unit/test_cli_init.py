@@ -167,7 +167,8 @@ def test_every_setting_has_a_comment_and_every_comment_a_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [FULL, msgspec.structs.replace(FULL, corp=None, priv=msgspec.structs.replace(FULL.priv, preparer=None))]
+    "config",
+    [FULL, msgspec.structs.replace(FULL, corp=None, priv=msgspec.structs.replace(FULL.priv, preparer=None))],
 )
 def test_render_and_load_are_inverse(config: Config, tmp_path: Path) -> None:
     file = tmp_path / "bastide.toml"
@@ -217,7 +218,9 @@ def test_ports_that_do_not_answer_are_a_problem(monkeypatch: pytest.MonkeyPatch)
 def test_config_check_names_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "directories", lambda _: [probes.Check("dc", "fine")])
     file = tmp_path / "bastide.toml"
-    file.write_text(config_file.render(msgspec.structs.replace(FULL, database=Database(url=f"sqlite:///{tmp_path}/x.db"))))
+    file.write_text(
+        config_file.render(msgspec.structs.replace(FULL, database=Database(url=f"sqlite:///{tmp_path}/x.db")))
+    )
     result = CliRunner().invoke(app, ["config", "check", "--config", str(file), "--json"])
     assert result.exit_code == Exit.REFUSED
     found = {check["check"]: check for check in json.loads(result.stdout)}
@@ -236,7 +239,9 @@ def test_config_check_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
 
 def test_db_upgrade_and_check(tmp_path: Path) -> None:
     file = tmp_path / "bastide.toml"
-    file.write_text(config_file.render(msgspec.structs.replace(FULL, database=Database(url=f"sqlite:///{tmp_path}/x.db"))))
+    file.write_text(
+        config_file.render(msgspec.structs.replace(FULL, database=Database(url=f"sqlite:///{tmp_path}/x.db")))
+    )
     before = CliRunner().invoke(app, ["db", "check", "--config", str(file)])
     assert before.exit_code == Exit.UNAVAILABLE
     assert CliRunner().invoke(app, ["db", "upgrade", "--config", str(file)]).exit_code == 0

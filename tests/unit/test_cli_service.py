@@ -126,7 +126,9 @@ def test_units_give_secrets_as_credentials_only(path: Path) -> None:
     unit = _unit(path)
     names = [credential.partition(":")[0] for credential in unit["LoadCredential"]]
     assert {"master.key", "signing.key", "bastide.keytab"} <= set(names)
-    assert not [value for value in unit["Environment"] if "PASSWORD" in value.upper() or "KEY=" in value.upper()]
+    assert not [
+        value for value in unit["Environment"] if "PASSWORD" in value.upper() or "KEY=" in value.upper()
+    ]
     assert unit["SystemCallFilter"][0] == "@system-service"
     assert unit["SystemCallFilter"][1].startswith("~@privileged")
 

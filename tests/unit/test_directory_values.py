@@ -23,10 +23,13 @@ from bastide.domain.errors import (
 from bastide.domain.ids import Sid
 from bastide.domain.roles import Scope
 
-MOMENTS = st.datetimes(
-    min_value=datetime.min.replace(year=1602),
-    max_value=datetime.max.replace(year=9998),
-    timezones=st.just(UTC),
+#: Seconds and microseconds after 1602.
+MOMENTS = st.builds(
+    lambda seconds, micros: (
+        datetime(1602, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds, microseconds=micros)
+    ),
+    st.integers(0, 8000 * 365 * 86400),
+    st.integers(0, 999_999),
 )
 
 

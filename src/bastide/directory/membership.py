@@ -19,7 +19,13 @@ from bastide.directory.entries import (
     sid_of_dn,
 )
 from bastide.directory.session import ADD, DELETE, EXTENDED_DN, LINK_TTL, Change, Session
-from bastide.domain.errors import CapabilityMissing, DirectoryError, DirectoryUnavailable, NoSuchObject
+from bastide.domain.errors import (
+    CapabilityMissing,
+    DirectoryDenied,
+    DirectoryError,
+    DirectoryUnavailable,
+    NoSuchObject,
+)
 from bastide.domain.ids import ObjectRef, Sid
 
 #: Values in one modify: AD takes 5,000 (MaxValRange governs reads only); some hundreds keep one refusal cheap.
@@ -82,7 +88,13 @@ def add(session: Session, domain: Domain, group: ObjectRef, sids: Collection[Sid
         for sid in [sid for sid in chunk if sid not in there]:
             error = _try(session, group, [(ADD, "member", [member_value(sid, None)])])
             if error is not None and not present(session, group, [sid]):
-                if session.search(domain.base, any_sid([sid]), ["objectSid"]):
+                if sid.domain != domain.sid and isinstance(error, NoSuchObject):
+                    # So says Samba where the account may not write and no object stands for the foreign SID yet.
+                    raise DirectoryDenied(
+                        f"{session.controller} does not take {sid} into {group.name}: {error.message}",
+                        remedy="run the delegation script of that forest again: `bastide delegation`",
+                    ) from error
+                if session.search(domain.base, any_sid([sid]), ["objectSid"]) or sid.domain != domain.sid:
                     raise error
                 nobody.append(sid)
     return nobody

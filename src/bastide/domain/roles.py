@@ -18,6 +18,11 @@ PENDING_FLOOR = timedelta(minutes=1)
 PENDING_CEILING = timedelta(days=30)
 DESCRIPTION_LIMIT = 1000
 PATTERN_LIMIT = 200
+#: A repeated group or repetition takes exponential time; a look around or a set in a set is not needed here.
+_COSTLY = re.compile(r"[+*}?]\)?[+*{]|\)[+*{]|\\[1-9]|\(\?|\[\^?\[|\[[^\]]+(--|&&|~~|\|\|)")
+#: Every open choice multiplies the time; four of them over 100 characters still take milliseconds.
+_CHOICES = re.compile(r"(?<!\\)[*+?]|\{\d*,\d*\}")
+CHOICES_LIMIT = 4
 
 
 class Carrier(StrEnum):
@@ -194,16 +199,18 @@ def _check_stages(role: Role) -> None:
 
 
 def _check_pattern(pattern: str) -> None:
-    """Nested quantifiers are refused: a pattern is matched against text that a candidate chose."""
+    """What may take ages is refused: a pattern is matched against text that a candidate chose."""
     if len(pattern) > PATTERN_LIMIT:
         raise InvalidInput("ticket_pattern", f"has {len(pattern)} characters; the limit is {PATTERN_LIMIT}")
-    if re.search(r"[+*}]\)?[+*{]|\([^)]*[+*}|][^)]*\)[+*{]|\\[1-9]|\(\?", pattern):
+    if _COSTLY.search(pattern) or len(_CHOICES.findall(pattern)) > CHOICES_LIMIT:
         raise InvalidInput(
-            "ticket_pattern", "repeats a repetition, refers back or looks around; write a simpler pattern"
+            "ticket_pattern",
+            "repeats a group or a repetition, refers back, looks around, nests sets, or leaves too much open",
+            remedy="write a simpler pattern, as in (INC|CHG)-[0-9]{4,8}",
         )
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise InvalidInput("ticket_pattern", f"is not a regular expression: {error}") from None
 
 

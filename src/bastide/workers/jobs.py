@@ -14,7 +14,8 @@ LEASE = timedelta(seconds=10)
 @dataclass(frozen=True, slots=True)
 class Job:
     """`run` gets claimed rows and gives all of them back at its end. The runner renews the lease meanwhile, so the lease only says how soon
-    another node takes over from one that died."""
+    another node takes over from one that died.
+    """
 
     kinds: tuple[str, ...]
     run: Callable[[Sequence[Work]], None]
