@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bastide.domain.audit import Event
-from bastide.domain.errors import BastideError, NotAuthenticated, NotFound
+from bastide.domain.errors import BastideError, DirectoryUnavailable, NotAuthenticated, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Forest, MfaProof, Right
 from bastide.services.ports import Acceptor, Directory, PasswordChecker, Person, Random, Session, Store
@@ -64,7 +64,8 @@ class Rights(Protocol):
 class NamedRights:
     """A RightsTable made from group names when first needed, so that Bastide starts with the directory down.
 
-    A group that does not exist gives no right, and is looked for again at the next sign-in.
+    A group that does not exist, or whose forest is down, gives no right, and is looked for again at the next sign-in: CORP being down must
+    not keep the administrators of PRIV out.
     """
 
     def __init__(
@@ -88,13 +89,14 @@ class NamedRights:
         for name in names:
             if name not in self._known:
                 prefix, separator, rest = name.partition("\\")
-                forest = Forest(prefix.lower()) if separator else Forest.PRIV
+                directory = self._directories.get(Forest(prefix.lower()) if separator else Forest.PRIV)
+                if directory is None:
+                    _log.warning("the group %s gives no right: that forest is not configured", name)
+                    continue
                 try:
-                    self._known[name] = (
-                        self._directories[forest].find_group(rest if separator else name).ref.sid
-                    )
-                except NotFound:
-                    _log.warning("there is no group %s: it gives no right", name)
+                    self._known[name] = directory.find_group(rest if separator else name).ref.sid
+                except (NotFound, DirectoryUnavailable) as error:
+                    _log.warning("the group %s gives no right: %s", name, error.message)
                     continue
             yield self._known[name]
 
@@ -127,15 +129,17 @@ class Authenticator:
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
         ticket = self._acceptor.accept(token)
         name, _, kerberos = ticket.principal.rpartition("@")
-        for realm in self._realms.values():
-            if realm.kerberos.casefold() == kerberos.casefold():
-                actor = self._actor(realm, name, via="kerberos")
-                # A name in a ticket can be made to look like another account's (CVE-2020-25717); the PAC cannot.
-                if actor.sid.rid != ticket.rid:
-                    self._audit_failure(ticket.principal, "the PAC belongs to another account")
-                    break
-                return actor, ticket.answer
-        raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+        realm = next((r for r in self._realms.values() if r.kerberos.casefold() == kerberos.casefold()), None)
+        if realm is None or realm.kerberos.casefold() != ticket.key_realm.casefold():
+            # CORP's domain controllers know the key of the CORP name: with it they could write a ticket for anybody of PRIV.
+            self._audit_failure(ticket.principal, f"a ticket for the name in {ticket.key_realm}")
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+        actor = self._actor(realm, name, via="kerberos")
+        if actor.sid.rid != ticket.rid:
+            # A name in a ticket can be made to look like another account's (CVE-2020-25717); the PAC cannot.
+            self._audit_failure(ticket.principal, "the PAC belongs to another account")
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+        return actor, ticket.answer
 
     def password(self, account: str, password: str) -> Actor:
         """A caller with `CORP-backslash-name` or `PRIV-backslash-name` and its password. Raises NotAuthenticated, DirectoryUnavailable."""

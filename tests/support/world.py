@@ -119,7 +119,7 @@ class NamedTicket:
         if realm not in self._forests:
             raise NotAuthenticated("no ticket")
         person = MemoryDirectory(self._forests[realm]).find_person(name)
-        return Accepted(token.decode(), person.ref.sid.rid, b"mutual")
+        return Accepted(token.decode(), realm, person.ref.sid.rid, b"mutual")
 
 
 class World:

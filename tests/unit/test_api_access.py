@@ -141,7 +141,7 @@ def test_who_is_unknown_gets_no_further_than_the_door(api: ApiWorld) -> None:
     ],
 )
 def test_bad_credentials(api: ApiWorld, authorization: str) -> None:
-    answer = api.client.get(f"{API}/whoami", headers={"Authorization": authorization.encode()})
+    answer = api.client.get(f"{API}/whoami", headers={b"Authorization": authorization.encode()})
     assert answer.status_code == 401
 
 

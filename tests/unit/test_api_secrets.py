@@ -17,6 +17,7 @@ NEW = "Canary-new-PRIV-4b8a"
 
 @pytest.fixture
 def api(caplog: pytest.LogCaptureFixture) -> Iterator[ApiWorld]:
+    caplog.set_level(logging.WARNING, "httpx")  # the test's own client
     caplog.set_level(logging.DEBUG)
     with served() as world:
         yield world

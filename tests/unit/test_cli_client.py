@@ -55,7 +55,7 @@ class Asked:
 
     def __call__(self, prompt: str) -> str:
         self.prompts.append(prompt)
-        return self.answers[prompt.split()[0].lower()]
+        return self.answers[prompt.partition(" ")[0].lower()]
 
 
 def run(handler: Handler, *arguments: str, ask: Callable[[str], str] | None = None, **options: Any) -> Result:
@@ -68,7 +68,7 @@ def run(handler: Handler, *arguments: str, ask: Callable[[str], str] | None = No
     return CliRunner().invoke(app, [*arguments, "--server", SERVER], obj=world, **options)
 
 
-def answer(body: object, status: int = 200, **headers: str) -> httpx.Response:
+def answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> httpx.Response:
     return httpx.Response(status, json=body, headers=headers)
 
 
@@ -95,7 +95,7 @@ def test_the_ticket_goes_with_each_call_and_the_answer_is_checked() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers["Authorization"])
         done = base64.b64encode(b"done").decode()
-        return answer([], **{"WWW-Authenticate": f"Negotiate {done}"})
+        return answer([], headers={"WWW-Authenticate": f"Negotiate {done}"})
 
     assert run(handler, "request", "list").exit_code == 0
     assert base64.b64decode(seen[0].removeprefix("Negotiate ")) == b"ticket for bastide.priv.bastide.test"

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -41,8 +40,6 @@ def test_the_demo_says_that_its_clock_jumps() -> None:
 
 def test_the_demo_needs_no_extras_and_leaves_nothing() -> None:
     before = set(Path(tempfile.gettempdir()).glob("bastide-demo-*"))
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < 15
     assert set(Path(tempfile.gettempdir()).glob("bastide-demo-*")) <= before

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from bastide.cli import config_file, probes, setup
+from bastide.cli import ask, config_file, probes, setup
+from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
 from bastide.config import Account, Config, Corp, Database, Keys, Priv, Rights, load
@@ -122,14 +124,22 @@ def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
 
 def test_questions_are_answered_and_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(setup.ask, "line", lambda question, default="": default or _typed(question))
-    monkeypatch.setattr(setup.sys, "stdin", type("Tty", (), {"isatty": staticmethod(lambda: True)})())
-    monkeypatch.setattr(setup.probes, "network", lambda domain, _: looked.append(domain) or [])
-    monkeypatch.setattr(setup.probes, "identity", lambda _, principal, *__: looked.append(principal) or [])
+
+    def network(domain: str, _names: object) -> list[probes.Check]:
+        looked.append(domain)
+        return []
+
+    def identity(_domain: str, principal: str, *_: object) -> list[probes.Check]:
+        looked.append(principal)
+        return []
+
+    monkeypatch.setattr(ask, "line", lambda question, default="": default or _typed(question))
+    monkeypatch.setattr(sys, "stdin", type("Tty", (), {"isatty": staticmethod(lambda: True)})())
+    monkeypatch.setattr(probes, "network", network)
+    monkeypatch.setattr(probes, "identity", identity)
     given: dict[str, Any] = {}
     checks: list[probes.Check] = []
-    setup._ask_all(setup.Screen(), given, checks, offline=False)
+    setup._ask_all(Screen(), given, checks, offline=False)
     setup._fill(given, tmp_path / "keys")
     config = setup._convert(given)
     assert looked == ["priv.example.com", "svc-bastide@PRIV.EXAMPLE.COM", "corp.example.com"]

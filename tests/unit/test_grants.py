@@ -1,6 +1,7 @@
 """A grant from asking to its end, with everything real but the directory, which is the twin in memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.domain.policy import Draft
 from bastide.domain.requests import State
-from bastide.domain.roles import Enforcer, Ttl
+from bastide.domain.roles import Enforcer, Link, Ttl
 from bastide.services.roles import StageDraft
 from tests.support.world import World
 
@@ -313,4 +314,29 @@ def test_a_link_stays_while_somebody_else_uses_the_group(world: World) -> None:
     assert world.opens_share(bob)
     world.clock.move(minutes=15)
     world.work()
-    assert not world.services.accounts.group(world.dave, "PAM-FileAdmins").linked
+    assert world.services.accounts.group(world.dave, "PAM-FileAdmins").link is Link.ABSENT
+
+
+def test_an_end_is_not_said_while_corp_may_still_hold_the_link(world: World) -> None:
+    role = world.ready(ttl=SHORT)
+    request = world.ask(role.name)
+    world.work()
+    world.corp.cut("corpdc")
+    world.clock.move(minutes=10)
+    for _ in range(20):
+        world.runner.run_due()
+        world.clock.move(seconds=1)
+    assert world.get(request).state is State.CLOSING
+    world.corp.heal("corpdc")
+    world.work()
+    assert world.get(request).state is State.EXPIRED
+
+
+def test_a_person_switched_off_gets_nothing(world: World) -> None:
+    role = world.ready(stages=(StageDraft("owners", ("PRIV\\grace",)),))
+    request = world.ask(role.name)
+    with world.store.write() as uow:
+        uow.users.save(replace(uow.users.all()[0], enabled=False))
+        uow.commit()
+    with pytest.raises(Conflict, match="switched off"):
+        world.approve(request)

@@ -259,7 +259,7 @@ def test_five_wrong_codes_lock_for_a_quarter_of_an_hour(world: World) -> None:
         world.services.factors.prove(alice, otp.at(world.clock.now()))
     world.clock.move(minutes=15)
     assert world.services.factors.prove(alice, otp.at(world.clock.now()))
-    assert world.events().count("mfa.refused") == 5
+    assert world.events().count("mfa.refused") == 6
 
 
 def test_a_recovery_code_works_once(world: World) -> None:
@@ -362,3 +362,17 @@ def test_records_of_one_request_tell_its_story(world: World) -> None:
     world.work()
     kinds = [record.kind for record in world.services.audit.read(world.frank, AuditQuery(request=request.id))]
     assert kinds == ["request.submitted", "request.active"]
+
+
+def test_a_ticket_made_with_the_key_of_the_other_forest_is_refused(world: World) -> None:
+    """CORP's domain controllers know the CORP name's key; a ticket they write for adm.dave@PRIV is worth nothing."""
+
+    class Forged:
+        def accept(self, token: bytes) -> object:
+            genuine = world.adapters.acceptor
+            assert genuine is not None
+            return replace(genuine.accept(token), key_realm=world.corp.dns_name.upper())
+
+    world.services.authn._acceptor = Forged()  # type: ignore[assignment]
+    with pytest.raises(NotAuthenticated):
+        world.sign_in("dave")

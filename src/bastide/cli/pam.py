@@ -39,7 +39,7 @@ _GROUPS: list[Column] = [
     ("CORP", lambda g: _ref(g, "corp")),
     ("PRIV", lambda g: _ref(g, "priv")),
     ("SCOPE", lambda g: g.get("scope")),
-    ("LINKED", lambda g: bool(g.get("linked"))),
+    ("LINK", lambda g: g.get("link")),
     ("ENABLED", lambda g: bool(g.get("enabled", True))),
 ]
 

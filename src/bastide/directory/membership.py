@@ -89,7 +89,7 @@ def add(session: Session, domain: Domain, group: ObjectRef, sids: Collection[Sid
             error = _try(session, group, [(ADD, "member", [member_value(sid, None)])])
             if error is not None and not present(session, group, [sid]):
                 if sid.domain != domain.sid and isinstance(error, NoSuchObject):
-                    # So says Samba where the account may not write and no object stands for the foreign SID yet.
+                    # So says Samba to a caller from the other forest that may not write: it looks for the caller's own object.
                     raise DirectoryDenied(
                         f"{session.controller} does not take {sid} into {group.name}: {error.message}",
                         remedy="run the delegation script of that forest again: `bastide delegation`",

@@ -35,10 +35,10 @@ class SpnegoAcceptor:
             if not context.complete:
                 raise NotAuthenticated(_REFUSED)
             caller = context.initiator_name
-            principal, pac = str(caller), caller.attributes[_PAC]
+            principal, service, pac = str(caller), str(context.target_name), caller.attributes[_PAC]
         except (GSSError, KeyError) as error:
             raise NotAuthenticated(_REFUSED) from error
-        return Accepted(principal, _rid(pac), answer or b"")
+        return Accepted(principal, service.rpartition("@")[2], _rid(pac), answer or b"")
 
 
 def _rid(pac: Any) -> int:

@@ -35,6 +35,8 @@ def decide(
 ) -> Request:
     """The request with one vote more. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
     requests.in_time(request, now)  # (1)
+    if not requester.enabled:
+        raise Conflict(f"PAM user {requester.name} is switched off")
     if requester.belongs_to(voter):  # (2)
         raise NotAuthorized(
             "nobody approves a request of their own", remedy="ask another approver of the role"

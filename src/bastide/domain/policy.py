@@ -6,7 +6,7 @@
   (3) Time to live within bounds; a start neither past nor far away; the window open at the start.
   (4) Justification and ticket as the role asks.
   (5) Not too many open requests; none pending for this role.
-  (6) A CORP sign-in shows a second factor, whatever the role says: CORP alone never activates anything.
+  (6) A sign-in with the everyday account shows a second factor, whatever the role says: it alone never activates anything.
 """
 
 import re
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, Refused
 from bastide.domain.ids import RequestId, Sid, parse_text
-from bastide.domain.people import Actor, Forest, PamUser
+from bastide.domain.people import Actor, PamUser
 from bastide.domain.requests import OPEN, PENDING, Request, State, admit
 from bastide.domain.roles import PamGroup, Role
 
@@ -73,7 +73,7 @@ def submit(
         justification=justification,
         ticket=ticket,
         method=draft.method,
-        needs_mfa=role.mfa or actor.forest is Forest.CORP,  # (6)
+        needs_mfa=role.mfa or actor.sid != user.priv.sid,  # (6)
         needs_approval=bool(role.stages),
         proof=None,
         floor=role.floor,

@@ -54,6 +54,14 @@ class Enforcer(StrEnum):
         return {Enforcer.LINK_TTL: 2, Enforcer.DORMANT_ACCOUNT: 1, Enforcer.REMOVAL: 0}[self]
 
 
+class Link(StrEnum):
+    """What is known of a PAM group's link on the CORP side. Only what was read back is PRESENT or ABSENT."""
+
+    ABSENT = "absent"
+    CHANGING = "changing"
+    PRESENT = "present"
+
+
 @dataclass(frozen=True, slots=True)
 class PamGroup:
     """The PRIV group (or shadow principal) that carries a CORP group's rights. For `direct` both are the same group."""
@@ -66,8 +74,8 @@ class PamGroup:
     scope: Scope
     created_at: datetime
     enabled: bool = True
-    #: The CORP side holds the link now, as last read back. A grant is confirmed only while this is true.
-    linked: bool = False
+    #: A grant is confirmed only while the link is PRESENT, and ended only once an unused one is ABSENT.
+    link: Link = Link.ABSENT
     adopted: bool = False
     version: int = 0
 

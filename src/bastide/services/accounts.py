@@ -23,7 +23,7 @@ from bastide.domain.grants import LEAST_TICKET_CAP, PROTECTED_USERS_TICKET
 from bastide.domain.ids import GroupId, ObjectRef, UserId, parse_name
 from bastide.domain.people import Actor, PamUser, Right, require
 from bastide.domain.requests import OPEN
-from bastide.domain.roles import Carrier, PamGroup
+from bastide.domain.roles import Carrier, Link, PamGroup
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_group, find_user
 from bastide.services.ports import Directory, Group, NewAccount, Person, Preparer, Random, Store, UnitOfWork
@@ -395,7 +395,7 @@ class Accounts:
             raise Conflict(
                 f"{group.name} is given by: {', '.join(named)}", remedy="take it out of these roles first"
             )
-        if group.linked or uow.requests.using_group(group.id, OPEN):
+        if group.link is not Link.ABSENT or uow.requests.using_group(group.id, OPEN):
             raise Conflict(f"open requests use {group.name}", remedy="end them first")
 
     @staticmethod

@@ -59,6 +59,7 @@ class Factors:
         random: Random,
         now: Callable[[], datetime],
         issuer: str = "Bastide",
+        single_forest: bool = False,
     ) -> None:
         self._store = store
         self._subjects = subjects
@@ -67,6 +68,8 @@ class Factors:
         self._random = random
         self._now = now
         self._issuer = issuer
+        #: In one forest every account is an everyday one, as far as the name of its forest tells.
+        self._everyday = single_forest
 
     def invite(self, actor: Actor, account: str) -> str:
         """A one-time code that lets a person register a factor within 24 hours. `account` is a PAM user or `CORP-backslash-name`. Raises NotFound."""
@@ -158,6 +161,10 @@ class Factors:
                 raise MfaRefused("no second factor is set up", remedy="`bastide mfa enrol` sets one up")
             factor = mine[0]
             if factor.locked_until is not None and factor.locked_until > now:  # (1)
+                uow.audit.append(
+                    by_actor("mfa.refused", now, actor, data={"factor": factor.id, "method": factor.method})
+                )
+                uow.commit()
                 raise MfaRefused(
                     "too many wrong codes: the second factor is locked",
                     remedy="wait a quarter of an hour, or ask an administrator",
@@ -191,8 +198,8 @@ class Factors:
         return replace(factor, failures=0 if locked else failures, locked_until=locked), None
 
     def _may_enrol(self, actor: Actor, person: Sid, invitation: str) -> None:
-        """A PRIV sign-in may; a CORP one needs an invitation, which is used up by trying."""
-        if actor.forest is Forest.PRIV and not invitation:
+        """The PRIV account itself may; an everyday one needs an invitation, which is used up by trying."""
+        if not invitation and actor.sid == person and actor.forest is Forest.PRIV and not self._everyday:
             return
         with self._store.write() as uow:
             found = uow.factors.take_invitation(person)
@@ -204,7 +211,7 @@ class Factors:
         )
         if not good:
             raise NotAuthorized(
-                "a CORP sign-in registers a second factor only with an invitation",
+                "an everyday account registers a second factor only with an invitation",
                 remedy="ask an administrator for `bastide mfa invite`; a code that was mistyped is used up",
             )
 

@@ -21,12 +21,18 @@ from datetime import datetime
 
 from bastide.domain import grants, requests
 from bastide.domain.audit import Event
-from bastide.domain.errors import BastideError, Conflict, DirectoryDenied, DirectoryUnavailable, NoSuchObject
+from bastide.domain.errors import (
+    BastideError,
+    Conflict,
+    DirectoryDenied,
+    DirectoryError,
+    DirectoryUnavailable,
+)
 from bastide.domain.grants import Desired
 from bastide.domain.ids import GroupId, RequestId, Sid, UserId
 from bastide.domain.people import PamUser
 from bastide.domain.requests import GIVE_UP, GRANTING, LIVE, OPEN, Request, State
-from bastide.domain.roles import PamGroup
+from bastide.domain.roles import Link, PamGroup
 from bastide.services.events import announce
 from bastide.services.pace import DENIED_LIMIT, LINK, delay
 from bastide.services.ports import AccountState, Directory, Store, UnitOfWork, Work
@@ -102,8 +108,8 @@ class Grants:
             self._plan(cases, groups, facts)  # (1), (3)
             self._write(cases, groups)  # (4), (5)
             seen = self._look(cases, groups)  # (6)
-        except DirectoryUnavailable as error:
-            _log.warning("directory unavailable: %s", error.message)
+        except DirectoryError as error:
+            _log.warning("%s", error.message)
             if any(case.wanted is None for case in cases):
                 self._plan(cases, groups, None)
             for case in cases:
@@ -168,14 +174,18 @@ class Grants:
         for group, members in _by_group(cases, groups, leaving=True).items():
             try:
                 self._priv.remove_members(groups[group].priv, members.keys())
-            except DirectoryDenied as error:
+            except DirectoryUnavailable:
+                raise
+            except DirectoryError as error:
                 _blame(cases, members, error)
         link_ttl = self._priv.capabilities().link_ttl
         for group, members in _by_group(cases, groups, leaving=False).items():
             ttl = {sid: end - now for sid, end in members.items() if end is not None} if link_ttl else None
             try:
                 self._priv.add_members(groups[group].priv, members.keys(), ttl)
-            except (NoSuchObject, DirectoryDenied) as error:
+            except DirectoryUnavailable:
+                raise
+            except DirectoryError as error:
                 _blame(cases, members, error)
         opening = [c for c in cases if c.problem is None and _raises(c)]
         self._set_ends({c.user.priv.sid: _gate(c) for c in opening}, cases)
@@ -302,6 +312,8 @@ def _step(
         return moved
     moved = requests.plan(moved, now, access_began=_access_began(case, moved, groups, now))
     enforcer = grants.enforcer_for(case.user, link_ttl=facts.link_ttl)
+    if not case.user.enabled:
+        return requests.fail(moved, f"PAM user {case.user.name} is switched off")
     if any(g not in groups for g in moved.privileges):
         return requests.fail(moved, "a PAM group of the role is gone")
     if enforcer.strength < moved.floor.strength:
@@ -357,7 +369,7 @@ def _unsettled(request: Request) -> bool:
 def _idle_links(uow: UnitOfWork, cases: Iterable[Case], groups: Mapping[GroupId, PamGroup]) -> set[GroupId]:
     """Links that CORP still holds though no grant of anybody uses them."""
     leaving = {g for c in cases for r in c.requests if r.state is State.CLOSING for g in r.privileges}
-    held = {g for g in leaving if g in groups and groups[g].needs_link and groups[g].linked}
+    held = {g for g in leaving if g in groups and groups[g].needs_link and groups[g].link is not Link.ABSENT}
     return {g for g in held if not uow.requests.using_group(g, GRANTING)}
 
 

@@ -2,7 +2,7 @@
 
 Taking the link away is what cuts new CORP tickets even from old TGTs, so it is not kept for convenience. In order:
 
-  (1) Nobody wants the link any more: say in the database that it cannot be relied on, before it is taken away.
+  (1) Say in the database that it is changing, before it is touched: no grant is confirmed by it, and none is ended by its absence.
   (2) Write it, or take it away, on every reachable CORP domain controller.
   (3) Read it back from each of them.
   (4) Say that it is there (or gone), and wake the accounts that wait for it.
@@ -19,7 +19,7 @@ from bastide.domain import requests
 from bastide.domain.errors import BastideError, DirectoryDenied, DirectoryUnavailable, NoSuchObject, NotFound
 from bastide.domain.ids import GroupId
 from bastide.domain.requests import GRANTING, State
-from bastide.domain.roles import PamGroup
+from bastide.domain.roles import Link, PamGroup
 from bastide.services.events import announce, by_worker
 from bastide.services.pace import ACCOUNT, DENIED_LIMIT, delay
 from bastide.services.ports import Directory, Store, UnitOfWork, Work
@@ -57,8 +57,8 @@ class Links:
                 uow.commit()
                 return
             wanted = uow.requests.using_group(group.id, GRANTING)
-            if not wanted and group.linked:
-                group = uow.groups.save(replace(group, linked=False))  # (1)
+            if group.link is not Link.CHANGING:
+                group = uow.groups.save(replace(group, link=Link.CHANGING))  # (1)
                 uow.commit()
         if wanted:  # (2)
             self._corp.add_members(group.corp, [group.priv.sid])
@@ -82,8 +82,7 @@ class Links:
     def _settled(
         uow: UnitOfWork, group: PamGroup, *, wanted: bool, controllers: list[str], now: datetime
     ) -> None:
-        if group.linked is not wanted:
-            uow.groups.save(replace(group, linked=wanted))
+        uow.groups.save(replace(group, link=Link.PRESENT if wanted else Link.ABSENT))
         kind = "link.present" if wanted else "link.absent"
         uow.audit.append(
             by_worker(
@@ -117,9 +116,7 @@ class Links:
                     uow.audit.append(*announce(before, after, now))
                     uow.work.poke(ACCOUNT, before.user, now)
             if is_gone:
-                group = uow.groups.get(GroupId(work.key))
-                if group.linked:
-                    uow.groups.save(replace(group, linked=False))
+                uow.groups.save(replace(uow.groups.get(GroupId(work.key)), link=Link.ABSENT))
                 uow.work.poke_many(ACCOUNT, {r.user: now for r in moving})
                 uow.work.finish(work, None)
             else:

@@ -18,7 +18,11 @@ class Subjects:
     def find(self, field: str, text: str) -> Subject:
         """A user first, then a group. Raises InvalidInput, NotFound, Ambiguous, DirectoryUnavailable."""
         forest, name = self._split(field, text)
-        directory = self._forests[forest]
+        directory = self._forests.get(forest)
+        if directory is None:
+            raise InvalidInput(
+                field, f"there is no forest {forest.value.upper()} here", remedy="write PRIV\\name"
+            )
         try:
             return Subject(directory.find_person(name).ref.sid, f"{forest.value.upper()}\\{name}")
         except NotFound:

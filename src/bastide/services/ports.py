@@ -457,9 +457,10 @@ class Random(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A ticket that was accepted: `name@REALM`, the relative id that the KDC signed into its PAC, and the answer for the caller."""
+    """A ticket that was accepted: `name@REALM`, the realm whose key it was made with, the relative id in its PAC, the answer for the caller."""
 
     principal: str
+    key_realm: str
     rid: int
     answer: bytes
 

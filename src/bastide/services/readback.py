@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from bastide.domain.ids import GroupId, Sid
 from bastide.domain.people import PamUser
 from bastide.domain.requests import GRANTING, LIVE, Request
-from bastide.domain.roles import PamGroup
+from bastide.domain.roles import Link, PamGroup
 from bastide.services.ports import AccountState
 
 #: accountExpires counts in 100 ns; a second covers its rounding.
@@ -36,7 +36,7 @@ def confirmed(
     shown = seen.of(user.priv.sid)
     return (
         bool(shown)
-        and all(not group.needs_link or group.linked for group in groups)
+        and all(not group.needs_link or group.link is Link.PRESENT for group in groups)
         and all(
             state is not None and guids <= state.groups and _opens(state, user, gate, now) for state in shown
         )

@@ -113,6 +113,7 @@ def assemble(adapters: Adapters, preparation: Preparation, times: Times | None =
             now=now,
         ),
         factors=Factors(
+            single_forest=preparation.single_forest,
             store=store,
             subjects=subjects,
             sealer=adapters.sealer,

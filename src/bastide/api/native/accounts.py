@@ -6,7 +6,7 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.door import needs
-from bastide.api.native import inputs, views
+from bastide.api.native import inputs, render, views
 from bastide.api.native.given import Caller, DryRun, UseCases
 from bastide.domain.people import Right
 
@@ -19,13 +19,13 @@ Delete = Annotated[bool, QueryParameter(description="Delete the PRIV object too,
 @get("/pam-users", opt=_READ, sync_to_thread=True, tags=_USERS, summary="All PAM users")
 def list_users(actor: Caller, services: UseCases) -> views.PamUsers:
     """The PRIV accounts of people."""
-    return views.PamUsers(items=[views.pam_user(one) for one in services.accounts.users(actor)])
+    return views.PamUsers(items=[render.pam_user(one) for one in services.accounts.users(actor)])
 
 
 @get("/pam-users/{name:str}", opt=_READ, sync_to_thread=True, tags=_USERS, summary="One PAM user")
 def show_user(name: FromPath[str], actor: Caller, services: UseCases) -> views.PamUserView:
     """By name or id."""
-    return views.pam_user(services.accounts.user(actor, name))
+    return render.pam_user(services.accounts.user(actor, name))
 
 
 @post("/pam-users", opt=_CHANGE, sync_to_thread=True, tags=_USERS, summary="Prepare a person")
@@ -42,9 +42,9 @@ def add_user(
         dry_run=dry_run,
     )
     if dry_run:
-        return Response(views.pam_user(made, dry_run=True), status_code=200)
+        return Response(render.pam_user(made, dry_run=True), status_code=200)
     location = {"Location": f"/api/v1/pam-users/{made.id}"}
-    return Response(views.pam_user(made), status_code=201, headers=location)
+    return Response(render.pam_user(made), status_code=201, headers=location)
 
 
 @delete(
@@ -64,7 +64,7 @@ def remove_user(
 ) -> views.PamUserView:
     """Refused while a role names the person or a request is open."""
     gone = services.accounts.remove_user(actor, name, delete=delete, dry_run=dry_run)
-    return views.pam_user(gone, dry_run=dry_run)
+    return render.pam_user(gone, dry_run=dry_run)
 
 
 @post(
@@ -85,13 +85,13 @@ def set_password(
 @get("/pam-groups", opt=_READ, sync_to_thread=True, tags=_GROUPS, summary="All PAM groups")
 def list_groups(actor: Caller, services: UseCases) -> views.PamGroups:
     """The PRIV groups that carry the rights of CORP groups."""
-    return views.PamGroups(items=[views.pam_group(one) for one in services.accounts.groups(actor)])
+    return views.PamGroups(items=[render.pam_group(one) for one in services.accounts.groups(actor)])
 
 
 @get("/pam-groups/{name:str}", opt=_READ, sync_to_thread=True, tags=_GROUPS, summary="One PAM group")
 def show_group(name: FromPath[str], actor: Caller, services: UseCases) -> views.PamGroupView:
     """By name or id."""
-    return views.pam_group(services.accounts.group(actor, name))
+    return render.pam_group(services.accounts.group(actor, name))
 
 
 @post("/pam-groups", opt=_CHANGE, sync_to_thread=True, tags=_GROUPS, summary="Prepare a group")
@@ -103,9 +103,9 @@ def add_group(
         actor, data.corp, data.carrier, priv_name=data.priv_name, adopt=data.adopt, dry_run=dry_run
     )
     if dry_run:
-        return Response(views.pam_group(made, dry_run=True), status_code=200)
+        return Response(render.pam_group(made, dry_run=True), status_code=200)
     location = {"Location": f"/api/v1/pam-groups/{made.id}"}
-    return Response(views.pam_group(made), status_code=201, headers=location)
+    return Response(render.pam_group(made), status_code=201, headers=location)
 
 
 @delete(
@@ -125,7 +125,7 @@ def remove_group(
 ) -> views.PamGroupView:
     """Refused while a role gives it or an open request uses it."""
     gone = services.accounts.remove_group(actor, name, delete=delete, dry_run=dry_run)
-    return views.pam_group(gone, dry_run=dry_run)
+    return render.pam_group(gone, dry_run=dry_run)
 
 
 HANDLERS = [

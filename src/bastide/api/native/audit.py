@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from bastide.api.door import needs
-from bastide.api.native import views
+from bastide.api.native import render, views
 from bastide.api.native.given import Caller, Text, UseCases, When, moment
 from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor, Right
@@ -51,7 +51,7 @@ def list_records(
         query = _newest(services, query)
     found = services.audit.read(actor, query)
     return views.Records(
-        items=[views.record(one) for one in found],
+        items=[render.record(one) for one in found],
         next_after_seq=found[-1].seq if len(found) == limit and not newest else None,
     )
 
@@ -88,7 +88,7 @@ def _pages(services: Services, actor: Actor) -> Iterator[bytes]:
 @get("/audit/verification", opt=_RIGHT, sync_to_thread=True, tags=TAGS, summary="Prove the audit whole")
 def verify_records(actor: Caller, services: UseCases) -> views.VerdictView:
     """Checks every record and every signed checkpoint. A chain that is broken is answered as the problem audit-broken."""
-    return views.verdict(services.audit.verify(actor))
+    return render.verdict(services.audit.verify(actor))
 
 
 @get("/audit/holders", opt=_RIGHT, sync_to_thread=True, tags=TAGS, summary="Who held what, when")
@@ -99,7 +99,7 @@ def list_holders(
     found = services.audit.who_had(
         actor, person=person, group=group, since=moment("since", since), until=moment("until", until)
     )
-    return views.Holders(items=[views.held(one) for one in found])
+    return views.Holders(items=[render.held(one) for one in found])
 
 
 HANDLERS = [list_records, export_records, verify_records, list_holders]

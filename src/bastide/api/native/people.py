@@ -7,7 +7,7 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from bastide.api.door import code_of, credentials, needs, open_to_all
-from bastide.api.native import inputs, views
+from bastide.api.native import inputs, render, views
 from bastide.api.native.given import Caller, SignInThrottle, UseCases
 from bastide.domain.errors import Conflict
 from bastide.domain.people import Actor, Right
@@ -73,13 +73,13 @@ def whoami(actor: Caller, services: UseCases) -> views.Me:
 
 def _me(services: Services, actor: Actor) -> views.Me:
     with services.store.read() as uow:
-        return views.me(actor, uow.users.by_sid(actor.sid))
+        return render.me(actor, uow.users.by_sid(actor.sid))
 
 
 @get("/me/factors", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Your second factors")
 def list_factors(actor: Caller, services: UseCases) -> views.Factors:
     """What is registered, whether it is confirmed or locked, and how many recovery codes are left."""
-    return views.Factors(items=[views.factor(one) for one in services.factors.status(actor)])
+    return views.Factors(items=[render.factor(one) for one in services.factors.status(actor)])
 
 
 @post("/me/factors", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Set up an authenticator")
@@ -105,7 +105,7 @@ def enrol_factor(
 )
 def confirm_factor(data: JSONBody[inputs.Confirm], actor: Caller, services: UseCases) -> views.MfaView:
     """Show the first code of a new authenticator."""
-    return views.proof(services.factors.confirm(actor, data.code))
+    return render.proof(services.factors.confirm(actor, data.code))
 
 
 @post(

@@ -8,7 +8,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.door import needs
-from bastide.api.native import inputs, views
+from bastide.api.native import inputs, render, views
 from bastide.api.native.given import Caller, Text, UseCases, When, moment
 from bastide.domain.people import Right
 from bastide.domain.requests import Request
@@ -23,7 +23,7 @@ _PAGE = 100
 @get("/offers", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Roles you may ask for")
 def list_offers(actor: Caller, services: UseCases) -> views.Offers:
     """The roles the caller is a candidate of, their rules, and why one cannot be asked for now where that is so."""
-    return views.Offers(items=[views.offer(one) for one in services.requests.offers(actor)])
+    return views.Offers(items=[render.offer(one) for one in services.requests.offers(actor)])
 
 
 @post("/requests", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Ask for a role")
@@ -104,7 +104,7 @@ def list_approvals(actor: Caller, services: UseCases) -> views.Requests:
     """Requests that wait for the caller's decision, oldest first."""
     found = services.requests.to_approve(actor)
     missing = services.requests.missing(found)
-    return views.Requests(items=[views.request(one, missing[one.id]) for one in found])
+    return views.Requests(items=[render.request(one, missing[one.id]) for one in found])
 
 
 @post(
@@ -153,16 +153,16 @@ def kill(data: JSONBody[inputs.Kill], actor: Caller, services: UseCases) -> view
     ended = services.requests.kill(
         actor, data.reason, request=data.request, role=data.role, user=data.user, everything=data.all
     )
-    return views.Killed(items=[views.request(one, {}) for one in ended])
+    return views.Killed(items=[render.request(one, {}) for one in ended])
 
 
 def _one(services: Services, request: Request) -> views.RequestView:
-    return views.request(request, services.requests.missing([request])[request.id])
+    return render.request(request, services.requests.missing([request])[request.id])
 
 
 def _page(services: Services, found: Sequence[Request], limit: int) -> views.Requests:
     missing = services.requests.missing(found)
-    items = [views.request(one, missing[one.id]) for one in found]
+    items = [render.request(one, missing[one.id]) for one in found]
     return views.Requests(items=items, next_before=found[-1].created_at if len(found) == limit else None)
 
 

@@ -1,0 +1,140 @@
+"""`bastide serve` as a process: answers, stays small, logs JSON, ends on SIGTERM. No directory is near: it starts without one."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ldap")
+pytest.importorskip("gssapi")
+
+BASTIDE = [sys.executable, "-m", "bastide.cli.main"]
+CANARY = "keytab-CANARY"
+MEMORY_MB = 120
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """As an administrator makes them."""
+    home, port = tmp_path_factory.mktemp("serve"), _free_port()
+    keytab = home / "x.keytab"
+    keytab.write_text(CANARY)
+    keytab.chmod(0o600)
+    (home / "answers.toml").write_text(
+        f'[server]\naddress = "127.0.0.1"\nport = {port}\n[database]\nurl = "sqlite:///{home}/bastide.db"\n'
+        f'[priv]\ndomain = "priv.invalid"\nkeytab = "{keytab}"\n[http]\nkeytab = "{keytab}"\n'
+    )
+    config = home / "bastide.toml"
+    for command in (
+        ["init", "--answers", str(home / "answers.toml"), "--output", str(config), "--offline"],
+        ["db", "upgrade", "--config", str(config)],
+    ):
+        subprocess.run([*BASTIDE, *command], check=True, capture_output=True)
+    return config, port
+
+
+@pytest.fixture
+def service(settings: tuple[Path, int]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    config, port = settings
+    with subprocess.Popen(
+        [*BASTIDE, "serve", "--config", str(config)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        url = f"http://127.0.0.1:{port}/api/v1"
+        try:
+            _wait_for(url, process)
+            yield process, url
+        finally:
+            process.kill()
+
+
+def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health/ready", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(
+        process.stderr.read() if process.stderr and process.poll() is not None else "not ready"
+    )
+
+
+def test_it_answers_stays_small_and_ends_when_told(service: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = service
+    for _ in range(50):
+        with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as answer:
+            assert json.load(answer)["status"] == "ready"
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (resident,) = [int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmRSS")]
+    assert resident <= MEMORY_MB
+    assert not Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(), "one process"
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert any("listening" in line["message"] for line in lines)
+    assert CANARY not in log
+
+
+def test_another_cannot_read_its_memory(service: tuple[subprocess.Popen[str], str]) -> None:
+    """A process that is not dumpable belongs to root in /proc, whoever runs it."""
+    process, _ = service
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    (core,) = [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core file size")]
+    assert core == ["0", "0"]
+    if os.geteuid() != 0:
+        with pytest.raises(PermissionError):
+            Path(f"/proc/{process.pid}/environ").read_bytes()
+
+
+def test_the_worker_alone_ends_when_told(settings: tuple[Path, int]) -> None:
+    config, _ = settings
+    with subprocess.Popen(
+        [*BASTIDE, "worker", "--config", str(config)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert "worker is up" in process.stderr.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_the_audit_is_verified_on_the_server_itself(settings: tuple[Path, int]) -> None:
+    config, _ = settings
+    done = subprocess.run(
+        [*BASTIDE, "audit", "verify", "--local", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The audit is whole" in done.stdout
+
+
+def test_others_are_not_served_without_tls(settings: tuple[Path, int], tmp_path: Path) -> None:
+    config, _ = settings
+    open_ = tmp_path / "bastide.toml"
+    open_.write_text(config.read_text().replace('address = "127.0.0.1"', 'address = "0.0.0.0"'))
+    done = subprocess.run(
+        [*BASTIDE, "serve", "--config", str(open_)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "no certificate" in done.stderr
