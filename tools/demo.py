@@ -25,6 +25,7 @@ import pyotp
 
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
+from bastide_lab.locks import exclusive
 
 PYTHON = sys.executable
 BASTIDE = [PYTHON, "-m", "bastide.cli.main"]
@@ -134,6 +135,7 @@ class Demo:
         do("the forests' administrators give its accounts their rights, and no more", self.delegate)
         do("Bastide starts: API and workers in one process", self.start)
         do("dave prepares alice, the group FileAdmins and a role", self.prepare)
+        do("dave tests the trust and both domains", self.test_directories)
         do("alice and grace set up their authenticators", self.set_up_factors)
         do("before: may alice read the share?", self.before)
         do("alice asks for the role: CORP password and code", self.ask)
@@ -205,6 +207,16 @@ class Demo:
             self.log.close()
 
     # ------------------------------------------------------------------------------------------------------------ the job
+
+    def test_directories(self) -> str:
+        found = [
+            finding
+            for noun in ("trust", "domain")
+            for finding in json.loads(self.priv("adm.dave", noun, "test", "--json"))["items"]
+        ]
+        good = sum(finding["severity"] == "ok" for finding in found)
+        notable = [f"{f['severity']}: {f['text']}" for f in found if f["severity"] != "ok"]
+        return "\n".join([f"{good} of {len(found)} findings are ok", *notable])
 
     def prepare(self) -> str:
         self.sign_in("adm.dave")
@@ -439,8 +451,16 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
-    demo, timeline = Demo(Lab(prefix=os.environ.get("BASTIDE_DEMO_PREFIX", "demo"))), Timeline()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
+    prefix = os.environ.get("BASTIDE_DEMO_PREFIX", "demo")
+    # A second demo would use the same namespaces, and its end would take them from the first.
+    with exclusive(f"{prefix}-run"):
+        return run(Demo(Lab(prefix=prefix)), Timeline())
+
+
+def run(demo: Demo, timeline: Timeline) -> int:
+    """Play, and take everything down whatever happens."""
     try:
         demo.play(timeline)
     except (DemoError, LabError, subprocess.SubprocessError, OSError) as error:
@@ -450,6 +470,8 @@ def main() -> int:
         print("\ninterrupted", file=sys.stderr)
         return 130
     finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not stop the cleaning up
         demo.stop()
         demo.lab.down()
     return 0

@@ -127,7 +127,11 @@ class Authenticator:
         """A caller with a ticket, and the answer token. Raises NotAuthenticated, DirectoryUnavailable."""
         if self._acceptor is None:
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
-        ticket = self._acceptor.accept(token)
+        try:
+            ticket = self._acceptor.accept(token)
+        except NotAuthenticated as error:
+            self._audit_failure("", error.message)
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
         name, _, kerberos = ticket.principal.rpartition("@")
         realm = next((r for r in self._realms.values() if r.kerberos.casefold() == kerberos.casefold()), None)
         if realm is None or realm.kerberos.casefold() != ticket.key_realm.casefold():
@@ -183,17 +187,24 @@ class Authenticator:
             session = uow.factors.session(_hash(token))
         if session is None or session.expires_at <= self._now():
             raise NotAuthenticated("the session is over", remedy="sign in again")
+        realm = self._realms.get(session.forest)
+        if realm is None:
+            raise NotAuthenticated("the session is over", remedy="sign in again")
         proof = (
             MfaProof(session.mfa_method, session.mfa_factor, session.mfa_at)
             if session.mfa_at is not None
             else None
         )
-        return replace(self._actor(self._realms[session.forest], session.sid, via=session.via), mfa=proof)
+        return replace(self._actor(realm, session.sid, via=session.via), mfa=proof)
 
     def end_session(self, token: str) -> None:
         """End a session; one that is over already is fine."""
         with self._store.write() as uow:
+            session = uow.factors.session(_hash(token))
+            if session is None:
+                return
             uow.factors.end_session(_hash(token))
+            uow.audit.append(Event("session.closed", self._now(), session.sid, session.name))
             uow.commit()
 
     def _actor(self, realm: Realm, name: str, *, via: str) -> Actor:

@@ -159,7 +159,7 @@ def test_groups_of_an_account_are_nested(world: World) -> None:
 
 
 def test_people_in_a_group_are_nested_and_enabled(world: World) -> None:
-    people = [world.add_user(Forest.PRIV, world.new_name("in")) for _ in range(2)]
+    people = world.add_users("in", 2)
     off = world.add_user(Forest.PRIV, world.new_name("off"), enabled=False)
     inner = world.add_group(Forest.PRIV, world.new_name("inner"))
     outer = world.add_group(Forest.PRIV, world.new_name("outer"))
@@ -182,7 +182,7 @@ def members(world: World, group: ObjectRef, accounts: list[ObjectRef]) -> list[s
 
 def test_members_come_and_go_as_desired_states(world: World) -> None:
     group = world.add_group(Forest.PRIV, world.new_name("pam"))
-    a, b, c = (world.add_user(Forest.PRIV, world.new_name("mem")) for _ in range(3))
+    a, b, c = world.add_users("mem", 3)
     world.priv.add_members(group, [a.sid])
     world.priv.add_members(group, [a.sid, b.sid])
     assert members(world, group, [a, b, c]) == [{a.name, b.name}] * world.controllers
@@ -212,7 +212,7 @@ def test_a_name_full_of_dn_characters_can_be_a_member(world: World) -> None:
 
 def test_many_members_in_one_call(world: World) -> None:
     group = world.add_group(Forest.PRIV, world.new_name("many"))
-    people = [world.add_user(Forest.PRIV, world.new_name("m")) for _ in range(30)]
+    people = world.add_users("m", 30)
     world.priv.add_members(group, [p.sid for p in people[::2]])
     world.priv.add_members(group, [p.sid for p in people])
     assert members(world, group, people) == [{p.name for p in people}] * world.controllers
@@ -298,7 +298,7 @@ def test_other_scopes_take_no_foreign_member(world: World, scope: Scope) -> None
 
 
 def test_ends_are_set_to_the_microsecond_and_never_later(world: World) -> None:
-    a, b = (world.add_user(Forest.PRIV, world.new_name("end")) for _ in range(2))
+    a, b = world.add_users("end", 2)
     soon, past = world.now() + timedelta(hours=1, microseconds=7), world.now() - timedelta(days=400)
     assert world.priv.set_ends({a.sid: soon, b.sid: past}) == {}
     assert world.priv.set_ends({a.sid: soon, b.sid: past}) == {}

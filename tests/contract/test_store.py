@@ -16,7 +16,7 @@ from bastide.domain.errors import Conflict, NotFound, StoreError
 from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserId
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import OPEN, Request, State, Vote
-from bastide.domain.roles import Link, PamGroup, Role, Window
+from bastide.domain.roles import PamGroup, Role, Window
 from bastide.services.ports import AuditQuery, Factor, Invitation, Session, Store, UnitOfWork
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
@@ -111,11 +111,11 @@ def test_a_name_or_account_belongs_to_one_user(store: SqlStore, clash: dict[str,
 def test_save_counts_versions_and_refuses_the_second_of_two_writers(store: SqlStore) -> None:
     group = build.group()
     commit(store, lambda uow: uow.groups.add(group))
-    saved = commit(store, lambda uow: uow.groups.save(replace(group, link=Link.PRESENT)))
-    assert saved == replace(group, link=Link.PRESENT, version=1)
+    saved = commit(store, lambda uow: uow.groups.save(replace(group, enabled=False)))
+    assert saved == replace(group, enabled=False, version=1)
     assert look(store, lambda uow: uow.groups.get(group.id)) == saved
     with pytest.raises(Conflict, match="meanwhile"), store.write() as uow:
-        uow.groups.save(replace(group, enabled=False))
+        uow.groups.save(replace(group, name="late"))
     assert look(store, lambda uow: uow.groups.get(group.id)) == saved
 
 

@@ -11,12 +11,23 @@ from bastide.directory.active_directory import ActiveDirectory
 from bastide.directory.entries import by_guid
 from bastide.directory.kerberos import Identity, PasswordCheck, PasswordRefused, Why
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
+from bastide.directory.session import ADD
 from bastide.directory.trust import AdProber
 from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable
-from bastide.domain.ids import ObjectRef
+from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
 from bastide.services.ports import NewAccount, Samples, Severity
-from tests.support.directory_lab import CORP, CORP_GROUPS, GROUPS, PASSWORD, PRIV, USERS, DirectoryLab
+from tests.support.directory_lab import (
+    CORP,
+    CORP_GROUPS,
+    DOMAIN_LOCAL,
+    GROUPS,
+    PASSWORD,
+    PRIV,
+    PRIV_BASE,
+    USERS,
+    DirectoryLab,
+)
 
 pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
@@ -203,6 +214,48 @@ def test_a_cut_controller_is_reported_tolerated_and_caught_up(
     else:
         pytest.fail(f"privdc2 did not catch up: {states}")
     ad.close()
+
+
+def test_a_foreign_member_that_two_controllers_made_apart_goes_altogether(
+    directory_lab: DirectoryLab,
+) -> None:
+    """Two objects then stand for one SID, and taking `<SID=..>` away takes only one of them."""
+    group = directory_lab.add_group(Forest.PRIV, directory_lab.new_name("local"), kind=DOMAIN_LOCAL)
+    foreign = Sid(f"S-1-5-21-9-9-9-{1000 + time.monotonic_ns() % 1000000}")
+    value = f"<SID={foreign}>".encode()
+    made = directory_lab.admins[Forest.PRIV].on_each(
+        lambda s: s.modify(by_guid(group.guid), [(ADD, "member", [value])])
+    )
+    assert set(made.values()) == {None}
+    for _ in range(100):
+        found = directory_lab.admins[Forest.PRIV].on_each(
+            lambda s: len(s.search(PRIV_BASE, f"(objectSid={foreign})", ["cn"]))
+        )
+        if set(found.values()) == {2}:
+            break
+        time.sleep(0.1)
+    assert set(found.values()) == {2}
+    directory_lab.priv.remove_members(group, [foreign])
+    assert set(directory_lab.priv.observe_link(group, foreign).values()) == {False}
+
+
+def test_a_foreign_member_is_made_on_one_controller_only(directory_lab: DirectoryLab) -> None:
+    group = directory_lab.add_group(Forest.PRIV, directory_lab.new_name("local"), kind=DOMAIN_LOCAL)
+    foreign = Sid(f"S-1-5-21-9-9-9-{1000 + time.monotonic_ns() % 1000000}")
+    directory_lab.priv.add_members(group, [foreign])
+    for _ in range(100):
+        seen = directory_lab.priv.observe_link(group, foreign)
+        if set(seen.values()) == {True}:
+            break
+        time.sleep(0.1)
+    assert set(seen.values()) == {True}
+    directory_lab.priv.add_members(group, [foreign])
+    time.sleep(1)
+    found = directory_lab.admins[Forest.PRIV].on_each(
+        lambda s: len(s.search(PRIV_BASE, f"(objectSid={foreign})", ["cn"]))
+    )
+    assert set(found.values()) == {1}
+    directory_lab.priv.remove_members(group, [foreign])
 
 
 def test_with_every_controller_away_it_says_so(directory_lab: DirectoryLab, user: ObjectRef) -> None:

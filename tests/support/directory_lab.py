@@ -90,7 +90,9 @@ class DirectoryLab:
     def new_name(self, prefix: str) -> str:
         return f"{prefix}{self.run}{next(self.names)}"
 
-    def admin_add(self, forest: Forest, dn: str, values: Mapping[str, Sequence[bytes]]) -> Entry:
+    def admin_add(
+        self, forest: Forest, dn: str, values: Mapping[str, Sequence[bytes]], *, settle: bool = True
+    ) -> Entry:
         """Make an object as the domain's administrator, and wait until every controller has it."""
 
         def make(session: Session) -> Entry:
@@ -98,7 +100,8 @@ class DirectoryLab:
             return session.must_read(dn, ["*"])
 
         made = self.admins[forest].on_any("arrange", make, repeat=False)
-        self.settle(forest, by_guid(made.guid()))
+        if settle:
+            self.settle(forest, by_guid(made.guid()))
         return made
 
     def admin_modify(self, forest: Forest, dn: str, changes: Sequence[Change]) -> None:
@@ -138,6 +141,7 @@ class DirectoryLab:
         display_name: str = "",
         container: str = "",
         enabled: bool = True,
+        settle: bool = True,
     ) -> ObjectRef:
         where = container or (USERS if forest is Forest.PRIV else f"CN=Users,{CORP_BASE}")
         values = {
@@ -147,7 +151,7 @@ class DirectoryLab:
         }
         values |= {"userPrincipalName": [upn.encode()]} if upn else {}
         values |= {"displayName": [display_name.encode()]} if display_name else {}
-        return self.admin_add(forest, child(cn or name, where), values).ref()
+        return self.admin_add(forest, child(cn or name, where), values, settle=settle).ref()
 
     def now(self) -> datetime:
         return datetime.now(UTC)

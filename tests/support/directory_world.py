@@ -43,6 +43,7 @@ class World(Protocol):
         display_name: str = "",
         enabled: bool = True,
     ) -> ObjectRef: ...
+    def add_users(self, prefix: str, number: int) -> list[ObjectRef]: ...
     def add_group(
         self, forest: Forest, name: str, *, cn: str = "", scope: Scope = Scope.GLOBAL
     ) -> ObjectRef: ...
@@ -91,6 +92,9 @@ class MemoryWorld:
         )
         return made.ref
 
+    def add_users(self, prefix: str, number: int) -> list[ObjectRef]:
+        return [self.add_user(Forest.PRIV, self.new_name(prefix)) for _ in range(number)]
+
     def add_group(self, forest: Forest, name: str, *, cn: str = "", scope: Scope = Scope.GLOBAL) -> ObjectRef:
         return self.forests[forest].add_group(name, cn=cn, scope=scope).ref
 
@@ -137,6 +141,13 @@ class LabWorld:
         enabled: bool = True,
     ) -> ObjectRef:
         return self.lab.add_user(forest, name, cn=cn, upn=upn, display_name=display_name, enabled=enabled)
+
+    def add_users(self, prefix: str, number: int) -> list[ObjectRef]:
+        """Waits for replication once."""
+        made = [self.lab.add_user(Forest.PRIV, self.new_name(prefix), settle=False) for _ in range(number)]
+        for ref in made:
+            self.settle(ref)
+        return made
 
     def add_group(self, forest: Forest, name: str, *, cn: str = "", scope: Scope = Scope.GLOBAL) -> ObjectRef:
         return self.lab.add_group(forest, name, cn=cn, kind=_LAB_KINDS[scope])

@@ -57,6 +57,8 @@ RIGHTS = {
     "GET /audit/verification": "audit",
     "GET /audit/holders": "audit",
     "GET /work": "administer",
+    "POST /directory/trust-tests": "administer",
+    "POST /directory/domain-tests": "administer",
     "GET /health/live": OPEN,
     "GET /health/ready": OPEN,
     "GET /openapi.json": OPEN,

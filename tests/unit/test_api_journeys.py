@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from litestar.testing import TestClient
 
+from bastide.api.app import create_app
 from bastide.domain.audit import GENESIS
+from bastide.domain.people import Forest
+from bastide.services.ports import Finding, Severity
+from bastide.wiring import assemble
 from tests.support.api import ApiWorld, Caller, role_body, served
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
@@ -417,6 +423,30 @@ def test_a_broken_chain_is_no_success(api: ApiWorld, frank: Caller) -> None:
     answer = frank.get("/audit/verification")
     assert (answer.status_code, answer.json()["code"]) == (500, "audit-broken")
     assert "record 2" in answer.json()["detail"]
+
+
+class Prober:
+    def test_domain(self, forest: Forest) -> tuple[Finding, ...]:
+        return (Finding("clock", Severity.WARNING, f"the clock of {forest} is late", "9 s", "set it"),)
+
+    def test_trust(self) -> tuple[Finding, ...]:
+        return (Finding("trust", Severity.OK, "the trust works"),)
+
+
+def test_the_directories_are_tested(api: ApiWorld, dave: Caller) -> None:
+    assert dave.post("/directory/trust-tests").json()["code"] == "capability-missing"
+    world = assemble(replace(api.adapters, prober=Prober()), api._preparation())
+    with TestClient(create_app(world)) as client:
+        api.client = client
+        trust = dave.post("/directory/trust-tests").json()["items"]
+        assert [(one["key"], one["severity"], one["forest"]) for one in trust] == [("trust", "ok", "")]
+        found = dave.post("/directory/domain-tests").json()["items"]
+        assert {one["forest"] for one in found} == {"priv", "corp"}
+        one = dave.post("/directory/domain-tests?forest=corp").json()["items"]
+        assert [(f["text"], f["evidence"], f["remedy"]) for f in one] == [
+            ("the clock of corp is late", "9 s", "set it")
+        ]
+        assert dave.post("/directory/domain-tests?forest=moon").status_code == 422
 
 
 def test_the_work_is_shown(api: ApiWorld, alice: Caller, dave: Caller) -> None:

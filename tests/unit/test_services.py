@@ -1,8 +1,11 @@
 """Preparing, protecting, proving, auditing: the use cases around a grant."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from threading import Barrier
 
 import pyotp
 import pytest
@@ -19,11 +22,12 @@ from bastide.domain.errors import (
     NotFound,
     ObjectExists,
 )
-from bastide.domain.people import Forest, Right
+from bastide.domain.people import Actor, Forest, Right
 from bastide.domain.requests import Decision, State
 from bastide.domain.roles import Carrier, Scope
 from bastide.services.ports import AuditQuery
 from bastide.services.roles import StageDraft
+from bastide.store import migrations
 from tests.support.world import World
 
 
@@ -376,3 +380,31 @@ def test_a_ticket_made_with_the_key_of_the_other_forest_is_refused(world: World)
     world.services.authn._acceptor = Forged()  # type: ignore[assignment]
     with pytest.raises(NotAuthenticated):
         world.sign_in("dave")
+
+
+@pytest.mark.parametrize(("needed", "refused"), [(1, 1), (2, 0)])
+def test_two_approvals_at_once(tmp_path: Path, needed: int, refused: int) -> None:
+    migrations.upgrade(f"sqlite:///{tmp_path}/bastide.db")
+    world = World(url=f"sqlite:///{tmp_path}/bastide.db")
+    try:
+        role = world.ready(stages=(StageDraft("owners", ("PRIV\\grace", "PRIV\\heidi"), needed),))
+        request = world.ask(role.name)
+        voters = [world.sign_in(name, mfa=True) for name in ("grace", "heidi")]
+        together = Barrier(2)
+
+        def vote(voter: Actor) -> str:
+            together.wait()
+            try:
+                return world.services.requests.decide(voter, request.id, Decision.APPROVE).state.value
+            except Conflict:
+                return "refused"
+
+        with ThreadPoolExecutor(2) as threads:
+            said = list(threads.map(vote, voters))
+        assert said.count("refused") == refused
+        after = world.get(request)
+        assert after.state is State.PROCESSING
+        assert len(after.votes) == needed
+        world.services.audit.verify(world.frank)
+    finally:
+        world.close()

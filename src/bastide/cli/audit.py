@@ -107,11 +107,15 @@ def _verify_here(config: Path) -> dict[str, Any]:
 
 def _print(call: Call, verdict: Mapping[str, Any]) -> None:
     call.screen.line(
-        f"The audit is whole: {verdict.get('seq')} records, {verdict.get('checkpoints')} signed checkpoints, "
+        f"The audit is whole: {_count(verdict.get('seq'), 'record')}, {_count(verdict.get('checkpoints'), 'signed checkpoint')}, "
         f"signed up to record {verdict.get('signed')}.",
         "green",
     )
     call.screen.fields([("Head", verdict.get("head"))])
+
+
+def _count(number: object, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 @remote(app, "export", example="bastide audit export --to audit.jsonl")

@@ -241,7 +241,7 @@ class Play:
         verdict = self._s.services.audit.verify(frank)
         held = self._s.services.audit.who_had(frank, person="priv.alice")
         spans = "; ".join(f"{h.person} had {h.group} until {when(h.until)}" for h in held)
-        return f"whole: {verdict.seq} records, {verdict.checkpoints} signed checkpoints. {spans}"
+        return f"whole: {verdict.seq} records, signed up to record {verdict.signed}. {spans}"
 
     # --------------------------------------------------------------------------------------------------------- helpers
 

@@ -1,7 +1,7 @@
 """`bastide trust test` and `bastide domain test`: findings with severity, evidence and remedy."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,14 +22,16 @@ def trust_test(call: Call) -> None:
 
 
 @remote(domain, "test", example="bastide domain test")
-def domain_test(call: Call) -> None:
-    """Test both domains: controllers, capabilities, rights. Exit code 1 if anything is an error."""
-    _run(call, "/directory/domain-tests")
+def domain_test(
+    call: Call, forest: Annotated[str, typer.Option(help="Only this one: corp or priv.")] = ""
+) -> None:
+    """Test the domains: DNS, ports, sign-in, clocks, capabilities, rights. Exit code 1 if anything is an error."""
+    _run(call, "/directory/domain-tests", forest=forest)
 
 
-def _run(call: Call, path: str) -> None:
-    answer = call.client.post(path)
-    found = answer.items or answer.fields.get("findings") or []
+def _run(call: Call, path: str, forest: str = "") -> None:
+    answer = call.client.post(path, forest=forest)
+    found = answer.items
     if call.as_json:
         call.screen.raw_json(answer.text)
     else:
@@ -42,8 +44,8 @@ def _run(call: Call, path: str) -> None:
 def print_finding(call: Call, finding: Mapping[str, Any]) -> None:
     """Severity and what was found; evidence and remedy below."""
     severity = str(finding.get("severity", "info"))
-    title = finding.get("title") or finding.get("message") or finding.get("check") or finding.get("code")
-    call.screen.line(f"{severity.upper():9}{title}", _STYLE.get(severity, ""))
+    forest = f"{finding['forest'].upper()}: " if finding.get("forest") else ""
+    call.screen.line(f"{severity.upper():9}{forest}{finding.get('text')}", _STYLE.get(severity, ""))
     if finding.get("evidence"):
         call.screen.line(f"         {finding['evidence']}", "dim")
     if finding.get("remedy"):

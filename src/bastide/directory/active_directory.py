@@ -184,7 +184,7 @@ class ActiveDirectory:
 
     def set_ends(self, ends: Mapping[Sid, datetime]) -> Mapping[Sid, str]:
         """As the port says. Many accounts are first shared out between the controllers, and then each writes what it has not heard of yet:
-        a thousand ends written on each of two controllers cost eight times as much, since each also replays those of the other (measured).
+        a thousand ends written on both of two controllers took 5 to 40 s, since each also replays those of the other; shared out 4.4 s (measured).
         """
         domain, names = self.domain(), self.connections.names()
         wanted = {sid: str(to_filetime(end)).encode() for sid, end in ends.items()}

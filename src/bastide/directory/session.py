@@ -92,9 +92,8 @@ class Session:
         *,
         scope: int = ldap.SCOPE_SUBTREE,
         controls: Sequence[LDAPControl] = (),
-        limit: int = 0,
     ) -> list[Entry]:
-        """All entries, page by page; `limit` stops early. Referrals are dropped: they lead to other naming contexts."""
+        """All entries, page by page. Referrals are dropped: they lead to other naming contexts."""
         found: list[Entry] = []
         paging = SimplePagedResultsControl(True, size=_PAGE, cookie="")
         while True:
@@ -110,7 +109,7 @@ class Session:
                 _, data, _, answers = self.raw.result3(number, all=1, timeout=self.timeout)
             found += [Entry.read(dn, values) for dn, values in data if dn is not None]
             cookies = [c.cookie for c in answers if c.controlType == SimplePagedResultsControl.controlType]
-            if not cookies or not cookies[0] or (limit and len(found) >= limit):
+            if not cookies or not cookies[0]:
                 return found
             paging.cookie = cookies[0]
 

@@ -20,7 +20,7 @@ from bastide.domain import carriers
 from bastide.domain.audit import Event
 from bastide.domain.errors import CapabilityMissing, Conflict, DirectoryError, InvalidInput, NotFound
 from bastide.domain.grants import LEAST_TICKET_CAP, PROTECTED_USERS_TICKET
-from bastide.domain.ids import GroupId, ObjectRef, UserId, parse_name
+from bastide.domain.ids import GroupId, ObjectRef, Sid, UserId, parse_name
 from bastide.domain.people import Actor, PamUser, Right, require
 from bastide.domain.requests import OPEN
 from bastide.domain.roles import Carrier, Link, PamGroup
@@ -99,7 +99,7 @@ class Accounts:
             )
         elif dry_run:
             self._name_is_free(name)
-            priv = replace(corp.ref, name=name, dn=f"(new) {name} in {self._plan.users_container}")
+            priv = _planned(name, self._plan.users_container)
         else:
             priv = self._create(corp, name, kept_alive=kept_alive)  # (2), (3)
         user = PamUser(
@@ -268,7 +268,7 @@ class Accounts:
         elif adopt:
             priv = self._priv.find_group(name).ref
         elif dry_run:
-            priv = replace(corp.ref, name=name, dn=f"(new) {name} in {self._plan.groups_container}")
+            priv = _planned(name, self._plan.groups_container)
         else:
             priv = self._make_group(corp, carrier, name)
         group = PamGroup(
@@ -411,6 +411,11 @@ class Accounts:
                 f"{user.name} is still a candidate of: {', '.join(named)}",
                 remedy="take the person out of these roles first",
             )
+
+
+def _planned(name: str, container: str) -> ObjectRef:
+    """What a dry run would make: it has no identifiers yet."""
+    return ObjectRef(guid="", sid=Sid(""), dn=f"(new) {name} in {container}", name=name)
 
 
 def _made_by_us(name: str, *, adopted: bool) -> None:

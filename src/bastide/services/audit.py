@@ -1,6 +1,6 @@
 """Read the audit, prove that it is whole, and send it on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -94,15 +94,6 @@ class Audit:
             uow.audit.add_checkpoint(checkpoint)
             uow.commit()
         return checkpoint
-
-    def export(self, actor: Actor) -> Iterator[Record]:
-        """All records, oldest first. Raises NotAuthorized."""
-        require(actor, Right.AUDIT)
-        return self._stream()
-
-    def _stream(self) -> Iterator[Record]:
-        with self._store.read() as uow:
-            yield from uow.audit.read(EVERYTHING)
 
     def feed(self, sinks: Sequence[AuditSink]) -> bool:
         """Send each sink the records it has not taken yet; whether any is left. Raises OSError of a sink after the others were served."""

@@ -229,12 +229,15 @@ class Requests:
         with self._store.write() as uow:
             now = self._now()
             before = uow.requests.get(RequestId(parse_id("request", request_id)))
+            user = uow.users.by_sid(actor.sid)
+            if not _may_decide(uow, before, actor, user) and (user is None or before.user != user.id):
+                raise NotFound("no such request")
             after = approvals.decide(
                 before,
                 uow.roles.get(before.role),
                 requester=uow.users.get(before.user),
                 voter=actor,
-                voter_user=uow.users.by_sid(actor.sid),
+                voter_user=user,
                 decision=decision,
                 reason=reason,
                 now=now,
@@ -280,6 +283,11 @@ class Requests:
         with self._store.write() as uow:
             now = self._now()
             hit = _matching(uow, request=request, role=role, user=user)
+            if not hit:
+                raise NotFound(
+                    "no open request matches: nothing was ended",
+                    remedy="`bastide request list --all` shows what is open",
+                )
             uow.audit.append(_kill_event(actor, now, text, len(hit), request=request, role=role, user=user))
             ended = tuple(
                 _close(uow, r, f"kill switch: {text}", now, actor)

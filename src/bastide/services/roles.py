@@ -77,8 +77,10 @@ class Roles:
                 )
             after = replace(resolved, id=before.id, created_at=before.created_at, version=before.version)
             self._unique(uow, after)
-            saved = uow.roles.save(after)
             changed = differences(before, after)
+            if not changed:
+                raise Conflict(f"role {before.name} is like that already: nothing was changed")
+            saved = uow.roles.save(after)
             uow.audit.append(
                 by_actor("role.changed", self._now(), actor, subject_name=after.name, data=changed)
             )

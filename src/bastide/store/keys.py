@@ -46,9 +46,11 @@ def read_key(path: Path) -> bytes:
         raise StoreUnavailable(
             f"the key {path} cannot be read: {error.strerror}", remedy=_HOW_TO_MAKE
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        _check_access(path, os.fstat(file.fileno()))
-        key = file.read(_LARGEST_FILE)
+    try:
+        _check_access(path, os.fstat(descriptor))
+        key = os.read(descriptor, _LARGEST_FILE)
+    finally:
+        os.close(descriptor)
     problem = _weakness(key)
     if problem:
         raise StoreUnavailable(f"the key {path} {problem}", remedy=_HOW_TO_MAKE)

@@ -69,8 +69,8 @@ def open_postgres(url: str, busy: timedelta, pool: int) -> Database:
 def _dsn(url: str) -> tuple[str, Redact]:
     try:
         given = conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
-        # From None: libpq repeats the URL it does not understand.
+    except (psycopg.Error, UnicodeDecodeError):
+        # From None: both repeat the URL they do not understand.
         raise StoreError(
             "the PostgreSQL URL cannot be read",
             remedy="use postgresql://user@host/name; encode special characters",

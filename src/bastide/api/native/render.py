@@ -9,12 +9,12 @@ from msgspec import UNSET
 from bastide.api.native import views
 from bastide.domain.audit import Record
 from bastide.domain.ids import GroupId, ObjectRef
-from bastide.domain.people import Actor, MfaProof, PamUser
+from bastide.domain.people import Actor, Forest, MfaProof, PamUser
 from bastide.domain.policy import describe_window
 from bastide.domain.requests import Request, Vote
 from bastide.domain.roles import PamGroup, Role, Stage, Subject, Ttl, Window
 from bastide.services.audit import Held, Verdict
-from bastide.services.ports import Factor
+from bastide.services.ports import Factor, Finding
 from bastide.services.requests import RoleOffer
 
 
@@ -180,6 +180,17 @@ def held(one: Held) -> views.HeldView:
         since=one.since,
         until=one.until,
         true_end=one.true_end,
+    )
+
+
+def finding(one: Finding, forest: Forest | None = None) -> views.FindingView:
+    return views.FindingView(
+        key=one.key,
+        forest="" if forest is None else forest.value,
+        severity=one.severity.value,
+        text=one.text,
+        evidence=one.evidence,
+        remedy=one.remedy,
     )
 
 

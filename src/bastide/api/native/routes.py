@@ -2,12 +2,12 @@
 
 from litestar import Router
 
-from bastide.api.native import accounts, audit, operations, people, requests, roles
+from bastide.api.native import accounts, audit, directory, operations, people, requests, roles
 
 PREFIX = "/api/v1"
 
 
 def router() -> Router:
     """The native dialect."""
-    subjects = (people, requests, roles, accounts, audit, operations)
+    subjects = (people, requests, roles, accounts, audit, directory, operations)
     return Router(PREFIX, route_handlers=[handler for subject in subjects for handler in subject.HANDLERS])

@@ -305,5 +305,20 @@ class Holders(View, frozen=True, kw_only=True):
     items: list[HeldView]
 
 
+class FindingView(View, frozen=True, kw_only=True):
+    """`key` is stable. `forest` is empty for what is about both."""
+
+    key: str
+    forest: str
+    severity: str
+    text: str
+    evidence: str
+    remedy: str
+
+
+class Findings(View, frozen=True, kw_only=True):
+    items: list[FindingView]
+
+
 class Health(View, frozen=True, kw_only=True):
     status: str
