@@ -36,9 +36,7 @@ def now() -> datetime:
 
 def reference(shown: Reference) -> ObjectRef:
     """An object as the domain names it."""
-    return ObjectRef(
-        guid=shown["guid"], sid=Sid.parse(shown["sid"]), dn=shown["dn"], name=shown["name"]
-    )
+    return ObjectRef(guid=shown["guid"], sid=Sid.parse(shown["sid"]), dn=shown["dn"], name=shown["name"])
 
 
 def register(

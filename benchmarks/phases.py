@@ -200,9 +200,7 @@ def _idle_metrics(name: str, counted: Counter[str], cpu: float) -> dict[str, Met
     per_minute = 60 / IDLE_S
     looks = sum(calls for text, calls in counted.items() if "min(work.ready)" in text)
     return {
-        f"idle_{name}_looks_per_min": Metric(
-            looks * per_minute, "", goal=60 if name == "sqlite" else 0
-        ),
+        f"idle_{name}_looks_per_min": Metric(looks * per_minute, "", goal=60 if name == "sqlite" else 0),
         f"idle_{name}_statements_per_min": Metric(counted.total() * per_minute, ""),
         f"idle_{name}_cpu_s_per_min": Metric(cpu * per_minute, "s"),
     }

@@ -38,7 +38,7 @@ class ServerProcess:
     def check(self) -> None:
         """Raises RuntimeError if it has ended."""
         if self.process.poll() is not None:
-            raise RuntimeError(f"the server ended: {self.log.read_text()[-1500:]}")
+            raise RuntimeError(f"the server ended with {self.process.returncode}")
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def running(stage: Stage, settings: Path, command: Sequence[str | Path] = ()) ->
         yield server
         server.check()
     except Exception:
-        print(log.read_text()[-1500:], file=sys.stderr)
+        print(*complaints(log), sep="\n", file=sys.stderr)
         raise
     finally:
         process.send_signal(signal.SIGTERM)
@@ -62,6 +62,12 @@ def running(stage: Stage, settings: Path, command: Sequence[str | Path] = ()) ->
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def complaints(log: Path) -> list[str]:
+    """The last lines of the server's log that are more than news."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [line[-2000:] for line in lines if '"level": "info"' not in line][-5:]
 
 
 def counting(settings: Path) -> list[str | Path]:

@@ -186,9 +186,7 @@ class Stage:
         migrations.upgrade(url)
         store = SqlStore(url)
         people = {name: (self.corp[_corp_name(name)], self.priv[name]) for name in self.names}
-        registered = objects.register(
-            store, people, (self.corp[SHARE], self.priv[GROUP]), self.corp[PEOPLE]
-        )
+        registered = objects.register(store, people, (self.corp[SHARE], self.priv[GROUP]), self.corp[PEOPLE])
         return store, registered
 
     # ------------------------------------------------------------------------------------------------ timed phases

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import ldap
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bastide.directory import entries, names
@@ -33,6 +33,7 @@ MOMENTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(MOMENTS)
 def test_account_expires_goes_there_and_back(moment: datetime) -> None:
     assert from_filetime(to_filetime(moment)) == moment
@@ -68,6 +69,7 @@ def test_a_ttl_is_never_longer_than_asked_and_never_nothing() -> None:
     assert entries.member_value(sid, None) == b"<SID=S-1-5-21-1-2-3-4>"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40))
 def test_any_name_is_one_rdn(name: str) -> None:
     dn = entries.child(name, "OU=x,DC=y")

@@ -32,7 +32,6 @@ from bastide.store.database import Database
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.factors import SqlFactors
 from bastide.store.failures import translated
-from bastide.store.migrations import fill_memory
 from bastide.store.objects import SqlGroups, SqlRoles, SqlUsers
 from bastide.store.requests import SqlRequests
 from bastide.store.session import Session
@@ -112,6 +111,8 @@ class SqlStore:
     def __init__(self, url: str, *, busy: timedelta = BUSY, pool: int = POOL) -> None:
         self._database = open_database(url, busy=busy, pool=pool)
         if is_sqlite(url) and sqlite_path(url) == MEMORY:
+            from bastide.store.migrations import fill_memory  # noqa: PLC0415  # Alembic costs 10 MB of memory
+
             fill_memory(self._database.engine)
 
     def __repr__(self) -> str:
