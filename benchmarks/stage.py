@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bastide.cli import config_file
-from bastide.config import Account, AuditSettings, Config, Corp, Database, Http, Keys, Priv, Rights, Server
+from bastide.config import AuditSettings, Config, Corp, Database, Http, Keys, Priv, Rights, Server
 from bastide.directory import delegation
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest

@@ -36,6 +36,12 @@ ROLE, GROUP = "File administrator", "FileAdmins"
 LENGTH = 60
 CAP = 125
 STEP = 30
+#: Succeeds when the address answers over TLS that this authority vouches for.
+READY = """
+import ssl, sys, urllib.request
+handler = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=sys.argv[2]))
+urllib.request.build_opener(urllib.request.ProxyHandler({}), handler).open(sys.argv[1], timeout=5)
+"""
 PATIENCE = 60.0
 
 ANSWERS = """
@@ -191,7 +197,7 @@ class Demo:
         self.log = (self.work / "service.log").open("w")
         command: list[str | Path] = [*BASTIDE, "serve", "--config", self.config]
         self.server = self.lab.popen("bastide", command, stdout=self.log, stderr=self.log)
-        ready: list[str | Path] = ["curl", "-sf", "--cacert", self.lab.ca, f"{SERVER}/api/v1/health/ready"]
+        ready: list[str | Path] = [PYTHON, "-c", READY, f"{SERVER}/api/v1/health/ready", self.lab.ca]
         if not _wait(lambda: self.lab.exec("client", ready).returncode == 0, PATIENCE):
             raise DemoError(f"the service did not start:\n{self.log_tail()}")
         return f"TLS, {_resident(self.server.pid)} MB resident"

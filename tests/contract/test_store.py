@@ -12,14 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bastide.domain.audit import GENESIS, Event
-from bastide.domain.errors import Conflict, NotFound, StoreError
+from bastide.domain.errors import Conflict, LostLease, NotFound, StoreBusy, StoreError, StoreUnavailable
 from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserId
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import OPEN, Request, State, Vote
 from bastide.domain.roles import PamGroup, Role, Window
-from bastide.services.ports import AuditQuery, Factor, Invitation, Session, Store, UnitOfWork
+from bastide.services.ports import AuditQuery, Factor, Invitation, Session, Store, UnitOfWork, Work
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
+from tests.support.child import end_backends
 
 pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
 NOW = build.NOW
@@ -251,6 +252,32 @@ def test_a_reader_cannot_commit_and_nobody_commits_twice(store: SqlStore) -> Non
             uow.users.all()
 
 
+def test_after_a_failure_inside_nothing_can_be_committed(store: SqlStore) -> None:
+    """PostgreSQL would answer the COMMIT with a silent ROLLBACK, SQLite would keep the other half."""
+    add_users(store, build.user("alice", 1101))
+    add_requests(store, [request_number(1)])
+    lost = Work("account", "1", 1, 1, 0, NOW)
+
+    def many(uow: UnitOfWork) -> None:
+        uow.requests.save_many([request_number(1), request_number(2)])
+
+    for fail in (
+        lambda uow: uow.users.add(build.user("alice", 1101)),
+        many,
+        lambda uow: uow.work.finish(lost, None),
+    ):
+        with store.write() as uow:
+            uow.roles.add(build.role())
+            with pytest.raises((Conflict, NotFound, LostLease)):
+                fail(uow)
+            with pytest.raises(StoreError, match="failed"):
+                uow.commit()
+        assert look(store, lambda uow: (uow.roles.all(), uow.requests.get(RequestId("r0001")).version)) == (
+            (),
+            0,
+        )
+
+
 def test_writers_take_turns_so_that_what_was_read_stays_true(store: SqlStore) -> None:
     """Eight threads raise a counter that they read first: none of 80 raises is lost, and none fails."""
     commit(store, lambda uow: uow.users.add(build.user()))
@@ -266,6 +293,29 @@ def test_writers_take_turns_so_that_what_was_read_stays_true(store: SqlStore) ->
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(raise_counter, range(8)))
     assert look(store, lambda uow: uow.users.all())[0].name == "80"
+
+
+@pytest.mark.postgres
+def test_a_connection_that_is_cut_is_said_and_replaced(postgres_url: str) -> None:
+    store = SqlStore(postgres_url)
+    with store.write() as uow:
+        uow.users.add(build.user())
+        end_backends(postgres_url)
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            uow.commit()
+    with store.write():
+        end_backends(postgres_url)
+    assert store.engine.pool.status().endswith("Checked out connections: 0")
+    add_users(store, build.user())
+    store.close()
+
+
+@pytest.mark.postgres
+def test_a_stalled_writer_makes_others_busy_and_not_wait_for_ever(postgres_url: str) -> None:
+    store = SqlStore(postgres_url, busy=timedelta(milliseconds=300))
+    with store.write(), pytest.raises(StoreBusy), store.write():
+        pass
+    store.close()
 
 
 def test_a_reader_sees_one_moment(shared_url: str) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from bastide.store import migrations
 from bastide.store.tables import metadata
 
 _COMMON = "bastide"
+_PREFIX = "bastide-pg-"
 
 
 class Server:
@@ -79,11 +81,21 @@ def _binaries() -> Path:
     return found[-1].parent
 
 
+def _stop_orphans() -> None:
+    """Servers of runs that were killed; the name of a server's folder holds the run's process id."""
+    for folder in Path("/tmp").glob(f"{_PREFIX}*-*"):
+        if not Path(f"/proc/{folder.name.removeprefix(_PREFIX).partition('-')[0]}").exists():
+            with suppress(pytest.fail.Exception):
+                Server(folder, _binaries()).stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """A server for this run (with xdist: for this worker)."""
     # /tmp, not pytest's folder: the path of a Unix socket has at most 107 bytes, and user postgres must reach it.
-    folder = Path(tempfile.mkdtemp(prefix="bastide-pg-", dir="/tmp"))
+    _stop_orphans()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")

@@ -16,7 +16,6 @@ import logging
 import os
 import resource
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 #: prctl(2)
 _PR_SET_DUMPABLE = 4
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -71,16 +71,21 @@ def serve(path: Path, *, with_worker: bool) -> None:
 
 
 def work(path: Path) -> None:
-    """Do the durable work until SIGTERM, without the API."""
+    """Do the durable work until SIGTERM, without the API: (4).
+
+    The signals are blocked and waited for. A handler that sets an Event can arrive while this thread holds the Event's own lock, and then
+    nobody ever wakes up: seen once in a test.
+    """
     harden()
     config = load(path)
     logs.to_stderr()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     with open_services(path) as services, _working(config, services, start=True):
         _log.info("worker is up")
-        stop.wait()
+        signal.sigwait(_ENDING)
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def check_tls(config: Config) -> None:
@@ -129,7 +134,7 @@ async def _answer(config: Config, services: Services) -> None:
         stopping.set()
         server.stop()  # type: ignore[no-untyped-call]
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         loop.add_signal_handler(number, stop)
     _log.info("listening on %s port %s", config.server.address, config.server.port)
     await server.serve()

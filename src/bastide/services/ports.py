@@ -205,7 +205,9 @@ class Prober(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A claimed row of durable work. `fence` grows with each claim: only its holder may finish. `pokes` counts the wake-ups seen."""
+    """A claimed row of durable work. `fence` grows with each claim: only its holder may finish. `pokes` counts the wake-ups seen,
+    `attempts` the tries that failed or were abandoned since the row was last finished (0: none).
+    """
 
     kind: str
     key: str
@@ -259,7 +261,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Filters over the audit; empty fields do not filter."""
+    """Filters over the audit; empty fields do not filter. `person` is a SID or a name; `limit` 0 means all."""
 
     since: datetime | None = None
     until: datetime | None = None

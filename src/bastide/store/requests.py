@@ -78,7 +78,9 @@ class SqlRequests:
             return
         ordered = sorted(requests, key=lambda request: request.id)
         if self._session.run(_UPDATE, [_next(request)[1] for request in ordered]).rowcount != len(ordered):
-            raise self._culprit(ordered)
+            culprit = self._culprit(ordered)
+            self._session.close()
+            raise culprit
 
     def _culprit(self, requests: Collection[Request]) -> Conflict | NotFound:
         """Which one was not saved: the others hold what was to be saved."""

@@ -1,19 +1,22 @@
 """One transaction's connection, and its only way to run a statement."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Executable, Row
 
-from bastide.domain.errors import StoreError
+from bastide.domain.errors import BastideError, StoreError
 from bastide.store.failures import Redact, translated
 
-_OVER = "this unit of work is over; start another one"
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class Session:
-    """Runs statements with translated errors until it is closed. Not for two threads at once."""
+    """Runs statements with translated errors until it is closed. Not for two threads at once.
+
+    An error closes it: PostgreSQL answers a COMMIT after a failed statement with a silent ROLLBACK, and half a batch must not count either.
+    """
 
     def __init__(self, connection: Connection, redact: Redact) -> None:
         self._connection = connection
@@ -27,22 +30,35 @@ class Session:
 
     def run(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Execute; with a sequence of parameters once for each. Raises StoreBusy, StoreUnavailable, Conflict."""
-        if not self._open:
-            raise StoreError(_OVER)
-        with translated(self._redact):
+        with self._at_work():
             return self._connection.execute(statement, parameters)
 
     def stream(self, statement: Executable, parameters: Mapping[str, Any], size: int) -> Iterator[Row[Any]]:
         """Row by row, fetching `size` at a time (a server-side cursor on PostgreSQL)."""
-        if not self._open:
-            raise StoreError(_OVER)
         options = {"yield_per": size}
         with (
-            translated(self._redact),
+            self._at_work(),
             self._connection.execute(statement, parameters, execution_options=options) as rows,
         ):
             yield from rows
 
+    def commit(self) -> None:
+        """Commit, and close. Raises StoreBusy, StoreUnavailable, StoreError if something failed before."""
+        with self._at_work():
+            self._connection.commit()
+        self.close()
+
     def close(self) -> None:
         """Refuse what follows."""
         self._open = False
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        if not self._open:
+            raise StoreError("this unit of work is over, or something in it failed; start another one")
+        try:
+            with translated(self._redact):
+                yield
+        except BastideError:
+            self.close()
+            raise

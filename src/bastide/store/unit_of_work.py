@@ -8,11 +8,12 @@ The rules this module keeps:
 """
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from bastide.domain.errors import StoreError
 from bastide.services.ports import (
@@ -57,18 +58,16 @@ class SqlUnitOfWork:
         self._database = database
         self._write = write
         self._leave = ExitStack()
-        self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         """Begin. A writer waits here until it is its turn."""
         with ExitStack() as entered:
-            connection, session = entered.enter_context(_transaction(self._database, write=self._write))
+            session = entered.enter_context(_transaction(self._database, write=self._write))
             head = None
             if self._write:
                 row = session.run(LOCKED_HEAD).one()
                 head = (row.seq, row.hash)
             self._equip(session, head)
-            self._connection = connection
             self._leave = entered.pop_all()
         return self
 
@@ -84,19 +83,15 @@ class SqlUnitOfWork:
 
     def __exit__(self, *error: object) -> None:
         """Undo what was not committed."""
-        self._connection = None
         self._leave.close()
 
     def commit(self) -> None:
         """Make it so, once. After an error from here nobody knows whether it counts; StoreUnavailable says so."""
-        if self._connection is None or not self._write:
-            raise StoreError("a unit of work that reads, or is over, cannot commit")
+        if not self._write:
+            raise StoreError("a unit of work that reads cannot commit")
         poked = self._work.flush()
         self._audit.flush()
-        with translated(self._database.redact):
-            self._connection.commit()
-        self._session.close()
-        self._connection = None
+        self._session.commit()
         if poked:
             self._database.bell.announce()
 
@@ -151,7 +146,7 @@ class SqlStore:
     def next_due(self, kinds: Collection[str]) -> datetime | None:
         """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
         self._listen()
-        with _transaction(self._database, write=False) as (_, session):
+        with _transaction(self._database, write=False) as session:
             return durable.next_due(session, kinds)
 
     def wait(self, timeout: float | None) -> None:
@@ -170,22 +165,33 @@ class SqlStore:
 
     def _alone(self, act: Callable[[Session], R]) -> R:
         """In a commit of its own, without the writers' turn on PostgreSQL."""
-        with _transaction(self._database, write=True) as (connection, session):
+        with _transaction(self._database, write=True) as session:
             done = act(session)
-            with translated(self._database.redact):
-                connection.commit()
+            session.commit()
             return done
 
 
 @contextmanager
-def _transaction(database: Database, *, write: bool) -> Iterator[tuple[Connection, Session]]:
+def _transaction(database: Database, *, write: bool) -> Iterator[Session]:
     """Begun, and undone at the end unless it was committed."""
     engine = database.writing if write else database.reading
-    with ExitStack() as leave:
-        leave.enter_context(database.gate.passing(write=write))
+    with database.gate.passing(write=write):
         with translated(database.redact):
-            connection = leave.enter_context(engine.connect())
-            connection.begin()
-        session = Session(connection, database.redact)
-        leave.callback(session.close)
-        yield connection, session
+            connection = engine.connect()
+        try:
+            with translated(database.redact):
+                connection.begin()
+            session = Session(connection, database.redact)
+            yield session
+            session.close()
+        finally:
+            _release(connection)
+
+
+def _release(connection: Connection) -> None:
+    """Roll back and give back. A connection that is lost has rolled back already, and must not hide the error that is on its way."""
+    with suppress(DBAPIError):
+        connection.close()
+    if not connection.closed:
+        connection.invalidate()
+        connection.close()

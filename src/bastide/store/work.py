@@ -233,6 +233,7 @@ def next_due(session: Session, kinds: Collection[str]) -> datetime | None:
 
 def _write(session: Session, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:
     if rows and session.run(statement, rows).rowcount != len(rows):
+        session.close()
         which = f"{rows[0]['kind_']} {rows[0]['key_']}" if len(rows) == 1 else f"one of {len(rows)} rows"
         raise LostLease(f"the lease of {which} is lost: another node holds this work now")
 
