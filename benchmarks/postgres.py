@@ -32,11 +32,22 @@ class Postgres:
         home.mkdir(mode=0o700)
         shutil.chown(home, "postgres", "postgres")
         data = home / "data"
-        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
-        initdb = [programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"]
+        as_postgres: list[str | Path] = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        initdb: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         subprocess.run([*as_postgres, *initdb], check=True, capture_output=True, cwd="/", timeout=60)
         options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
-        server = [programs / "postgres", "-D", data, "-k", home, *options]
+        server: list[str | Path] = [programs / "postgres", "-D", data, "-k", home, *options]
         log = os.open(home / "log", os.O_WRONLY | os.O_CREAT, 0o600)
         lab.popen(host, [*as_postgres, *server], stdout=log, stderr=log, cwd="/")
         os.close(log)

@@ -3,17 +3,22 @@
 The exit code is 0 also when a goal is missed: a goal is a promise to keep an eye on, not a test. It is 1 when something could not be measured.
 """
 
+import os
+import platform
 import signal
+import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from types import FrameType
 
 from rich.console import Console
 
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
-from benchmarks import phases, report, server
+from benchmarks import objects, phases, report, server
 from benchmarks.phases import Run
 from benchmarks.report import Metric
 from benchmarks.stage import Stage
@@ -40,6 +45,7 @@ def main() -> int:
         lab.down()
     report.write(metrics)
     report.show(metrics, console)
+    console.print(_circumstances())
     return 0
 
 
@@ -72,6 +78,17 @@ def _measure(lab: Lab, console: Console) -> dict[str, Metric]:
     metrics |= phases.idle(run, settings, phases.start_postgres(stage))
     said("done")
     return metrics
+
+
+def _circumstances() -> str:
+    """Date, versions, and how busy the machine was: absolute numbers are worth little without."""
+    samba = subprocess.run(["samba", "--version"], capture_output=True, text=True, check=True).stdout.split()[
+        -1
+    ]
+    versions = [f"Samba {samba}", f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
+    versions += [f"{name} {metadata.version(name)}" for name in ("python-ldap", "SQLAlchemy", "granian")]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{objects.now():%Y-%m-%d %H:%M} UTC. {'; '.join(versions)}. {os.cpu_count()} cores, load average {load}."
 
 
 class _Clock:

@@ -87,7 +87,8 @@ class Stage:
             "known": ["svc-bastide", "svc-bastide-prepare"],
             "expires": ASLEEP,
         }
-        return self._samba_side("privdc", "populate", order)
+        made: dict[str, Reference] = self._samba_side("privdc", "populate", order)
+        return made
 
     def _populate_corp(self) -> dict[str, Reference]:
         base = self.lab.base_dn("corp")
@@ -100,7 +101,8 @@ class Stage:
             "known": [],
             "expires": "0",
         }
-        return self._samba_side("corpdc", "populate", order)
+        made: dict[str, Reference] = self._samba_side("corpdc", "populate", order)
+        return made
 
     def _rights(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         account = {
@@ -135,7 +137,7 @@ class Stage:
     def _samba_side(self, host: str, operation: str, order: Mapping[str, Any]) -> Any:
         database = self.lab.site.database(plan.host(host))
         message = json.dumps({"operation": operation, "database": str(database), **order})
-        command = ["/usr/bin/python3", "-I", HERE / "samba_side.py"]
+        command: list[str | Path] = ["/usr/bin/python3", "-I", HERE / "samba_side.py"]
         done = self.lab.exec(host, command, input=message, timeout=120)
         if done.returncode:
             raise RuntimeError(f"{operation} on {host}: {done.stderr[-1000:]}")

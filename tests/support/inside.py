@@ -1,4 +1,8 @@
-"""Take this thread, and those it starts, into a namespace of the lab and back: the tests then meet the lab's network, DNS and Kerberos."""
+"""Take this thread, and those it starts, into a namespace of the lab and back: the tests then meet the lab's network, DNS and Kerberos.
+
+A host's files over /etc are mounted once, in a mount namespace that is entered again the next time: threads that outlive one test module
+(pools of connections) keep seeing them.
+"""
 
 import ctypes
 import os
@@ -7,31 +11,46 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
-_MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 4096, 16384, 1 << 19, 2
+_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWNET = 0x00000200, 0x00020000, 0x40000000
+_MS_BIND, _MS_REC, _MS_SLAVE = 4096, 16384, 1 << 19
+_mounted: dict[str, int] = {}
 
 
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """As `ip netns exec` does: the network namespace, and its files over /etc, in a mount namespace of our own."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    here = Path.cwd()
+    home_net = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    home_files = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY)
     there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    mounted: list[Path] = []
     try:
-        _call(_libc.unshare, _CLONE_NEWNS)
-        _call(_libc.mount, b"none", b"/", None, _MS_REC | _MS_SLAVE, None)
-        for file in Path(f"/etc/netns/{namespace}").iterdir():
-            target = Path("/etc") / file.name
-            _call(_libc.mount, str(file).encode(), str(target).encode(), None, _MS_BIND, None)
-            mounted.append(target)
+        _enter_files(namespace)
+        os.chdir(here)
         _call(_libc.setns, there, _CLONE_NEWNET)
         yield
     finally:
-        _call(_libc.setns, home, _CLONE_NEWNET)
-        for target in mounted:
-            _call(_libc.umount2, str(target).encode(), _MNT_DETACH)
-        os.close(home)
-        os.close(there)
+        _call(_libc.setns, home_net, _CLONE_NEWNET)
+        _switch_files(home_files)
+        os.chdir(here)
+        for descriptor in (home_net, home_files, there):
+            os.close(descriptor)
+
+
+def _enter_files(namespace: str) -> None:
+    if namespace in _mounted:
+        _switch_files(_mounted[namespace])
+        return
+    _call(_libc.unshare, _CLONE_NEWNS)
+    _call(_libc.mount, b"none", b"/", None, _MS_REC | _MS_SLAVE, None)
+    for file in Path(f"/etc/netns/{namespace}").iterdir():
+        _call(_libc.mount, str(file).encode(), str(Path("/etc") / file.name).encode(), None, _MS_BIND, None)
+    _mounted[namespace] = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY)
+
+
+def _switch_files(descriptor: int) -> None:
+    """A thread whose working directory is shared with others may not change its mount namespace (setns(2)): it stops sharing first."""
+    _call(_libc.unshare, _CLONE_FS)
+    _call(_libc.setns, descriptor, _CLONE_NEWNS)
 
 
 def _call(function: object, *arguments: object) -> None:

@@ -73,6 +73,8 @@ class Audit:
                 raise AuditBroken(
                     seq + 1, f"missing: a signed checkpoint says that the chain reached record {max(beyond)}"
                 )
+            if uow.audit.head() != (seq, head):
+                raise AuditBroken(seq + 1, "missing: the database says that the chain was longer")
         return Verdict(seq, head, len(checkpoints), max(checkpoints, default=0))
 
     def _check(self, checkpoint: Checkpoint, record: Record) -> None:

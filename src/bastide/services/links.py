@@ -11,7 +11,7 @@ A grant that arrives between (1) and (4) pokes this work again, and is confirmed
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -60,14 +60,16 @@ class Links:
             if group.link is not Link.CHANGING:
                 group = uow.groups.save(replace(group, link=Link.CHANGING))  # (1)
                 uow.commit()
-        if wanted:  # (2)
-            self._corp.add_members(group.corp, [group.priv.sid])
-        else:
-            self._corp.remove_members(group.corp, [group.priv.sid])
-        shown = self._corp.observe_link(group.corp, group.priv.sid)  # (3)
+        shown = self._corp.observe_link(group.corp, group.priv.sid)
+        if not _shows(shown, wanted=wanted):
+            if wanted:  # (2)
+                self._corp.add_members(group.corp, [group.priv.sid])
+            else:
+                self._corp.remove_members(group.corp, [group.priv.sid])
+            shown = self._corp.observe_link(group.corp, group.priv.sid)  # (3)
         with self._store.write() as uow:
             now = self._now()
-            if shown and all(there is wanted for there in shown.values()):
+            if _shows(shown, wanted=wanted):
                 self._settled(
                     uow, uow.groups.get(group.id), wanted=wanted, controllers=sorted(shown), now=now
                 )  # (4)
@@ -122,3 +124,7 @@ class Links:
             else:
                 uow.work.retry(work, now + delay(self._jitter, work.attempts), error.message)
             uow.commit()
+
+
+def _shows(shown: Mapping[str, bool], *, wanted: bool) -> bool:
+    return bool(shown) and all(there is wanted for there in shown.values())

@@ -111,7 +111,7 @@ class Directory(Protocol):
         """Reachable controller to whether `member` (of the other forest) is in `group` there. Raises NoSuchObject."""
 
     def time_left(self, group: ObjectRef, member: Sid) -> Mapping[str, timedelta | None]:
-        """Reachable controller to the TTL of a link (LDAP_SERVER_LINK_TTL, [MS-ADTS] 3.1.1.3.4.1.25); None: permanent. Members only."""
+        """Reachable controller to the TTL of a link (LDAP_SERVER_LINK_TTL_OID, [MS-ADTS] 3.1.1.3.4.1.36); None: permanent. Members only."""
 
     def add_members(
         self, group: ObjectRef, members: Collection[Sid], ttl: Mapping[Sid, timedelta] | None = None

@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 1.0
 #: Wake up at least this often, should a wake-up ever be lost.
 _LONGEST_SLEEP = timedelta(seconds=60)
+#: What is due and was not claimed is due by a clock behind ours, the database's: no spinning until the two agree.
+_SHORTEST_SLEEP = timedelta(milliseconds=20)
 
 
 class Runner:
@@ -100,5 +102,5 @@ class Runner:
     def _sleep(self, job: Job) -> None:
         due = self._store.next_due(job.kinds)
         left = _LONGEST_SLEEP if due is None else min(due - self._clock.now(), _LONGEST_SLEEP)
-        if left > timedelta(0) and not self._stop.is_set():
-            self._store.wait(left.total_seconds())
+        if not self._stop.is_set():
+            self._store.wait(max(left, _SHORTEST_SLEEP).total_seconds())
