@@ -8,7 +8,7 @@ import pytest
 
 from bastide.domain import approvals
 from bastide.domain.errors import Conflict, InvalidInput, MfaRefused, NotAuthorized
-from bastide.domain.people import Actor, Forest, PamUser
+from bastide.domain.people import Actor, Forest, PamUser, Right
 from bastide.domain.requests import Decision, Request, State
 from bastide.domain.roles import Role
 from tests.support import build
@@ -131,6 +131,19 @@ def test_owners_are_not_approved_automatically_by_default() -> None:
     own = build.role(stages=(build.stage(rids=(1101,)),))
     assert approvals.auto_approve(PENDING, own, actor=actor, user=user, now=NOW) == PENDING
     allowed = replace(own, owner_auto_approval=True)
-    assert approvals.auto_approve(PENDING, allowed, actor=actor, user=user, now=NOW).state is State.PROCESSING
+    proved = replace(PENDING, proof=build.proof())
+    assert approvals.auto_approve(proved, allowed, actor=actor, user=user, now=NOW).state is State.PROCESSING
+    assert approvals.auto_approve(PENDING, allowed, actor=actor, user=user, now=NOW) == PENDING, (
+        "no second factor"
+    )
+    may_not = replace(actor, rights=frozenset({Right.USE}))
+    assert approvals.auto_approve(proved, allowed, actor=may_not, user=user, now=NOW) == proved
     stranger = replace(build.role(stages=(build.stage(),)), owner_auto_approval=True)
     assert approvals.auto_approve(PENDING, stranger, actor=actor, user=user, now=NOW) == PENDING
+
+
+def test_4_nobody_votes_again_after_becoming_a_pam_user() -> None:
+    two = build.role(stages=(build.stage(needed=2, rids=(1201, 1202)),))
+    first = decide(role=two, voter=grace(1202))
+    with pytest.raises(Conflict, match="voted"):
+        decide(first, two, voter=grace(1202), voter_user=build.user("heidi", 1202))

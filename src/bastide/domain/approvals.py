@@ -15,7 +15,7 @@ from datetime import datetime
 from bastide.domain import requests
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized
 from bastide.domain.ids import Sid, parse_text
-from bastide.domain.people import Actor, MfaProof, PamUser, require_fresh_mfa
+from bastide.domain.people import Actor, MfaProof, PamUser, Right, require_fresh_mfa
 from bastide.domain.requests import Decision, Request, State, Vote
 from bastide.domain.roles import Role, Stage
 
@@ -35,6 +35,8 @@ def decide(
 ) -> Request:
     """The request with one vote more. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
     requests.in_time(request, now)  # (1)
+    if not role.enabled:
+        raise Conflict(f"role {role.name} is switched off")
     if not requester.enabled:
         raise Conflict(f"PAM user {requester.name} is switched off")
     if requester.belongs_to(voter):  # (2)
@@ -43,7 +45,8 @@ def decide(
         )
     proof = require_fresh_mfa(voter.mfa, now)  # (3)
     person = person_of(voter, voter_user)
-    if any(vote.person == person for vote in request.votes):  # (4)
+    mine = {voter.sid} | (voter_user.sids if voter_user is not None else frozenset())
+    if any(vote.person == person or vote.voter in mine for vote in request.votes):  # (4)
         raise Conflict("you have voted on this request already")
     stage = _stage_for(request, role, voter, voter_user)
     text = parse_text("reason", reason, REASON_LIMIT)
@@ -61,6 +64,8 @@ def decide(
 def auto_approve(request: Request, role: Role, *, actor: Actor, user: PamUser, now: datetime) -> Request:
     """Where the role says so, a candidate who is also an approver counts as one approval. Off by default: self-approval in all but name."""
     if not role.owner_auto_approval or request.state is not State.PENDING_APPROVAL:
+        return request
+    if Right.APPROVE not in actor.rights or request.proof is None:
         return request
     stage = next((s for s in role.stages if may_approve(s, actor, user)), None)
     if stage is None:

@@ -4,7 +4,7 @@ CORP may be in an attacker's hands; PRIV exists because of that. So the rights t
 sign-in with a PRIV account, and a CORP sign-in needs a second factor that Bastide holds before it moves anything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -40,7 +40,9 @@ class MfaProof:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The authenticated caller. `groups` are the SIDs of all groups the account is in, nested ones too."""
+    """The authenticated caller. `groups` are the SIDs of all groups the account is in, nested ones too. `withheld` are the rights that a
+    second factor would add.
+    """
 
     sid: Sid
     name: str
@@ -49,10 +51,17 @@ class Actor:
     rights: frozenset[Right]
     via: str
     mfa: MfaProof | None = None
+    withheld: frozenset[Right] = frozenset()
 
     @property
     def sids(self) -> frozenset[Sid]:
         return self.groups | {self.sid}
+
+    def proved(self, proof: MfaProof | None) -> "Actor":
+        """The caller with that second factor. Without one nothing changes."""
+        if proof is None:
+            return self
+        return replace(self, mfa=proof, rights=self.rights | self.withheld, withheld=frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,12 @@ class PamUser:
 
 
 def require(actor: Actor, right: Right) -> None:
-    """Raise NotAuthorized unless the caller holds the right."""
+    """Raise NotAuthorized unless the caller holds the right, or MfaRefused if only the second factor is missing."""
+    if right in actor.withheld:
+        raise MfaRefused(
+            f"a password alone does not give the right to {right.value}",
+            remedy="give a code from your authenticator, or sign in with a Kerberos ticket",
+        )
     if right not in actor.rights:
         raise NotAuthorized(f"{actor.name} has not the right to {right.value}", remedy=_HOW_TO_GET[right])
 
@@ -94,6 +108,11 @@ _HOW_TO_GET = {
 }
 
 
+def is_fresh(proof: MfaProof | None, now: datetime) -> bool:
+    """Whether a second factor was shown within MFA_FRESH."""
+    return proof is not None and timedelta(0) <= now - proof.at <= MFA_FRESH
+
+
 def require_fresh_mfa(proof: MfaProof | None, now: datetime) -> MfaProof:
     """Raise MfaRefused unless a second factor was shown within MFA_FRESH."""
     if proof is None:
@@ -101,7 +120,7 @@ def require_fresh_mfa(proof: MfaProof | None, now: datetime) -> MfaProof:
             "a second factor is needed",
             remedy="give a code from your authenticator; `bastide mfa enrol` sets one up",
         )
-    if not timedelta(0) <= now - proof.at <= MFA_FRESH:
+    if not is_fresh(proof, now):
         raise MfaRefused(
             "the second factor was shown too long ago", remedy="give a fresh code from your authenticator"
         )

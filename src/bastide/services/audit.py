@@ -140,10 +140,7 @@ class Audit:
             Held(r.user_name, names.get(g, g), r.role_name, r.id, r.active_from, r.closed_at, r.true_end)
             for r in requests
             for g in r.privileges
-            if r.active_from is not None
-            and r.enforcer is not None
-            and (chosen is None or g == chosen)
-            and _overlaps(r, since, until)
+            if r.active_from is not None and (chosen is None or g == chosen) and _overlaps(r, since, until)
         )
 
 

@@ -13,11 +13,11 @@ a desired state from the rows, so a crash at any step is mended by running again
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from bastide.domain import grants, requests
 from bastide.domain.audit import Event
@@ -27,42 +27,40 @@ from bastide.domain.errors import (
     DirectoryDenied,
     DirectoryError,
     DirectoryUnavailable,
+    LostLease,
+    NoSuchObject,
 )
-from bastide.domain.grants import Desired
-from bastide.domain.ids import GroupId, RequestId, Sid, UserId
-from bastide.domain.people import PamUser
-from bastide.domain.requests import GIVE_UP, GRANTING, LIVE, OPEN, Request, State
-from bastide.domain.roles import Link, PamGroup
+from bastide.domain.ids import GroupId, Sid
+from bastide.domain.requests import Request, State
+from bastide.domain.roles import PamGroup
+from bastide.services.cases import (
+    Case,
+    Facts,
+    blaming,
+    by_group,
+    closes,
+    end_moved_event,
+    gate,
+    idle_links,
+    latest,
+    links_of,
+    load,
+    lowers,
+    on_the_move,
+    raises,
+    renumber,
+    step,
+    tried,
+    unsettled,
+    verdict,
+)
 from bastide.services.events import announce
 from bastide.services.pace import DENIED_LIMIT, LINK, delay
 from bastide.services.ports import AccountState, Directory, Store, UnitOfWork, Work
-from bastide.services.readback import TOLERANCE, Seen, confirmed, gone
+from bastide.services.readback import SKEW, TOLERANCE, Seen, confirmed, gone
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Case:
-    """One account on its way through the steps."""
-
-    work: Work
-    user: PamUser
-    requests: list[Request]
-    wanted: Desired | None = None
-    #: The account as the controllers showed it before this run; empty if it was not looked at.
-    before: list[AccountState] = field(default_factory=list)
-    #: Requests whose links do not show their TTL everywhere.
-    unproven: AbstractSet[RequestId] = frozenset()
-    problem: BastideError | None = None
-    #: The directory said no in a way that trying again will not change.
-    hopeless: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the directory showed before planning."""
-
-    link_ttl: bool
+NO_TIME = timedelta(0)
 
 
 class Grants:
@@ -88,12 +86,14 @@ class Grants:
         """
         try:
             self._run_batch(works)
-        except Conflict as error:
+        except (Conflict, DirectoryError) as error:
             if len(works) == 1:
                 self._again(works[0], error)
                 return
+            _log.warning("one by one: %s", error.message)
             for work in works:
-                self.run_accounts([work])
+                with suppress(LostLease):
+                    self.run_accounts([work])
 
     def _again(self, work: Work, error: BastideError) -> None:
         with self._store.write() as uow:
@@ -101,26 +101,34 @@ class Grants:
             uow.commit()
 
     def _run_batch(self, works: Sequence[Work]) -> None:
+        """Raises DirectoryError for a batch in which one account cannot be read: alone, it does not hold up the others."""
         cases, groups = self._load(works)
         seen = None
         try:
-            facts: Facts | None = self._facts(cases)  # (2)
+            facts = self._facts(cases, alone=len(works) == 1)  # (2)
             self._plan(cases, groups, facts)  # (1), (3)
             self._write(cases, groups)  # (4), (5)
             seen = self._look(cases, groups)  # (6)
-        except DirectoryError as error:
+        except DirectoryUnavailable as error:
             _log.warning("%s", error.message)
             if any(case.wanted is None for case in cases):
                 self._plan(cases, groups, None)
             for case in cases:
                 case.problem = error
+        except DirectoryError as error:
+            if len(works) > 1:
+                raise
+            cases[0].problem = error
         self._settle(cases, groups, seen)  # (7)
 
     def _load(self, works: Sequence[Work]) -> tuple[list[Case], dict[GroupId, PamGroup]]:
         with self._store.read() as uow:
-            cases = _cases(uow, works)
+            cases = load(uow, works)
             wanted = {g for case in cases for r in case.requests for g in r.privileges}
             groups = {group.id: group for group in uow.groups.many(wanted)}
+            roles = {role.id: role for role in uow.roles.all()}
+        for case in cases:
+            case.roles = roles
         known = {case.work.key for case in cases}
         if orphans := [work for work in works if work.key not in known]:
             with self._store.write() as uow:
@@ -128,10 +136,21 @@ class Grants:
                 uow.commit()
         return cases, groups
 
-    def _facts(self, cases: Sequence[Case]) -> Facts:
-        """What must be known before anything is planned. Only accounts that an earlier attempt may have written are looked at."""
-        retried = {c.user.priv.sid for c in cases if any(_tried(r) for r in c.requests)}
-        states = self._priv.observe(retried) if retried else {}
+    def _facts(self, cases: Sequence[Case], *, alone: bool) -> Facts | None:
+        """What must be known before anything is planned. Only accounts that an earlier attempt may have written are looked at.
+
+        An account that cannot be read is not opened, but it is closed all the same: None.
+        """
+        retried = {c.user.priv.sid for c in cases if any(tried(r) for r in c.requests)}
+        try:
+            states = self._priv.observe(retried) if retried else {}
+        except DirectoryUnavailable:
+            raise
+        except DirectoryError as error:
+            if not alone:
+                raise
+            cases[0].problem = error
+            return None
         for case in cases:
             case.before = [
                 accounts[case.user.priv.sid] for accounts in states.values() if case.user.priv.sid in accounts
@@ -147,9 +166,7 @@ class Grants:
         for case in cases:
             for index, before in enumerate(case.requests):
                 after = (
-                    requests.advance(before, now)
-                    if facts is None
-                    else _step(case, before, groups, facts, now)
+                    requests.advance(before, now) if facts is None else step(case, before, groups, facts, now)
                 )
                 if after != before:
                     case.requests[index] = after
@@ -161,39 +178,34 @@ class Grants:
         if changed:
             with self._store.write() as uow:
                 uow.requests.save_many(changed)
-                uow.work.poke_many(LINK, dict.fromkeys(_links_of(moved, groups), now))
+                uow.work.poke_many(LINK, dict.fromkeys(links_of(moved, groups), now))
                 uow.audit.append(*events)
                 uow.commit()
-            _renumber(cases, changed)
+            renumber(cases, changed)
 
     def _write(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> None:
         """For all accounts together: one modify per group, pipelined account ends."""
         now = self._now()
-        self._set_ends({c.user.priv.sid: now for c in cases if _closes(c, now)}, cases)
-        self._set_ends({c.user.priv.sid: _gate(c) for c in cases if _lowers(c)}, cases)
-        for group, members in _by_group(cases, groups, leaving=True).items():
-            try:
+        self._set_ends({c.user.priv.sid: now for c in cases if closes(c, now)}, cases)
+        self._set_ends({c.user.priv.sid: gate(c) for c in cases if lowers(c)}, cases)
+        for group, members in by_group(cases, groups, leaving=True).items():
+            with blaming(cases, members):
                 self._priv.remove_members(groups[group].priv, members.keys())
-            except DirectoryUnavailable:
-                raise
-            except DirectoryError as error:
-                _blame(cases, members, error)
         link_ttl = self._priv.capabilities().link_ttl
-        for group, members in _by_group(cases, groups, leaving=False).items():
+        sound = [case for case in cases if case.problem is None]
+        for group, members in by_group(sound, groups, leaving=False, lowering=link_ttl).items():
             ttl = {sid: end - now for sid, end in members.items() if end is not None} if link_ttl else None
-            try:
+            with blaming(cases, members):
                 self._priv.add_members(groups[group].priv, members.keys(), ttl)
-            except DirectoryUnavailable:
-                raise
-            except DirectoryError as error:
-                _blame(cases, members, error)
-        opening = [c for c in cases if c.problem is None and _raises(c)]
-        self._set_ends({c.user.priv.sid: _gate(c) for c in opening}, cases)
+        opening = [c for c in cases if c.problem is None and raises(c)]
+        self._set_ends({c.user.priv.sid: gate(c) for c in opening}, cases)
 
     def _set_ends(self, ends: Mapping[Sid, datetime], cases: Sequence[Case]) -> None:
         if not ends:
             return
-        failed = self._priv.set_ends(ends)
+        failed: Mapping[Sid, str] = {}
+        with blaming(cases, ends):
+            failed = self._priv.set_ends(ends)
         for case in cases:
             if case.user.priv.sid in failed:
                 case.problem = DirectoryDenied(
@@ -202,17 +214,17 @@ class Grants:
                 case.hopeless = case.work.attempts >= DENIED_LIMIT
 
     def _look(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> Seen:
-        busy = [case for case in cases if any(_unsettled(r) for r in case.requests)]
+        busy = [case for case in cases if any(unsettled(r) for r in case.requests)]
         if not busy:
             return Seen({}, ())
         states = self._priv.observe({case.user.priv.sid for case in busy})
         silent = tuple(c.name for c in self._priv.controllers() if not c.reachable and c.name not in states)
+        for case in busy:
+            case.unseen = self._unseen(case, groups, states)
         if self._priv.capabilities().link_ttl:
             for case in busy:
                 case.unproven = {
-                    r.id
-                    for r in case.requests
-                    if _on_the_move(r) and not self._ttl_proven(r, case.user, groups)
+                    r.id for r in case.requests if on_the_move(r) and not self._ttl_proven(r, case, groups)
                 }
         return Seen(states, silent)
 
@@ -220,7 +232,7 @@ class Grants:
         with self._store.write() as uow:
             now = self._now()
             fresh = {group.id: group for group in uow.groups.many(groups.keys())}
-            idle = _idle_links(uow, cases, fresh)
+            idle = idle_links(uow, cases, fresh)
             changed: list[Request] = []
             events: list[Event] = []
             for case in cases:
@@ -230,11 +242,28 @@ class Grants:
                         case.requests[index] = after
                         changed.append(after)
                         events.extend(announce(before, after, now, unreachable=seen.silent if seen else ()))
+            for case in cases:
+                moved = [
+                    (r, m) for r in case.requests if (m := self._end_moved(case, r, changed)) is not None
+                ]
+                for before, after in moved:
+                    changed.append(after)
+                    events.append(end_moved_event(before, after, now))
             uow.requests.save_many(changed)
-            uow.work.poke_many(LINK, dict.fromkeys(_links_of(changed, fresh), now))
+            uow.work.poke_many(LINK, dict.fromkeys(links_of(changed, fresh), now))
             uow.audit.append(*events)
             self._hand_back(uow, cases, now)
             uow.commit()
+
+    def _end_moved(self, case: Case, request: Request, changed: Iterable[Request]) -> Request | None:
+        """An active request whose directory would end it at another moment now, because another grant moved the account's end."""
+        settled = any(request.id == other.id for other in changed)
+        if settled or request.state is not State.ACTIVE or request.enforcer is None or case.wanted is None:
+            return None
+        end = grants.directory_end(
+            request.enforcer, latest(case, request), case.wanted.opens_until, case.user.ticket_cap
+        )
+        return None if end == request.directory_end else replace(request, directory_end=end)
 
     def _judge(
         self,
@@ -247,31 +276,49 @@ class Grants:
     ) -> Request:
         """What the read-back says of one request."""
         cap = case.user.ticket_cap
-        if request.state is State.PROCESSING and (verdict := _verdict(case, request, now)):
-            return requests.fail(request, verdict)
+        if request.state is State.PROCESSING and (reason := verdict(case, request, now)):
+            return requests.fail(request, reason)
         if seen is None:
             return request
         if request.state is State.CLOSING:
-            over = gone(request, case.user, case.requests, groups, idle, seen, now)
-            return requests.finish(request, now, cap) if over else request
+            over = not case.unseen and gone(request, case.user, case.requests, groups, idle, seen, now)
+            return (
+                requests.finish(request, now, cap + (SKEW if seen.silent else NO_TIME)) if over else request
+            )
         mine = [groups[g] for g in request.privileges if g in groups]
         gate = case.wanted.opens_until if case.wanted is not None else None
         held_up = (
             case.problem is not None or request.id in case.unproven or len(mine) < len(request.privileges)
         )
-        if held_up or not _on_the_move(request) or not confirmed(case.user, mine, seen, gate, now):
+        if held_up or not on_the_move(request) or not confirmed(case.user, mine, seen, gate, now):
             return request
         enforcer = grants.enforcer_for(case.user, link_ttl=self._priv.capabilities().link_ttl)
-        end = grants.directory_end(enforcer, request.last_end(), gate, cap)
+        end = grants.directory_end(enforcer, latest(case, request), gate, cap)
         if request.state is State.ACTIVE:
             return requests.confirm_extension(request, cap, end)
         return requests.confirm(request, enforcer=enforcer, cap=cap, directory_end=end)
 
-    def _ttl_proven(self, request: Request, user: PamUser, groups: Mapping[GroupId, PamGroup]) -> bool:
-        """Every controller must show a TTL no longer than what is left: an ordinary add would be permanent (F16)."""
-        left = request.last_end() - self._now() + TOLERANCE
+    def _unseen(
+        self, case: Case, groups: Mapping[GroupId, PamGroup], states: Mapping[str, Mapping[Sid, AccountState]]
+    ) -> bool:
+        """An account that a controller does not show may be deleted, or hidden from us. Deleted, it is in no group: ask the groups."""
+        sid = case.user.priv.sid
+        if all(sid in accounts for accounts in states.values()):
+            return False
+        leaving = {g for r in case.requests if r.state is State.CLOSING for g in r.privileges if g in groups}
+        for group in leaving:
+            with suppress(NoSuchObject):
+                if any(self._priv.observe_link(groups[group].priv, sid).values()):
+                    return True
+        return False
+
+    def _ttl_proven(self, request: Request, case: Case, groups: Mapping[GroupId, PamGroup]) -> bool:
+        """Every controller must show a TTL no longer than what the grants of the group want: an ordinary add would be permanent (F16)."""
+        if case.wanted is None:
+            return False
         for group in (groups[g] for g in request.privileges if g in groups):
-            shown = self._priv.time_left(group.priv, user.priv.sid)
+            left = case.wanted.present.get(group.id, request.last_end()) - self._now() + TOLERANCE
+            shown = self._priv.time_left(group.priv, case.user.priv.sid)
             if not shown or any(ttl is None or ttl > left for ttl in shown.values()):
                 return False
         return True
@@ -280,164 +327,15 @@ class Grants:
         """Each work row goes back: due at the next moment of its account, or soon if something is not settled."""
         done = []
         for case in cases:
-            if any(_unsettled(r) for r in case.requests):
+            moments = [due for r in case.requests if (due := r.next_due()) is not None and due > now]
+            if any(unsettled(r) for r in case.requests):
                 why = (
                     case.problem.message
                     if case.problem is not None
                     else "waiting for the directory to show it"
                 )
-                uow.work.retry(case.work, now + delay(self._jitter, case.work.attempts), why)
+                soon = now + delay(self._jitter, case.work.attempts)
+                uow.work.retry(case.work, min([soon, *moments]), why)
             else:
-                moments = [due for r in case.requests if (due := r.next_due()) is not None]
                 done.append((case.work, min(moments, default=None)))
         uow.work.finish_many(done)
-
-
-def _cases(uow: UnitOfWork, works: Sequence[Work]) -> list[Case]:
-    users = {user.id: user for user in uow.users.many([UserId(work.key) for work in works])}
-    by_user: dict[UserId, list[Request]] = defaultdict(list)
-    for request in uow.requests.of_users(users.keys(), OPEN):
-        by_user[request.user].append(request)
-    return [
-        Case(work, users[UserId(work.key)], by_user[UserId(work.key)]) for work in works if work.key in users
-    ]
-
-
-def _step(
-    case: Case, request: Request, groups: Mapping[GroupId, PamGroup], facts: Facts, now: datetime
-) -> Request:
-    """Advance and plan one request. Below the floor of its role nothing is written at all."""
-    moved = requests.advance(request, now)
-    if moved.state is not State.PROCESSING:
-        return moved
-    moved = requests.plan(moved, now, access_began=_access_began(case, moved, groups, now))
-    enforcer = grants.enforcer_for(case.user, link_ttl=facts.link_ttl)
-    if not case.user.enabled:
-        return requests.fail(moved, f"PAM user {case.user.name} is switched off")
-    if any(g not in groups for g in moved.privileges):
-        return requests.fail(moved, "a PAM group of the role is gone")
-    if enforcer.strength < moved.floor.strength:
-        return requests.fail(
-            moved, f"the directory can enforce {enforcer.value} only; the role demands {moved.floor.value}"
-        )
-    if moved.last_end() <= now:
-        return requests.fail(moved, "its time was over before it could be confirmed")
-    return moved
-
-
-def _access_began(case: Case, request: Request, groups: Mapping[GroupId, PamGroup], now: datetime) -> bool:
-    """Whether an earlier attempt may have opened it: somewhere the account is open and in one of the groups."""
-    guids = {groups[g].priv.guid for g in request.privileges if g in groups}
-    return any(state.open_at(now) and state.groups & guids for state in case.before)
-
-
-def _tried(request: Request) -> bool:
-    """An earlier attempt may have written something of it, or taken it away."""
-    return (
-        request.state is State.PROCESSING and request.ends_at is not None
-    ) or request.state is State.CLOSING
-
-
-def _blame(cases: Sequence[Case], members: Mapping[Sid, object], error: BastideError) -> None:
-    for case in cases:
-        if case.user.priv.sid in members:
-            case.problem = error
-            case.hopeless = case.work.attempts >= DENIED_LIMIT
-
-
-def _verdict(case: Case, request: Request, now: datetime) -> str:
-    """Why an activation is given up; empty: it is not."""
-    if case.hopeless and case.problem is not None:
-        return f"the directory refused: {case.problem.message}"
-    if request.processing_since is not None and now - request.processing_since > GIVE_UP:
-        why = f": {case.problem.message}" if case.problem is not None else ""
-        return f"not done within {GIVE_UP}{why}"
-    return ""
-
-
-def _on_the_move(request: Request) -> bool:
-    """Something of it is being written to the directory."""
-    return request.state is State.PROCESSING or (
-        request.state is State.ACTIVE and request.extend_to is not None
-    )
-
-
-def _unsettled(request: Request) -> bool:
-    return request.state is State.CLOSING or _on_the_move(request)
-
-
-def _idle_links(uow: UnitOfWork, cases: Iterable[Case], groups: Mapping[GroupId, PamGroup]) -> set[GroupId]:
-    """Links that CORP still holds though no grant of anybody uses them."""
-    leaving = {g for c in cases for r in c.requests if r.state is State.CLOSING for g in r.privileges}
-    held = {g for g in leaving if g in groups and groups[g].needs_link and groups[g].link is not Link.ABSENT}
-    return {g for g in held if not uow.requests.using_group(g, GRANTING)}
-
-
-def _links_of(moved: Iterable[Request], groups: Mapping[GroupId, PamGroup]) -> set[GroupId]:
-    """Links to look at. Only a request that moved on pokes them: a link that fails has a pace of its own."""
-    return {
-        g
-        for r in moved
-        if r.state in LIVE or r.outcome is not None
-        for g in r.privileges
-        if g in groups and groups[g].needs_link
-    }
-
-
-def _renumber(cases: Sequence[Case], saved: Iterable[Request]) -> None:
-    """`save_many` moved the versions on by one."""
-    ids = {request.id for request in saved}
-    for case in cases:
-        case.requests = [replace(r, version=r.version + 1) if r.id in ids else r for r in case.requests]
-
-
-def _gate(case: Case) -> datetime:
-    if case.wanted is None or case.wanted.opens_until is None:
-        raise Conflict(f"no end is planned for {case.user.name}")
-    return case.wanted.opens_until
-
-
-def _early(case: Case) -> bool:
-    """The account closes before an end that was written: by hand, by kill switch, or because something failed."""
-    return any(
-        r.state is State.CLOSING and (r.outcome is not State.EXPIRED or r.extend_to is not None)
-        for r in case.requests
-    )
-
-
-def _closes(case: Case, now: datetime) -> bool:
-    """Nothing is wanted any more, and the account is not known to be closed."""
-    known_closed = bool(case.before) and not any(state.open_at(now) for state in case.before)
-    return case.wanted is not None and case.wanted.closes_now and _early(case) and not known_closed
-
-
-def _lowers(case: Case) -> bool:
-    return case.wanted is not None and case.wanted.opens_until is not None and _early(case)
-
-
-def _raises(case: Case) -> bool:
-    return (
-        case.wanted is not None
-        and case.wanted.opens_until is not None
-        and any(_on_the_move(r) for r in case.requests)
-    )
-
-
-def _by_group(
-    cases: Iterable[Case], groups: Mapping[GroupId, PamGroup], *, leaving: bool
-) -> dict[GroupId, dict[Sid, datetime | None]]:
-    """Group to the accounts to take away, or to add with the end of each. Only groups of requests that are on the move."""
-    result: dict[GroupId, dict[Sid, datetime | None]] = defaultdict(dict)
-    for case in cases:
-        if case.wanted is None:
-            continue
-        opening = {
-            g for r in case.requests if _on_the_move(r) for g in r.privileges
-        } & case.wanted.present.keys()
-        chosen = (
-            dict.fromkeys(case.wanted.absent) if leaving else {g: case.wanted.present[g] for g in opening}
-        )
-        for group, end in chosen.items():
-            if group in groups:
-                result[group][case.user.priv.sid] = end
-    return result

@@ -16,7 +16,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from bastide.domain import requests
-from bastide.domain.errors import BastideError, DirectoryDenied, DirectoryUnavailable, NoSuchObject, NotFound
+from bastide.domain.errors import (
+    BastideError,
+    Conflict,
+    DirectoryError,
+    DirectoryUnavailable,
+    NoSuchObject,
+    NotFound,
+)
 from bastide.domain.ids import GroupId
 from bastide.domain.requests import GRANTING, State
 from bastide.domain.roles import Link, PamGroup
@@ -45,8 +52,10 @@ class Links:
                 self._run_link(work)
             except DirectoryUnavailable as error:
                 self._retry_link(work, error)
-            except (DirectoryDenied, NoSuchObject) as error:
+            except DirectoryError as error:
                 self._link_refused(work, error)
+            except (Conflict, NotFound) as error:
+                self._retry_link(work, error)
 
     def _run_link(self, work: Work) -> None:
         with self._store.write() as uow:
@@ -102,7 +111,7 @@ class Links:
 
     def _link_refused(self, work: Work, error: BastideError) -> None:
         """The CORP side said no. Waiting activations fail once it is sure; a group that is gone carries nothing any more."""
-        is_gone = isinstance(error, NoSuchObject)
+        is_gone = isinstance(error, NoSuchObject) and work.attempts >= DENIED_LIMIT
         with self._store.write() as uow:
             now = self._now()
             moving = [

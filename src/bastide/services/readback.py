@@ -13,6 +13,8 @@ from bastide.services.ports import AccountState
 
 #: accountExpires counts in 100 ns; a second covers its rounding.
 TOLERANCE = timedelta(seconds=1)
+#: What Kerberos lets the clocks of two machines differ: a controller that is silent may be that much behind.
+SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +94,4 @@ def _open_past(state: AccountState, gate: datetime, now: datetime) -> bool:
 
 def _closed_by_clock(user: PamUser, all_requests: Iterable[Request], now: datetime) -> bool:
     ends = [r.last_end() for r in all_requests if r.state in LIVE and r.ends_at is not None]
-    return not user.kept_alive and all(end <= now for end in ends)
+    return not user.kept_alive and all(end + SKEW <= now for end in ends)

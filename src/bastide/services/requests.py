@@ -12,7 +12,7 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
 from bastide.domain.grants import enforcer_for
 from bastide.domain.ids import RequestId, parse_id, parse_text
-from bastide.domain.people import Actor, PamUser, Right, require, require_fresh_mfa
+from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa
 from bastide.domain.policy import Draft
 from bastide.domain.requests import LIVE, OPEN, Decision, Request, State
 from bastide.domain.roles import PamGroup, Role
@@ -88,7 +88,7 @@ class Requests:
                 open_requests=uow.requests.of_users([user.id], OPEN),
                 now=now,
             )
-            if request.state is State.PENDING_MFA and actor.mfa is not None:
+            if request.state is State.PENDING_MFA and is_fresh(actor.mfa, now):
                 request = requests.prove(request, require_fresh_mfa(actor.mfa, now), now)
             request = approvals.auto_approve(request, role, actor=actor, user=user, now=now)
             uow.requests.add(request)
@@ -163,6 +163,9 @@ class Requests:
             now = self._now()
             before = _own(uow, _user_of(uow, actor), request_id)
             role = uow.roles.get(before.role)
+            user = uow.users.get(before.user)
+            if not user.enabled or not policy.is_candidate(role, user, actor.sids):
+                raise NotAuthorized(f"{user.name} is no longer a candidate of {role.name}")
             if not role.extension or not role.enabled:
                 raise Conflict(
                     f"{role.name} does not allow extensions",

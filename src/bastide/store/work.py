@@ -2,7 +2,8 @@
 
 The rules this module keeps:
   (1) One row for each (kind, key). A poke makes it due at the earlier of the two times.
-  (2) A claim raises the fence and leases the row; nobody else gets it before the lease is over, and anybody may afterwards.
+  (2) A claim raises the fence and leases the row; nobody else gets it before the lease is over, and anybody may afterwards. A lease that
+      has more than an hour left was taken while the clock was wrong, and counts as over.
   (3) Giving back needs the fence of the claim and can be done once; else LostLease.
   (4) A poke while the row is claimed is kept beside it: given back, the row is due at the poked time, if that is before what the worker
       says. Pokes up to the claim are what the worker sees in the state, so the claim takes them all.
@@ -41,6 +42,7 @@ from bastide.store.session import Session
 
 CHANNEL = "bastide_work"
 ERROR_LIMIT = 2000
+_LONGEST_LEASE = timedelta(hours=1) // timedelta(microseconds=1)
 _TICK = timedelta(microseconds=1)
 _t = tables.work.c
 _KINDS = _t.kind.in_(bindparam("kinds", expanding=True))
@@ -85,7 +87,13 @@ def _claim(now: ColumnElement[int]) -> Executable:
     """One statement. Rows that others are claiming are skipped on PostgreSQL; SQLite has one writer at a time."""
     ripe = (
         select(_t.id)
-        .where(_KINDS, _t.ready <= now)
+        .where(
+            _KINDS,
+            or_(
+                _t.ready <= now,
+                and_(_t.owner.is_not(None), _t.ready > now + _LONGEST_LEASE),
+            ),
+        )
         .order_by(_t.ready)
         .limit(bindparam("limit"))
         .with_for_update(skip_locked=True)
@@ -220,10 +228,12 @@ def claim(
 
 
 def renew(session: Session, works: Collection[Work], *, owner: str, lease: timedelta, now: datetime) -> None:
-    """Prolong leases. Raises LostLease if any is gone."""
+    """Prolong the leases that are still held. Raises LostLease if none is."""
     common = _needed(session, {"owner_": owner, "lease_": lease // _TICK, "now_": micros(now)})
     ordered = sorted(works, key=lambda work: (work.kind, work.key))
-    _write(session, _RENEW[session.dialect], [{**_held(work), **common} for work in ordered])
+    rows = [{**_held(work), **common} for work in ordered]
+    if rows and session.run(_RENEW[session.dialect], rows).rowcount == 0:
+        raise LostLease(f"the leases of all {len(rows)} rows are lost or were given back")
 
 
 def next_due(session: Session, kinds: Collection[str]) -> datetime | None:

@@ -17,7 +17,7 @@ _PAUSE_SECONDS = 1.0
 #: Wake up at least this often, should a wake-up ever be lost.
 _LONGEST_SLEEP = timedelta(seconds=60)
 #: What is due and was not claimed is due by a clock behind ours, the database's: no spinning until the two agree.
-_SHORTEST_SLEEP = timedelta(milliseconds=20)
+_SHORTEST_SLEEP = timedelta(milliseconds=50)
 
 
 class Runner:
