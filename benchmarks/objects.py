@@ -13,7 +13,7 @@ from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Request, State
 from bastide.domain.roles import Carrier, Enforcer, PamGroup, Role, Scope, Subject, Ttl
 from bastide.services.pace import ACCOUNT
-from bastide.services.ports import Session, Store
+from bastide.services.ports import Factor, Session, Store
 
 CAP = timedelta(minutes=15)
 LIFE = timedelta(hours=1)
@@ -80,7 +80,10 @@ def open_sessions(store: Store, registered: Registered, names: Sequence[str]) ->
     at = now()
     with store.write() as uow:
         for name, token in tokens.items():
-            corp = registered.users[name].corp
+            corp, factor = registered.users[name].corp, str(uuid.uuid4())
+            uow.factors.add(
+                Factor(factor, registered.users[name].priv.sid, "totp", b"not used", at, confirmed=True)
+            )
             session = Session(
                 token_hash=hashlib.sha256(token.encode()).hexdigest(),
                 sid=corp.sid,
@@ -90,7 +93,7 @@ def open_sessions(store: Store, registered: Registered, names: Sequence[str]) ->
                 created_at=at,
                 expires_at=at + timedelta(minutes=15),
                 mfa_method="totp",
-                mfa_factor=str(uuid.uuid4()),
+                mfa_factor=factor,
                 mfa_at=at,
             )
             uow.factors.add_session(session)

@@ -1,7 +1,7 @@
 """Who is calling: Kerberos (SPNEGO), password, or a session, made into a domain Actor. Knows no web framework.
 
 Rights come from group membership, read from the directory at every sign-in, never from the caller. From a CORP sign-in come USE and
-APPROVE at most: whoever owns CORP must not own Bastide.
+APPROVE at most: whoever owns CORP must not own Bastide. A password alone gives USE; a second factor adds the rest.
 """
 
 import hashlib
@@ -15,9 +15,22 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import BastideError, DirectoryUnavailable, NotAuthenticated, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Forest, MfaProof, Right
-from bastide.services.ports import Acceptor, Directory, PasswordChecker, Person, Random, Session, Store
+from bastide.services.ports import (
+    Acceptor,
+    Directory,
+    PasswordChecker,
+    Person,
+    Random,
+    Session,
+    Store,
+    UnitOfWork,
+)
 
 _log = logging.getLogger(__name__)
+KERBEROS = "kerberos"
+PASSWORD = "password"  # noqa: S105  # a way to sign in
+#: People type passwords into the field for the account: what names nobody is not written down.
+UNKNOWN_ACCOUNT = "unknown account"
 _TOKEN_BYTES = 32
 _SAME_ANSWER = "the sign-in was not accepted"
 _REMEDY = "sign in with a Kerberos ticket, or with account, password and code"
@@ -138,7 +151,7 @@ class Authenticator:
             # CORP's domain controllers know the key of the CORP name: with it they could write a ticket for anybody of PRIV.
             self._audit_failure(ticket.principal, f"a ticket for the name in {ticket.key_realm}")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
-        actor = self._actor(realm, name, via="kerberos")
+        actor = self._actor(realm, name, via=KERBEROS)
         if actor.sid.rid != ticket.rid:
             # A name in a ticket can be made to look like another account's (CVE-2020-25717); the PAC cannot.
             self._audit_failure(ticket.principal, "the PAC belongs to another account")
@@ -150,14 +163,14 @@ class Authenticator:
         prefix, _, name = account.partition("\\")
         realm = next((r for r in self._realms.values() if r.forest.value == prefix.lower()), None)
         if realm is None or not name or not password:
-            self._audit_failure(account, "no such forest, or nothing given")
+            self._audit_failure(self._known(realm, name), "no such forest, or nothing given")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
         try:
             realm.passwords.check(name, password)
-        except NotAuthenticated as error:
-            self._audit_failure(account, error.message)
+        except NotAuthenticated:
+            self._audit_failure(self._known(realm, name), "the password was not accepted")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
-        return self._actor(realm, name, via="password")
+        return self._actor(realm, name, via=PASSWORD)
 
     def open_session(self, actor: Actor) -> str:
         """A token for further calls. Only its hash is stored."""
@@ -182,20 +195,31 @@ class Authenticator:
         return token
 
     def session(self, token: str) -> Actor:
-        """The caller of an open session; groups and rights are read anew. Raises NotAuthenticated, DirectoryUnavailable."""
+        """The caller of an open session; groups and rights are read anew, and its second factor counts while it is registered.
+
+        Raises NotAuthenticated, DirectoryUnavailable.
+        """
         with self._store.read() as uow:
             session = uow.factors.session(_hash(token))
+            proof = _proof_of(uow, session) if session is not None else None
         if session is None or session.expires_at <= self._now():
             raise NotAuthenticated("the session is over", remedy="sign in again")
         realm = self._realms.get(session.forest)
         if realm is None:
             raise NotAuthenticated("the session is over", remedy="sign in again")
-        proof = (
-            MfaProof(session.mfa_method, session.mfa_factor, session.mfa_at)
-            if session.mfa_at is not None
-            else None
-        )
-        return replace(self._actor(realm, session.sid, via=session.via), mfa=proof)
+        return self._actor(realm, session.sid, via=session.via).proved(proof)
+
+    def keep_proof(self, token: str, proof: MfaProof) -> None:
+        """Let a session hold a second factor that was shown in it. One that is over by now is fine."""
+        with self._store.write() as uow:
+            session = uow.factors.session(_hash(token))
+            if session is None:
+                return
+            uow.factors.end_session(session.token_hash)
+            uow.factors.add_session(
+                replace(session, mfa_method=proof.method, mfa_factor=proof.factor, mfa_at=proof.at)
+            )
+            uow.commit()
 
     def end_session(self, token: str) -> None:
         """End a session; one that is over already is fine."""
@@ -211,23 +235,37 @@ class Authenticator:
         try:
             person = realm.directory.find_person(name)
             groups = realm.directory.groups_of(person.ref.sid)
-        except NotFound as error:
-            self._audit_failure(name, error.message)
+        except NotFound:
+            self._audit_failure(UNKNOWN_ACCOUNT, "there is no such account")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
-        self._must_be_enabled(person)
+        self._must_be_open(person)
+        rights = self._rights.rights_of(groups | {person.ref.sid}, realm.forest)
+        withheld = unearned(rights, via)
         return Actor(
             sid=person.ref.sid,
             name=f"{realm.forest.value.upper()}\\{person.ref.name}",
             forest=realm.forest,
             groups=groups,
-            rights=self._rights.rights_of(groups | {person.ref.sid}, realm.forest),
+            rights=rights - withheld,
             via=via,
+            withheld=withheld,
         )
 
-    def _must_be_enabled(self, person: Person) -> None:
-        if not person.enabled:
-            self._audit_failure(person.ref.name, "the account is disabled")
+    def _must_be_open(self, person: Person) -> None:
+        """A PAM user's PRIV account sleeps between grants, and does not sign in then."""
+        if not person.open_at(self._now()):
+            self._audit_failure(person.ref.name, "the account is disabled or expired")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+
+    @staticmethod
+    def _known(realm: Realm | None, name: str) -> str:
+        """The name as the directory has it, for the audit."""
+        if realm is None or not name:
+            return UNKNOWN_ACCOUNT
+        try:
+            return f"{realm.forest.value.upper()}\\{realm.directory.find_person(name).ref.name}"
+        except BastideError:
+            return UNKNOWN_ACCOUNT
 
     def _audit_failure(self, account: str, cause: str) -> None:
         """Best effort: a sign-in that failed changes nothing, so a database that is down must not change the answer."""
@@ -239,6 +277,22 @@ class Authenticator:
                 uow.commit()
         except BastideError:
             return
+
+
+def unearned(rights: Collection[Right], via: str) -> frozenset[Right]:
+    """The rights that this way to sign in gives only with a second factor: with a password all but USE."""
+    return frozenset() if via == KERBEROS else frozenset(rights) - {Right.USE}
+
+
+def _proof_of(uow: UnitOfWork, session: Session) -> MfaProof | None:
+    """The second factor a session holds, unless it was taken away since."""
+    if session.mfa_at is None:
+        return None
+    user = uow.users.by_sid(session.sid)
+    person = user.priv.sid if user is not None else session.sid
+    if not any(factor.confirmed and factor.id == session.mfa_factor for factor in uow.factors.of(person)):
+        return None
+    return MfaProof(session.mfa_method, session.mfa_factor, session.mfa_at)
 
 
 def _hash(token: str) -> str:

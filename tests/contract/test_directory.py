@@ -210,6 +210,20 @@ def test_a_name_full_of_dn_characters_can_be_a_member(world: World) -> None:
     assert members(world, group, [person]) == [set()] * world.controllers
 
 
+def test_direct_members_of_every_kind(world: World) -> None:
+    group = world.add_group(Forest.PRIV, world.new_name("full"))
+    assert world.priv.members_of(group) == frozenset()
+    inner = world.add_group(Forest.PRIV, world.new_name("inner"))
+    (deep,) = world.add_users("deep", 1)
+    off = world.add_user(Forest.PRIV, world.new_name("off"), enabled=False)
+    world.nest(inner, deep)
+    world.nest(group, inner)
+    world.nest(group, off)
+    assert world.priv.members_of(group) == {inner.sid, off.sid}
+    with pytest.raises(NoSuchObject):
+        world.priv.members_of(GONE)
+
+
 def test_many_members_in_one_call(world: World) -> None:
     group = world.add_group(Forest.PRIV, world.new_name("many"))
     people = world.add_users("m", 30)

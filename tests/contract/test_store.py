@@ -356,7 +356,9 @@ def test_an_invitation_is_taken_once_and_replaced_by_a_newer_one(store: SqlStore
             invitation = Invitation(build.sid(1), code, NOW, "dave")
             uow.factors.invite(invitation)
         uow.commit()
+    assert look(store, lambda uow: uow.factors.invitation(build.sid(1))) == invitation
     assert commit(store, lambda uow: uow.factors.take_invitation(build.sid(1))) == invitation
+    assert look(store, lambda uow: uow.factors.invitation(build.sid(1))) is None
     assert commit(store, lambda uow: uow.factors.take_invitation(build.sid(1))) is None
 
 

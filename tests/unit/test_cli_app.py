@@ -29,11 +29,13 @@ class Desk:
         self.transport = transport
         self.secrets: dict[str, str] = {}
         self.invitation = ""
+        self.by_password: set[str] = set()
+        self.codes = 0
 
     def run(self, who: str, *arguments: str, wanted: int = 0) -> Result:
-        """`who`: `PRIV-backslash-name` comes with a ticket, `CORP-backslash-name` with a password."""
+        """`who`: `PRIV-backslash-name` comes with a ticket unless it is in `by_password`, `CORP-backslash-name` with a password."""
         forest, name = who.split("\\")
-        account = ["--account", who] if forest == "CORP" else []
+        account = ["--account", who] if forest == "CORP" or who in self.by_password else []
         surroundings = Surroundings(
             transport=self.transport,
             handshake=lambda _: Ticket(f"{name}@PRIV.BASTIDE.TEST"),
@@ -48,9 +50,11 @@ class Desk:
     def answer(self, who: str, prompt: str) -> str:
         """What the person types."""
         if prompt.startswith("Password"):
-            return f"{who.split(chr(92))[1]}-corp-pw"
+            forest, name = who.split("\\")
+            return f"{name}-{forest.lower()}-pw"
         if prompt == "Invitation":
             return self.invitation
+        self.codes += 1
         self.world.clock.move(seconds=30)
         return pyotp.TOTP(self.secrets[who]).at(self.world.clock.now())
 
@@ -198,6 +202,20 @@ def test_a_role_by_file_and_its_edit_shows_the_difference(desk: Desk, tmp_path: 
 def test_who_is_not_signed_in(desk: Desk) -> None:
     desk.run("CORP\\nobody", "offers", wanted=Exit.NOT_SIGNED_IN)
     desk.run("PRIV\\grace", "pam", "user", "list", wanted=Exit.REFUSED)
+
+
+def test_an_administrator_with_a_password_is_asked_for_a_code_once(desk: Desk, tmp_path: Path) -> None:
+    for who in ("PRIV\\dave", "PRIV\\frank"):
+        desk.set_up_factor(who)
+        desk.by_password.add(who)
+    desk.codes = 0
+    desk.run("PRIV\\dave", "pam", "user", "add", "alice")
+    assert desk.codes == 1
+    desk.run("PRIV\\dave", "whoami")
+    assert desk.codes == 1
+    target = tmp_path / "records"
+    desk.run("PRIV\\frank", "audit", "export", "--to", str(target))
+    assert desk.codes == 2
 
 
 def test_whoami(desk: Desk) -> None:

@@ -408,3 +408,15 @@ def test_two_approvals_at_once(tmp_path: Path, needed: int, refused: int) -> Non
         world.services.audit.verify(world.frank)
     finally:
         world.close()
+
+
+def test_a_ticket_cap_that_was_raised_behind_our_back_moves_the_true_end(world: World) -> None:
+    role = world.ready()
+    world.priv.policies = {dn: timedelta(hours=8) for dn in world.priv.policies}
+    world.clock.move(minutes=2)
+    request = world.ask(role.name)
+    world.work()
+    active = world.get(request)
+    assert active.ends_at is not None
+    assert active.true_end == active.ends_at + timedelta(hours=8)
+    assert "pam-user.ticket-cap" in world.events()

@@ -4,14 +4,13 @@
 (2) A browser does not send this on behalf of another site (Fetch Metadata, Origin).
 (3) A body is JSON: forms of other sites cannot be.
 (4) The caller is known: a Kerberos ticket or the token of a session.
-(5) The caller has the right that the route names.
-(6) A code that is shown with the call is proved, once, for this call.
+(5) The caller has the right that the route names, or will have it with the code that came with the call.
+(6) A code that is shown with the call is proved, once: for this call, and for the session it came in.
 """
 
 import base64
 import binascii
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,12 +78,21 @@ class Door:
 
     def _caller(self, connection: Connection, handler: BaseRouteHandler) -> Actor:
         actor = self._authenticate(connection)  # (4)
-        if handler.opt["also"] not in actor.rights:
-            require(actor, handler.opt["right"])  # (5)
-        code = code_of(connection)
+        code, also = code_of(connection), handler.opt["also"]
+        held = actor.rights | actor.withheld
+        right = also if also in held else handler.opt["right"]
+        if not code or right not in held:
+            require(actor, right)  # (5)
         if code:
-            actor = replace(actor, mfa=self._services.factors.prove(actor, code))  # (6)
+            actor = self._prove(connection, actor, code)  # (6)
         return actor
+
+    def _prove(self, connection: Connection, actor: Actor, code: str) -> Actor:
+        proof = self._services.factors.prove(actor, code)
+        scheme, credential = credentials(connection)
+        if scheme == "bearer":
+            self._services.authn.keep_proof(credential, proof)
+        return actor.proved(proof)
 
     def _authenticate(self, connection: Connection) -> Actor:
         scheme, credential = credentials(connection)

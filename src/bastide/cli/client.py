@@ -140,14 +140,24 @@ class Client:
     def lines(self, path: str, **params: object) -> Iterator[str]:
         """A long answer, line by line as it comes."""
         self.sign_in()
+        wanted = yield from self._stream(path, _clean(params))
+        if wanted:  # (3)
+            yield from self._stream(path, _clean(params), code=self._ask("Code"))
+
+    def _stream(self, path: str, params: Mapping[str, Any], *, code: str = "") -> Generator[str, None, bool]:
+        """The lines; or none, and True if the server wants a code first."""
+        headers = {CODE_HEADER: code} if code else {}
         with (
             _door(self._connection),
-            self._http.stream("GET", path, params=_clean(params), auth=self._auth) as response,
+            self._http.stream("GET", path, params=params, headers=headers, auth=self._auth) as response,
         ):
             if response.status_code >= _FIRST_ERROR:
                 response.read()
+                if not code and _wants_code(response):
+                    return True
                 raise _problem(response)
             yield from response.iter_lines()
+        return False
 
     def _answer(
         self,

@@ -28,6 +28,7 @@ from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision, Request, State
 from bastide.domain.roles import Carrier, Role, Scope, Ttl
 from bastide.services.accounts import Preparation
+from bastide.services.ports import Accepted
 from bastide.services.roles import RoleDraft, StageDraft
 from bastide.store import keys, migrations
 from bastide.store.unit_of_work import SqlStore
@@ -103,6 +104,19 @@ def play(screen: Screen | None) -> list[dict[str, object]]:
     return [{"step": step.text, "seconds": step.seconds, "outcome": step.outcome} for step in timeline.steps]
 
 
+class StandInTickets:
+    """A SPNEGO token is the principal's name: a ticket of PRIV without the cryptography."""
+
+    def __init__(self, forest: MemoryForest) -> None:
+        self._forest = forest
+
+    def accept(self, token: bytes) -> Accepted:
+        principal = token.decode()
+        name, _, realm = principal.partition("@")
+        person = MemoryDirectory(self._forest).find_person(name)
+        return Accepted(principal, realm, person.ref.sid.rid, b"")
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What the play needs: the service, the forests behind it, and the clock."""
@@ -114,9 +128,13 @@ class Stage:
     clock: JumpingClock
 
     def act(self, name: str, right: Right, forest: Forest = Forest.PRIV) -> Actor:
-        """Sign in with the password, as the API does. Raises Stop if the right is not there."""
-        actor = self.services.authn.password(f"{forest.value.upper()}\\{name}", _password(name))
-        if right not in actor.rights:
+        """Sign in as the API does, from CORP with the password and from PRIV with a ticket. Raises Stop if the right is not there."""
+        authn = self.services.authn
+        if forest is Forest.CORP:
+            actor = authn.password(f"CORP\\{name}", _password(name))
+        else:
+            actor, _ = authn.negotiate(f"{name}@{self.priv.dns_name.upper()}".encode())
+        if right not in actor.rights | actor.withheld:
             raise Stop(f"{name} has not the right to {right.value}")
         return actor
 
@@ -252,9 +270,7 @@ class Play:
         """A code works once: go to the next one. Then sign in as the API does."""
         self._jump(timedelta(seconds=30), "to the next code of the authenticator")
         actor = self._s.act(name, right, forest)
-        proof = self._s.services.factors.prove(actor, self._code(name))
-        fields = {field: getattr(actor, field) for field in Actor.__slots__}
-        return Actor(**fields | {"mfa": proof})
+        return actor.proved(self._s.services.factors.prove(actor, self._code(name)))
 
     def _code(self, name: str) -> str:
         return pyotp.TOTP(self._secrets[name]).at(self._s.clock.now())
@@ -346,7 +362,7 @@ def _adapters(
             for world in (priv, corp)
         },
         preparer=MemoryPreparer(priv),
-        acceptor=None,
+        acceptor=StandInTickets(priv),
         rights=RightsTable(sids["Administrators"], sids["Auditors"], sids["Approvers"]),
         sealer=keys.load_sealer([directory / "master.key"]),
         signer=keys.load_signer(directory / "signing.key", []),

@@ -114,6 +114,20 @@ class ActiveDirectory:
         people = [self._person(entry) for entry in self._search(f"(&{_PERSON}{inside})", PERSON_ATTRIBUTES)]
         return tuple(sorted((p for p in people if p.enabled), key=lambda p: p.ref.name))
 
+    def members_of(self, group: ObjectRef) -> frozenset[Sid]:
+        """As the port says; those whose primary group it is count too, although `member` does not list them."""
+        domain = self.domain()
+
+        def read(session: Session) -> frozenset[Sid]:
+            found = membership.all_present(session, group)
+            if group.sid.domain == domain.sid:
+                primary = f"(primaryGroupID={group.sid.rid})"
+                found |= {entry.sid() for entry in session.search(domain.base, primary, ["objectSid"])}
+            return found
+
+        answers = self._where_group_is("read members", read)
+        return frozenset().union(*(answer or () for answer in answers.values()))
+
     # ---------------------------------------------------------------------------------------------- observing
 
     def observe(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:

@@ -55,6 +55,12 @@ def present(session: Session, group: ObjectRef, sids: Collection[Sid]) -> dict[s
     return found
 
 
+def all_present(session: Session, group: ObjectRef) -> frozenset[Sid]:
+    """SIDs of all direct members. Raises NoSuchObject if the group is gone."""
+    values = session.values(by_guid(group.guid), "member", controls=[EXTENDED_DN])
+    return frozenset(sid for value in values if (sid := sid_of_dn(value)) is not None)
+
+
 def time_left(session: Session, domain: Domain, group: ObjectRef, member: Sid) -> dict[Sid, timedelta | None]:
     """The member and its TTL, or nothing if it is no member here."""
     return times_left(session, domain, group, [member])

@@ -73,6 +73,12 @@ class MemoryDirectory:
         people = [self._as_seen(account.person) for account in found if account is not None]
         return tuple(sorted((p for p in people if p.enabled), key=lambda p: p.ref.name))
 
+    def members_of(self, group: ObjectRef) -> frozenset[Sid]:
+        self._require_group(group)
+        now = self.world.clock()
+        replicas = self.world.reachable().values()
+        return frozenset(sid for replica in replicas for sid in replica.members_of(group.guid, now))
+
     def observe(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
         now = self.world.clock()
         return {

@@ -1,7 +1,7 @@
 """Prepare: PRIV accounts for people and PRIV groups for CORP groups.
 
 Writing needs the preparer, an account of its own; the service account has no right to it. Without one, existing objects are adopted.
-A PAM user is made in this order, and what was made is taken back if a later step fails:
+A PAM user is made in this order, and what was made is taken back if a later step fails, unless the commit may have gone through:
 
   (1) Find the CORP person; refuse one that is prepared already.
   (2) Make the PRIV account: generated password, AES only, not delegable, born dormant. Or adopt one.
@@ -18,17 +18,25 @@ from datetime import datetime, timedelta
 
 from bastide.domain import carriers
 from bastide.domain.audit import Event
-from bastide.domain.errors import CapabilityMissing, Conflict, DirectoryError, InvalidInput, NotFound
-from bastide.domain.grants import LEAST_TICKET_CAP, PROTECTED_USERS_TICKET
+from bastide.domain.errors import (
+    BastideError,
+    CapabilityMissing,
+    Conflict,
+    DirectoryError,
+    InvalidInput,
+    NotFound,
+    StoreError,
+)
+from bastide.domain.grants import LEAST_TICKET_CAP
 from bastide.domain.ids import GroupId, ObjectRef, Sid, UserId, parse_name
 from bastide.domain.people import Actor, PamUser, Right, require
 from bastide.domain.requests import OPEN
 from bastide.domain.roles import Carrier, Link, PamGroup
+from bastide.services.caps import Caps
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_group, find_user
 from bastide.services.ports import Directory, Group, NewAccount, Person, Preparer, Random, Store, UnitOfWork
 
-DEFAULT_TGT = timedelta(hours=10)
 PASSWORD_LENGTH = 48
 _SAM_LIMIT = 20
 _BORN_DORMANT = timedelta(days=1)
@@ -59,6 +67,7 @@ class Accounts:
         priv: Directory,
         preparer: Preparer | None,
         preparation: Preparation,
+        caps: Caps,
         random: Random,
         now: Callable[[], datetime],
     ) -> None:
@@ -71,6 +80,7 @@ class Accounts:
         self._priv = priv
         self._preparer = preparer
         self._plan = preparation
+        self._caps = caps
         self._random = random
         self._now = now
 
@@ -115,9 +125,9 @@ class Accounts:
             return replace(user, ticket_cap=self._plan.ticket_cap)
         try:
             return self._register(actor, user)  # (4), (5)
-        except Exception:
-            if not adopt and self._preparer is not None:
-                self._preparer.delete(priv)
+        except Exception as error:
+            if not adopt:
+                self._take_back(priv, error)
             raise
 
     def _create(self, corp: Person, name: str, *, kept_alive: bool) -> ObjectRef:
@@ -135,15 +145,33 @@ class Accounts:
             preparer.protect(
                 ref, preparer.ensure_ticket_policy(self._plan.policy_name, self._plan.ticket_cap)
             )
-        except DirectoryError:
-            preparer.delete(ref)
+            if kept_alive:
+                self._priv.set_ends({ref.sid: datetime.max.replace(tzinfo=end.tzinfo)})
+        except DirectoryError as error:
+            self._take_back(ref, error)
             raise
-        if kept_alive:
-            self._priv.set_ends({ref.sid: datetime.max.replace(tzinfo=end.tzinfo)})
         return ref
 
+    def _take_back(self, ref: ObjectRef, error: Exception) -> None:
+        """Delete what was just made. Raises `error` from what went wrong with that."""
+        if isinstance(error, StoreError) and self._may_be_registered(ref):
+            return
+        try:
+            self._need_preparer().delete(ref)
+        except BastideError as second:
+            raise error from second
+
+    def _may_be_registered(self, ref: ObjectRef) -> bool:
+        """A commit whose answer got lost may have been made; then the object is in use. Yes, if nobody can tell."""
+        try:
+            with self._store.read() as uow:
+                groups = (group.priv.guid for group in uow.groups.all())
+                return uow.users.by_sid(ref.sid) is not None or ref.guid in groups
+        except StoreError:
+            return True
+
     def _register(self, actor: Actor, user: PamUser) -> PamUser:
-        user = replace(user, ticket_cap=self._cap_of(user.priv))
+        user = replace(user, ticket_cap=self._caps.of(user.priv))
         self._check_dormant(user)
         with self._store.write() as uow:
             uow.users.add(user)
@@ -165,13 +193,6 @@ class Accounts:
             )
             uow.commit()
         return user
-
-    def _cap_of(self, ref: ObjectRef) -> timedelta:
-        """The cap that really applies. An account under no policy has the 4 h of Protected Users, or else the domain's 10 h."""
-        cap = self._preparer.ticket_cap(ref) if self._preparer is not None else None
-        if cap is not None:
-            return cap
-        return PROTECTED_USERS_TICKET if self._priv.find_person(ref.sid).protected else DEFAULT_TGT
 
     def _check_dormant(self, user: PamUser) -> None:
         now = self._now()
@@ -206,7 +227,7 @@ class Accounts:
     def remove_user(self, actor: Actor, name: str, *, delete: bool = False, dry_run: bool = False) -> PamUser:
         """Forget a PAM user that no role names and no request uses; `delete` removes a PRIV account that Bastide made, too.
 
-        It is switched off first, so that nobody asks for anything while the directory works.
+        It is switched off first, so that nobody asks for anything while the directory works, and on again if the directory refuses.
         """
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
@@ -219,7 +240,7 @@ class Accounts:
             uow.users.save(replace(user, enabled=False))
             uow.commit()
         if delete:
-            self._need_preparer().delete(user.priv)
+            self._delete(user.priv, lambda uow: uow.users.save(replace(uow.users.get(user.id), enabled=True)))
         with self._store.write() as uow:
             uow.users.remove(user.id)
             uow.audit.append(self._removed("pam-user.removed", actor, user.priv, user.name, delete=delete))
@@ -262,11 +283,10 @@ class Accounts:
             single_forest=self._plan.single_forest,
         )
         name = parse_name("priv_name", priv_name or f"{self._plan.group_prefix}{corp.ref.name}")
-        made = not adopt and carrier is not Carrier.DIRECT
         if carrier is Carrier.DIRECT:
             priv, name = corp.ref, priv_name or corp.ref.name
         elif adopt:
-            priv = self._priv.find_group(name).ref
+            priv = self._adoptable_group(name)
         elif dry_run:
             priv = _planned(name, self._plan.groups_container)
         else:
@@ -285,11 +305,18 @@ class Accounts:
             return group
         try:
             self._register_group(actor, group)
-        except Exception:
-            if made and self._preparer is not None:
-                self._preparer.delete(priv)
+        except Exception as error:
+            if not adopt and carrier is not Carrier.DIRECT:
+                self._take_back(priv, error)
             raise
         return group
+
+    def _adoptable_group(self, name: str) -> ObjectRef:
+        """Whoever stands in it would hold the privilege for good, without any request."""
+        ref = self._priv.find_group(name).ref
+        if members := self._priv.members_of(ref):
+            raise Conflict(f"{ref.name} has standing members ({len(members)})", remedy="empty it first")
+        return ref
 
     def _register_group(self, actor: Actor, group: PamGroup) -> None:
         with self._store.write() as uow:
@@ -335,7 +362,9 @@ class Accounts:
             uow.groups.save(replace(group, enabled=False))
             uow.commit()
         if delete:
-            self._need_preparer().delete(group.priv)
+            self._delete(
+                group.priv, lambda uow: uow.groups.save(replace(uow.groups.get(group.id), enabled=True))
+            )
         with self._store.write() as uow:
             uow.groups.remove(group.id)
             uow.audit.append(self._removed("pam-group.removed", actor, group.priv, group.name, delete=delete))
@@ -380,6 +409,19 @@ class Accounts:
         except NotFound:
             return
         raise Conflict(f"there is an account {name} in PRIV already", remedy="adopt it with --adopt")
+
+    def _delete(self, ref: ObjectRef, switch_on: Callable[[UnitOfWork], object]) -> None:
+        """Delete what is switched off; if that fails, it is as it was. Raises what the directory said."""
+        try:
+            self._need_preparer().delete(ref)
+        except Exception as error:
+            try:
+                with self._store.write() as uow:
+                    switch_on(uow)
+                    uow.commit()
+            except BastideError as second:
+                raise error from second
+            raise
 
     def _need_preparer(self) -> Preparer:
         if self._preparer is None:

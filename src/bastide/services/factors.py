@@ -6,9 +6,12 @@ administrator, or a sign-in with the PRIV account. A proof, in order:
 
   (1) The factor is confirmed and not locked.
   (2) The code fits the step before, this one or the next (clocks differ), compared in constant time.
-  (3) Its step is newer than the last one used: a code works once.
-  (4) After five wrong codes the factor is locked for a quarter of an hour, counted in the database.
+  (3) Its step is newer than the last one used: a code works once. So does a recovery code: it must still be listed when it is used up.
+  (4) After five wrong codes the factor is locked for a quarter of an hour, and for twice as long each further time, up to a day, until a
+      good code; counted in the database.
   (5) Every outcome is committed and audited before the caller learns it.
+
+Argon2 takes its time on purpose, so it runs before the transaction and never in it: the write lock is one for all.
 """
 
 from collections.abc import Callable
@@ -22,13 +25,15 @@ from bastide.domain.people import Actor, Forest, MfaProof, Right, require
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_user
 from bastide.services.people import Subjects
-from bastide.services.ports import CodeHasher, Factor, Invitation, Random, Sealer, Store
+from bastide.services.ports import CodeHasher, Factor, Invitation, Random, Sealer, Store, UnitOfWork
 
 TOTP = "totp"
 RECOVERY = "recovery"
 RECOVERY_CODES = 10
 FAILURES = 5
 LOCK = timedelta(minutes=15)
+LONGEST_LOCK = timedelta(hours=24)
+_DOUBLINGS = 7
 INVITATION_LIFE = timedelta(hours=24)
 _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _WRONG = "the code is wrong, used up or too old"
@@ -76,9 +81,10 @@ class Factors:
         require(actor, Right.ADMINISTER)
         sid, name = self._find(account)
         code = self._code(20)
+        hashed = self._hasher.hash(code)
         with self._store.write() as uow:
             now = self._now()
-            uow.factors.invite(Invitation(sid, self._hasher.hash(code), now + INVITATION_LIFE, actor.sid))
+            uow.factors.invite(Invitation(sid, hashed, now + INVITATION_LIFE, actor.sid))
             uow.audit.append(by_actor("mfa.invited", now, actor, subject=sid, subject_name=name))
             uow.commit()
         return code
@@ -90,6 +96,7 @@ class Factors:
         self._may_enrol(actor, person, invitation)
         secret = self._random.token(totp.SECRET_BYTES)
         codes = tuple(self._code(16) for _ in range(RECOVERY_CODES))
+        hashes = tuple(self._hasher.hash(code) for code in codes)
         id_ = self._random.uuid()
         with self._store.write() as uow:
             now = self._now()
@@ -107,7 +114,7 @@ class Factors:
                     method=TOTP,
                     secret_encrypted=self._sealer.seal(secret, f"factor:{id_}"),
                     created_at=now,
-                    recovery_hashes=tuple(self._hasher.hash(code) for code in codes),
+                    recovery_hashes=hashes,
                 )
             )
             uow.audit.append(by_actor("mfa.enrolled", now, actor, data={"factor": id_, "method": TOTP}))
@@ -130,7 +137,7 @@ class Factors:
             return uow.factors.of(person)
 
     def reset(self, actor: Actor, account: str) -> int:
-        """Take all factors of a person away (lost phone); they need an invitation then. Raises NotFound."""
+        """Take all factors of a person away (lost phone); they need an invitation then. Sessions stay, without the proof. Raises NotFound."""
         require(actor, Right.ADMINISTER)
         sid, name = self._find(account)
         with self._store.write() as uow:
@@ -153,23 +160,23 @@ class Factors:
         return len(factors)
 
     def _prove(self, actor: Actor, code: str, *, confirmed: bool) -> MfaProof:
-        person = self._person(actor)
+        person, code = self._person(actor), code.replace(" ", "")
+        with self._store.read() as uow:
+            seen = _factor_of(uow, person, confirmed=confirmed)
+        recovery = "" if _is_locked(seen, self._now()) else self._matching_recovery(seen, code)
         with self._store.write() as uow:
             now = self._now()
-            mine = [factor for factor in uow.factors.of(person) if factor.confirmed is confirmed]
-            if not mine:
-                raise MfaRefused("no second factor is set up", remedy="`bastide mfa enrol` sets one up")
-            factor = mine[0]
-            if factor.locked_until is not None and factor.locked_until > now:  # (1)
+            factor = _factor_of(uow, person, confirmed=confirmed)
+            if _is_locked(factor, now):  # (1)
                 uow.audit.append(
                     by_actor("mfa.refused", now, actor, data={"factor": factor.id, "method": factor.method})
                 )
                 uow.commit()
                 raise MfaRefused(
                     "too many wrong codes: the second factor is locked",
-                    remedy="wait a quarter of an hour, or ask an administrator",
+                    remedy=f"wait until {factor.locked_until:%Y-%m-%d %H:%M} UTC, or ask an administrator",
                 )
-            checked, proof = self._verify(factor, code.replace(" ", ""), now)
+            checked, proof = self._verify(factor, code, recovery, now)
             uow.factors.save(checked)  # (5)
             kind = "mfa.proved" if proof is not None else "mfa.refused"
             method = proof.method if proof is not None else factor.method
@@ -179,41 +186,63 @@ class Factors:
             raise MfaRefused(_WRONG, remedy="wait for the next code")
         return proof
 
-    def _verify(self, factor: Factor, code: str, now: datetime) -> tuple[Factor, MfaProof | None]:
-        """The factor after the attempt, and the proof if it was good: steps (2) to (4)."""
+    def _matching_recovery(self, factor: Factor, code: str) -> str:
+        """The stored hash that a recovery code fits, or nothing. Slow."""
+        if not factor.confirmed or len(code) <= totp.DIGITS:
+            return ""
+        fitting = (hashed for hashed in factor.recovery_hashes if self._hasher.matches(hashed, code))
+        return next(fitting, "")
+
+    def _verify(
+        self, factor: Factor, code: str, recovery: str, now: datetime
+    ) -> tuple[Factor, MfaProof | None]:
+        """The factor after the attempt, and the proof if it was good: steps (2) to (4). `recovery`: the hash that the code fitted."""
         step = totp.matching_step(
             self._sealer.open(factor.secret_encrypted, f"factor:{factor.id}"), code, now
         )
         if step is not None and step > factor.last_step:
-            good = replace(factor, confirmed=True, last_step=step, failures=0, locked_until=None)
+            good = replace(factor, confirmed=True, last_step=step, failures=0, locked_until=None, locks=0)
             return good, MfaProof(TOTP, factor.id, now)
-        if factor.confirmed and len(code) > totp.DIGITS:
-            for hashed in factor.recovery_hashes:
-                if self._hasher.matches(hashed, code):
-                    left = tuple(other for other in factor.recovery_hashes if other != hashed)
-                    good = replace(factor, recovery_hashes=left, failures=0, locked_until=None)
-                    return good, MfaProof(RECOVERY, factor.id, now)
+        if recovery and recovery in factor.recovery_hashes:
+            left = tuple(other for other in factor.recovery_hashes if other != recovery)
+            good = replace(factor, recovery_hashes=left, failures=0, locked_until=None, locks=0)
+            return good, MfaProof(RECOVERY, factor.id, now)
         failures = factor.failures + 1
-        locked = now + LOCK if failures >= FAILURES else None
-        return replace(factor, failures=0 if locked else failures, locked_until=locked), None
+        if failures < FAILURES:
+            return replace(factor, failures=failures, locked_until=None), None
+        until = now + lock_after(factor.locks)
+        return replace(factor, failures=0, locked_until=until, locks=factor.locks + 1), None
 
     def _may_enrol(self, actor: Actor, person: Sid, invitation: str) -> None:
-        """The PRIV account itself may; an everyday one needs an invitation, which is used up by trying."""
-        if not invitation and actor.sid == person and actor.forest is Forest.PRIV and not self._everyday:
+        """The PRIV account itself may, with a ticket; an everyday one, or one with its password alone, needs an invitation, which is used up by trying a code, whatever comes of it."""
+        if invitation:
+            if self._use_invitation(actor, person, invitation):
+                return
+        elif (
+            actor.sid == person
+            and actor.forest is Forest.PRIV
+            and actor.via == "kerberos"
+            and not self._everyday
+        ):
             return
-        with self._store.write() as uow:
-            found = uow.factors.take_invitation(person)
-            uow.commit()
-        good = (
-            found is not None
-            and found.expires_at > self._now()
-            and self._hasher.matches(found.code_hash, invitation)
+        raise NotAuthorized(
+            "a second factor is registered with a ticket of the PRIV account, or with an invitation",
+            remedy="ask an administrator for `bastide mfa invite`; a code that was mistyped is used up",
         )
-        if not good:
-            raise NotAuthorized(
-                "an everyday account registers a second factor only with an invitation",
-                remedy="ask an administrator for `bastide mfa invite`; a code that was mistyped is used up",
-            )
+
+    def _use_invitation(self, actor: Actor, person: Sid, code: str) -> bool:
+        """Whether it was the one that is stored, which is gone afterwards in any case."""
+        with self._store.read() as uow:
+            seen = uow.factors.invitation(person)
+        fits = seen is not None and self._hasher.matches(seen.code_hash, code)
+        with self._store.write() as uow:
+            now = self._now()
+            taken = uow.factors.take_invitation(person)
+            good = fits and taken is not None and taken == seen and taken.expires_at > now
+            if not good:
+                uow.audit.append(by_actor("mfa.invitation-refused", now, actor))
+            uow.commit()
+        return good
 
     def _person(self, actor: Actor) -> Sid:
         """One identity for both accounts of a PAM user: the PRIV one."""
@@ -238,3 +267,19 @@ class Factors:
         raw = self._random.token(length)
         text = "".join(_CODE_ALPHABET[byte % len(_CODE_ALPHABET)] for byte in raw)
         return "-".join(text[i : i + 5] for i in range(0, length, 5))
+
+
+def lock_after(locks: int) -> timedelta:
+    """How long the next lock is, after so many since the last good code."""
+    return min(LOCK * (1 << min(locks, _DOUBLINGS)), LONGEST_LOCK)
+
+
+def _is_locked(factor: Factor, now: datetime) -> bool:
+    return factor.locked_until is not None and factor.locked_until > now
+
+
+def _factor_of(uow: UnitOfWork, person: Sid, *, confirmed: bool) -> Factor:
+    for factor in uow.factors.of(person):
+        if factor.confirmed is confirmed:
+            return factor
+    raise MfaRefused("no second factor is set up", remedy="`bastide mfa enrol` sets one up")

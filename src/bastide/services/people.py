@@ -1,6 +1,7 @@
 """Turn a name that a person typed into a subject: `CORP-backslash-name` or `PRIV-backslash-name`, a user or a group."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from bastide.domain.errors import InvalidInput, NotFound
 from bastide.domain.ids import parse_name
@@ -12,8 +13,9 @@ from bastide.services.ports import Directory
 class Subjects:
     """Looks names up in both forests."""
 
-    def __init__(self, forests: Mapping[Forest, Directory]) -> None:
+    def __init__(self, forests: Mapping[Forest, Directory], now: Callable[[], datetime]) -> None:
         self._forests = forests
+        self._now = now
 
     def find(self, field: str, text: str) -> Subject:
         """A user first, then a group. Raises InvalidInput, NotFound, Ambiguous, DirectoryUnavailable."""
@@ -35,15 +37,17 @@ class Subjects:
             raise NotFound(f"{field}: no user or group {text[:80]!r} in {forest.value.upper()}") from None
 
     def count_people(self, subject: Subject) -> frozenset[str]:
-        """SIDs of the enabled people behind a subject; empty if it is gone or disabled. Raises DirectoryUnavailable."""
+        """SIDs of the people behind a subject who can sign in: neither disabled nor expired. Raises DirectoryUnavailable."""
+        now = self._now()
         for directory in self._forests.values():
             try:
                 if subject.is_group:
-                    return frozenset(person.ref.sid for person in directory.people_in(subject.sid))
+                    inside = directory.people_in(subject.sid)
+                    return frozenset(person.ref.sid for person in inside if person.open_at(now))
                 person = directory.find_person(subject.sid)
             except NotFound:
                 continue
-            return frozenset({person.ref.sid}) if person.enabled else frozenset()
+            return frozenset({person.ref.sid}) if person.open_at(now) else frozenset()
         return frozenset()
 
     @staticmethod

@@ -53,6 +53,10 @@ class Person:
     expires: datetime | None
     protected: bool
 
+    def open_at(self, now: datetime) -> bool:
+        """Neither disabled nor expired."""
+        return self.enabled and (self.expires is None or self.expires > now)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -103,6 +107,9 @@ class Directory(Protocol):
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         """Enabled user accounts in a group, nested ones too. Raises NotFound."""
+
+    def members_of(self, group: ObjectRef) -> frozenset[Sid]:
+        """Direct members of any kind, on any reachable controller: people (disabled ones too), groups, computers. Raises NoSuchObject."""
 
     def observe(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
         """Reachable controller to account to state, read from each. An account that a controller does not have is left out."""
@@ -219,7 +226,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A registered second factor. `secret_encrypted` is sealed to the row; `last_step` is the newest TOTP step used."""
+    """A registered second factor. `secret_encrypted` is sealed to the row; `last_step` is the newest TOTP step used; `locks` counts the
+    locks since the last good code.
+    """
 
     id: str
     person: Sid
@@ -231,6 +240,7 @@ class Factor:
     failures: int = 0
     locked_until: datetime | None = None
     recovery_hashes: tuple[str, ...] = ()
+    locks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +286,6 @@ class Users(Protocol):
     def add(self, user: PamUser) -> None: ...
     def save(self, user: PamUser) -> PamUser:
         """Raises Conflict if somebody else saved since it was read (`version`); so do the others."""
-        ...
 
     def remove(self, id: UserId) -> None: ...  # noqa: A002
     def get(self, id: UserId) -> PamUser: ...  # noqa: A002
@@ -322,41 +331,33 @@ class WorkRows(Protocol):
 
     def poke(self, kind: str, key: str, due: datetime) -> None:
         """Due at the earlier of `due` and what it was; counts as a wake-up even while the row is claimed."""
-        ...
 
     def poke_many(self, kind: str, keys: Mapping[str, datetime]) -> None: ...
     def finish(self, work: Work, next_due: datetime | None) -> None:
         """Give the row back, due again at `next_due` (None: when poked). A poke since the claim wins. Raises LostLease."""
-        ...
 
     def finish_many(self, done: Sequence[tuple[Work, datetime | None]]) -> None:
         """Several at once. Raises LostLease if any was lost."""
-        ...
 
     def retry(self, work: Work, due: datetime, error: str) -> None:
         """Give the row back after a failure. Raises LostLease."""
-        ...
 
     def listing(self) -> tuple[Mapping[str, object], ...]:
         """For people: kind, key, due, attempts, owner, lease, error."""
-        ...
 
 
 class AuditLog(Protocol):
     def append(self, *events: Event) -> None:
         """Chain and store, in this commit."""
-        ...
 
     def read(self, query: AuditQuery) -> Iterator[Record]: ...
     def head(self) -> tuple[int, str]:
         """Sequence number and hash of the last record; (0, GENESIS) if there is none."""
-        ...
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None: ...
     def checkpoints(self) -> tuple[Checkpoint, ...]: ...
     def cursor(self, sink: str) -> int:
         """The last record a sink has taken."""
-        ...
 
     def move_cursor(self, sink: str, seq: int) -> None: ...
 
@@ -367,9 +368,11 @@ class Factors(Protocol):
     def of(self, person: Sid) -> tuple[Factor, ...]: ...
     def remove(self, id: str) -> None: ...  # noqa: A002
     def invite(self, invitation: Invitation) -> None: ...
+    def invitation(self, person: Sid) -> Invitation | None:
+        """Read, and leave it there."""
+
     def take_invitation(self, person: Sid) -> Invitation | None:
         """Read and delete: single use, whatever comes of it."""
-        ...
 
     def add_session(self, session: Session) -> None: ...
     def session(self, token_hash: str) -> Session | None: ...
@@ -407,7 +410,7 @@ class Store(Protocol):
         """Due rows, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is over."""
 
     def renew(self, works: Collection[Work], *, owner: str, lease: timedelta, now: datetime) -> None:
-        """Prolong leases. Raises LostLease if any is gone."""
+        """Prolong the leases that are still held. Raises LostLease if none is."""
 
     def next_due(self, kinds: Collection[str]) -> datetime | None:
         """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
@@ -437,7 +440,6 @@ class Sealer(Protocol):
     def seal(self, plain: bytes, context: str) -> bytes: ...
     def open(self, sealed: bytes, context: str) -> bytes:
         """Raises StoreError if the text was changed or belongs to another row."""
-        ...
 
 
 class CodeHasher(Protocol):
@@ -454,7 +456,6 @@ class Random(Protocol):
     def token(self, size: int) -> bytes: ...
     def password(self, length: int) -> str:
         """Printable, with all four character classes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,4 +489,3 @@ class AuditSink(Protocol):
 
     def write(self, records: Sequence[Record]) -> None:
         """Raises OSError; the records stay and are sent again."""
-        ...

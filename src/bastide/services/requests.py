@@ -4,7 +4,7 @@ The subject of a request is always the person who calls. Status, approver and vo
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain import approvals, policy, requests
@@ -16,7 +16,8 @@ from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, requ
 from bastide.domain.policy import Draft
 from bastide.domain.requests import LIVE, OPEN, Decision, Request, State
 from bastide.domain.roles import PamGroup, Role
-from bastide.services.events import by_actor, on_request
+from bastide.services.caps import Caps
+from bastide.services.events import by_actor, by_worker, on_request
 from bastide.services.lookup import find_role, find_user
 from bastide.services.pace import ACCOUNT, LINK
 from bastide.services.ports import Directory, Random, Store, UnitOfWork
@@ -37,9 +38,12 @@ class RoleOffer:
 class Requests:
     """The use cases of candidates, approvers and administrators around requests."""
 
-    def __init__(self, *, store: Store, priv: Directory, random: Random, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, store: Store, priv: Directory, caps: Caps, random: Random, now: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._priv = priv
+        self._caps = caps
         self._random = random
         self._now = now
 
@@ -75,9 +79,11 @@ class Requests:
             new = [group for group in uow.groups.many(role.privileges) if group.id not in held]
         self._refuse_below_floor(user, role)
         self._refuse_standing(user, new)
+        cap = self._caps.of(user.priv)
         with self._store.write() as uow:
             now = self._now()
             role = uow.roles.get(role.id)
+            _keep_cap(uow, user, cap, now)
             request = policy.submit(
                 draft,
                 id=RequestId(self._random.uuid()),
@@ -376,3 +382,15 @@ def _kill_event(
 
 def _method(proof: object) -> str:
     return str(getattr(proof, "method", ""))
+
+
+def _keep_cap(uow: UnitOfWork, user: PamUser, cap: timedelta, now: datetime) -> None:
+    """What the directory says now counts; while a grant is live, a longer cap of before may still be in a ticket."""
+    user = uow.users.get(user.id)
+    longest = max(cap, user.ticket_cap) if uow.requests.of_users([user.id], LIVE) else cap
+    if longest != user.ticket_cap:
+        uow.users.save(replace(user, ticket_cap=longest))
+        seconds = {"from": int(user.ticket_cap.total_seconds()), "to": int(longest.total_seconds())}
+        uow.audit.append(
+            by_worker("pam-user.ticket-cap", now, subject=user.priv.sid, subject_name=user.name, data=seconds)
+        )

@@ -22,6 +22,7 @@ _INSERT_FACTOR = insert(tables.factors)
 _UPDATE_FACTOR = update(tables.factors).where(_f.id == bindparam("id_")).values(doc=bindparam("doc"))
 _DELETE_FACTOR = delete(tables.factors).where(_f.id == bindparam("id"))
 _FACTORS_OF = select(_f.doc).where(_f.person == bindparam("person")).order_by(_f.id)
+_INVITATION_OF = select(_i.doc).where(_i.person == bindparam("person"))
 _TAKE = delete(tables.invitations).where(_i.person == bindparam("person")).returning(_i.doc)
 _sqlite_invite = sqlite_insert(tables.invitations)
 _postgres_invite = postgres_insert(tables.invitations)
@@ -70,6 +71,11 @@ class SqlFactors:
         """In place of an earlier invitation of the same person."""
         row = {"person": str(invitation.person), "doc": _INVITATION.dump(invitation)}
         self._session.run(_INVITE[self._session.dialect], row)
+
+    def invitation(self, person: Sid) -> Invitation | None:
+        """Read, and leave it there."""
+        row = self._session.run(_INVITATION_OF, {"person": str(person)}).first()
+        return None if row is None else _INVITATION.load(row.doc)
 
     def take_invitation(self, person: Sid) -> Invitation | None:
         """Read and delete: single use, whatever comes of it."""

@@ -10,6 +10,7 @@ from bastide.clock import Clock
 from bastide.domain.people import Forest
 from bastide.services.accounts import Accounts, Preparation
 from bastide.services.audit import Audit
+from bastide.services.caps import Caps
 from bastide.services.factors import Factors
 from bastide.services.grants import Grants
 from bastide.services.links import Links
@@ -85,7 +86,8 @@ def assemble(adapters: Adapters, preparation: Preparation, times: Times | None =
     forests = {forest: realm.directory for forest, realm in adapters.realms.items()}
     priv = forests[Forest.PRIV]
     corp = forests.get(Forest.CORP, priv)
-    subjects = Subjects(forests)
+    subjects = Subjects(forests, now)
+    caps = Caps(preparer=adapters.preparer, priv=priv, now=now)
     audit = Audit(store=store, signer=adapters.signer, now=now)
     jitter = chance.Random().random  # noqa: S311  # spreads retries; no secret depends on it
     return Services(
@@ -101,7 +103,7 @@ def assemble(adapters: Adapters, preparation: Preparation, times: Times | None =
             session_life=times.session,
             now=now,
         ),
-        requests=Requests(store=store, priv=priv, random=random, now=now),
+        requests=Requests(store=store, priv=priv, caps=caps, random=random, now=now),
         roles=Roles(store=store, subjects=subjects, random=random, now=now),
         accounts=Accounts(
             store=store,
@@ -109,6 +111,7 @@ def assemble(adapters: Adapters, preparation: Preparation, times: Times | None =
             priv=priv,
             preparer=adapters.preparer,
             preparation=preparation,
+            caps=caps,
             random=random,
             now=now,
         ),

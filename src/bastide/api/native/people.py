@@ -1,6 +1,5 @@
 """Who is calling: sessions, oneself, second factors."""
 
-from dataclasses import replace
 from typing import Any
 
 from litestar import Request, Response, delete, get, post
@@ -46,7 +45,7 @@ def open_session(
 def _with_code(services: Services, actor: Actor, code: str) -> Actor:
     if not code:
         return actor
-    return replace(actor, mfa=services.factors.prove(actor, code))
+    return actor.proved(services.factors.prove(actor, code))
 
 
 @delete(
