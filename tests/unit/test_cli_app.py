@@ -127,6 +127,9 @@ def test_the_main_job(desk: Desk, tmp_path: Path) -> None:
     assert exported.stat().st_mode & 0o777 == 0o600
     assert [json.loads(line)["seq"] for line in exported.read_text().splitlines()][:2] == [1, 2]
     desk.run(frank, "audit", "export", "--to", str(exported), wanted=Exit.USAGE)
+    messages = tmp_path / "audit.syslog"
+    desk.run(frank, "audit", "export", "--syslog", "--to", str(messages))
+    assert all(line.startswith("<") and " bastide - " in line for line in messages.read_text().splitlines())
     desk.run(admin, "work", "list")
     desk.run(admin, "mfa", "reset", "priv.alice", "--yes")
 

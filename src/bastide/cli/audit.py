@@ -2,12 +2,14 @@
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bastide.audit.export import from_json, syslog_message
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import Call, remote
@@ -124,9 +126,13 @@ def export(
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A new file, mode 0600. Default: standard output.")
     ] = None,
+    syslog: Annotated[bool, typer.Option("--syslog", help="RFC 5424 messages instead of JSON.")] = False,
 ) -> None:
-    """All records, one JSON object a line, oldest first."""
+    """All records, one JSON object (or syslog message) a line, oldest first."""
     lines = call.client.lines("/audit/export")
+    if syslog:
+        host = socket.gethostname()
+        lines = (syslog_message(from_json(line), host).decode() for line in lines)
     if to is None:
         for line in lines:
             call.screen.raw_json(line)
