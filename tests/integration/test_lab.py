@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -233,9 +234,12 @@ def test_down_leaves_nothing_behind_and_up_survives_kill_9(own_lab: Lab, lab: La
     own_lab.up()
     bystander = own_lab.popen("client", ["sleep", "1000"])
     assert leftovers(own_lab)
-    for host in plan.HOSTS.values():
-        for pid in network.processes(own_lab.site, host):
-            os.kill(pid, signal.SIGKILL)
+    while pids := [pid for host in plan.HOSTS.values() for pid in network.processes(own_lab.site, host)]:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        bystander.poll()
+        time.sleep(0.05)  # samba forks while it is being killed
     assert not own_lab.status()["up"]
     own_lab.up()
     assert own_lab.kinit("client", "corp\\alice").returncode == 0
