@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bastide.domain.audit import Event
 from bastide.domain.errors import LostLease
 from bastide.services.ports import Work
 from bastide.store.unit_of_work import SqlStore
@@ -446,3 +447,29 @@ def test_listening_survives_a_cut_connection(postgres_url: str) -> None:
     assert seconds(lambda: store.wait(20)) < 5
     timer.join()
     store.close()
+
+
+def test_what_follows_the_audit_is_planned_with_the_record(shared_url: str) -> None:
+    store = SqlStore(shared_url, followers={"checkpoint": HOUR})
+    try:
+        with store.write() as uow:
+            uow.work.poke(KIND, "no record", now())
+            uow.commit()
+        assert store.next_due(["checkpoint"]) is None
+        at = now()
+        with store.write() as uow:
+            uow.audit.append(Event("test", at, "S-1-5-1", "somebody"))
+            uow.commit()
+        due = store.next_due(["checkpoint"])
+        assert due is not None
+        assert abs(due - (at + HOUR)) < timedelta(seconds=1)
+    finally:
+        store.close()
+
+
+def test_waiting_says_whether_somebody_poked(store: SqlStore) -> None:
+    store.next_due([KIND])
+    assert store.wait(0.01) is False
+    store.next_due([KIND])
+    poke(store, "a")
+    assert store.wait(5) is True

@@ -415,8 +415,8 @@ class Store(Protocol):
     def next_due(self, kinds: Collection[str]) -> datetime | None:
         """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
 
-    def wait(self, timeout: float | None) -> None:
-        """Sleep until somebody pokes a row, anywhere, or `timeout` seconds are over. No polling. Several threads may wait."""
+    def wait(self, timeout: float | None) -> bool:
+        """Sleep until somebody pokes a row, anywhere (True), or `timeout` seconds are over. No polling. Several threads may wait."""
 
     def wake(self) -> None:
         """Wake every waiting thread of this process (to stop, or after a change of clock)."""

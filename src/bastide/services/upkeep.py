@@ -1,7 +1,7 @@
-"""Work that comes back by itself: sign the end of the audit chain, feed the audit sinks."""
+"""Work that follows the audit: sign the end of the chain, feed the sinks. The store plans it when records are committed (`followers`)."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bastide.services.audit import Audit
 from bastide.services.pace import CHECKPOINT, EXPORT, delay
@@ -19,15 +19,12 @@ class Upkeep:
         store: Store,
         audit: Audit,
         sinks: Sequence[AuditSink],
-        checkpoint_every: timedelta,
-        export_every: timedelta,
         now: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
         self._audit = audit
         self._sinks = sinks
-        self._every = {CHECKPOINT: checkpoint_every, EXPORT: export_every}
         self._now = now
         self._jitter = jitter
 
@@ -59,5 +56,5 @@ class Upkeep:
             if problem:
                 uow.work.retry(work, now + delay(self._jitter, work.attempts), problem)
             else:
-                uow.work.finish(work, now if more else now + self._every[work.kind])
+                uow.work.finish(work, now if more else None)
             uow.commit()

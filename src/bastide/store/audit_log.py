@@ -6,7 +6,7 @@ shortest time, and a rollback leaves no gap.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from datetime import UTC
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
@@ -68,6 +68,10 @@ class SqlAuditLog:
         for event in events:
             micros(event.at)
         self._events.extend(events)
+
+    def newest(self) -> datetime | None:
+        """When the last of the events happened that are to be written with this commit; None: there are none."""
+        return self._events[-1].at if self._events else None
 
     def flush(self) -> None:
         """Write what was appended so far."""

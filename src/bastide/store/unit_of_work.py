@@ -7,7 +7,7 @@ The rules this module keeps:
   (3) Pokes and audit records are written last, in that order, in the same commit; the wake-up follows the commit.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
@@ -40,6 +40,8 @@ from bastide.store.work import SqlWorkRows
 
 BUSY = timedelta(seconds=10)
 POOL = 8
+#: The key of the work that follows the audit.
+FOLLOWER_KEY = "audit"
 R = TypeVar("R")
 
 
@@ -54,8 +56,9 @@ class SqlUnitOfWork:
     audit: AuditLog
     factors: Factors
 
-    def __init__(self, database: Database, *, write: bool) -> None:
+    def __init__(self, database: Database, *, write: bool, followers: Mapping[str, timedelta]) -> None:
         self._database = database
+        self._followers = followers
         self._write = write
         self._leave = ExitStack()
 
@@ -89,21 +92,36 @@ class SqlUnitOfWork:
         """Make it so, once. After an error from here nobody knows whether it counts; StoreUnavailable says so."""
         if not self._write:
             raise StoreError("a unit of work that reads cannot commit")
+        self._poke_followers()
         poked = self._work.flush()
         self._audit.flush()
         self._session.commit()
         if poked:
             self._database.bell.announce()
 
+    def _poke_followers(self) -> None:
+        """What follows the audit (signing, export) is due some time after a record: nobody has to look for it."""
+        if (newest := self._audit.newest()) is not None:
+            for kind, after in self._followers.items():
+                self._work.poke(kind, FOLLOWER_KEY, newest + after)
+
 
 class SqlStore:
     """The database at `url`: `sqlite://` (in memory, filled with the schema), `sqlite:////path` or a PostgreSQL URI.
 
-    `busy`: how long to wait for others before StoreBusy. Call `close` at the end. `now` arguments count on SQLite only: PostgreSQL's own
+    `followers`: kinds of work that are due that long after an audit record was committed. `busy`: how long to wait for others before StoreBusy. Call `close` at the end. `now` arguments count on SQLite only: PostgreSQL's own
     clock decides about leases, because nodes disagree about the time.
     """
 
-    def __init__(self, url: str, *, busy: timedelta = BUSY, pool: int = POOL) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy: timedelta = BUSY,
+        pool: int = POOL,
+        followers: Mapping[str, timedelta] | None = None,
+    ) -> None:
+        self._followers = followers or {}
         self._database = open_database(url, busy=busy, pool=pool)
         if is_sqlite(url) and sqlite_path(url) == MEMORY:
             from bastide.store.migrations import fill_memory  # noqa: PLC0415  # Alembic costs 10 MB of memory
@@ -124,11 +142,11 @@ class SqlStore:
 
     def write(self) -> UnitOfWork:
         """A transaction that may change things; one at a time."""
-        return SqlUnitOfWork(self._database, write=True)
+        return SqlUnitOfWork(self._database, write=True, followers=self._followers)
 
     def read(self) -> UnitOfWork:
         """A consistent view; `commit` is refused."""
-        return SqlUnitOfWork(self._database, write=False)
+        return SqlUnitOfWork(self._database, write=False, followers={})
 
     def claim(
         self, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
@@ -149,10 +167,13 @@ class SqlStore:
         with _transaction(self._database, write=False) as session:
             return durable.next_due(session, kinds)
 
-    def wait(self, timeout: float | None) -> None:
-        """Sleep until somebody pokes a row, anywhere, since this thread's last `claim`, `next_due` or `wait`, or `timeout` seconds are over."""
+    def wait(self, timeout: float | None) -> bool:
+        """Sleep until somebody pokes a row, anywhere, since this thread's last `claim`, `next_due` or `wait`, or `timeout` seconds are over.
+
+        Whether somebody may have poked one.
+        """
         self._database.bell.listen()
-        self._database.bell.wait(timeout)
+        return self._database.bell.wait(timeout)
 
     def wake(self) -> None:
         """Wake every waiting thread of this process (to stop, or after a change of clock)."""

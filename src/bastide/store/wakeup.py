@@ -42,14 +42,15 @@ class Bell:
         """After a commit with pokes: wake everybody who waits, wherever."""
         self.ring()
 
-    def wait(self, timeout: float | None) -> None:
-        """Sleep until the next ring after this thread's mark, at most `timeout` seconds (None: for ever)."""
+    def wait(self, timeout: float | None) -> bool:
+        """Sleep until the next ring after this thread's mark, at most `timeout` seconds (None: for ever); whether the table is to be looked at."""
         if self._deaf:
             timeout = _DEAF_WAIT if timeout is None else min(timeout, _DEAF_WAIT)
         with self._condition:
             seen = getattr(self._seen, "rings", self._rings)
-            self._condition.wait_for(lambda: self._rings != seen, timeout)
+            rung = self._condition.wait_for(lambda: self._rings != seen, timeout)
             self._seen.rings = self._rings
+        return rung or self._deaf
 
     def listen(self) -> None:
         """Begin to hear rings from elsewhere."""

@@ -52,15 +52,6 @@ class Adapters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """How long things live and how often they come back."""
-
-    session: timedelta = timedelta(minutes=15)
-    checkpoint: timedelta = timedelta(minutes=5)
-    export: timedelta = timedelta(seconds=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All use cases of one node."""
 
@@ -79,9 +70,10 @@ class Services:
     upkeep: Upkeep
 
 
-def assemble(adapters: Adapters, preparation: Preparation, times: Times | None = None) -> Services:
+def assemble(
+    adapters: Adapters, preparation: Preparation, *, session_life: timedelta = timedelta(minutes=15)
+) -> Services:
     """Wire the use cases to these adapters."""
-    times = times or Times()
     now, store, random = adapters.clock.now, adapters.store, adapters.random
     forests = {forest: realm.directory for forest, realm in adapters.realms.items()}
     priv = forests[Forest.PRIV]
@@ -100,7 +92,7 @@ def assemble(adapters: Adapters, preparation: Preparation, times: Times | None =
             acceptor=adapters.acceptor,
             store=store,
             random=random,
-            session_life=times.session,
+            session_life=session_life,
             now=now,
         ),
         requests=Requests(store=store, priv=priv, caps=caps, random=random, now=now),
@@ -132,8 +124,6 @@ def assemble(adapters: Adapters, preparation: Preparation, times: Times | None =
             store=store,
             audit=audit,
             sinks=adapters.sinks,
-            checkpoint_every=times.checkpoint,
-            export_every=times.export,
             now=now,
             jitter=jitter,
         ),

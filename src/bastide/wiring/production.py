@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-import sqlalchemy
-
 from bastide.audit.file import FileSink
 from bastide.audit.syslog import SyslogSink
 from bastide.authn import NamedRights, Realm
 from bastide.clock import SystemClock
-from bastide.config import Account, Config, ConfigError, secret_path
+from bastide.config import Account, Config, secret_path
 from bastide.directory.active_directory import ActiveDirectory
 from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
@@ -20,18 +18,26 @@ from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
 from bastide.directory.trust import AdProber
 from bastide.domain.people import Forest
 from bastide.services.accounts import Preparation
+from bastide.services.pace import CHECKPOINT, EXPORT
 from bastide.services.ports import AuditSink
 from bastide.services.probes import samples_of
 from bastide.store import keys
 from bastide.store.unit_of_work import SqlStore
-from bastide.wiring import Adapters, Services, Times, assemble
+from bastide.wiring import Adapters, Services, assemble
+
+#: Records of about the same moment go to the sinks together.
+EXPORT_AFTER = timedelta(seconds=1)
 
 
 def build(config: Config) -> Services:
     """All use cases of this node. Connects to nothing yet, so that it starts with the directory down. Raises ConfigError, StoreError."""
     clock = SystemClock()
     sides = _sides(config, clock)
-    store = SqlStore(database_url(config))
+    sinks = _sinks(config)
+    followers = {CHECKPOINT: timedelta(minutes=config.audit.checkpoint_minutes)} | (
+        {EXPORT: EXPORT_AFTER} if sinks else {}
+    )
+    store = SqlStore(database_url(config), followers=followers)
     adapters = Adapters(
         store=store,
         realms=_realms(config, sides),
@@ -50,27 +56,11 @@ def build(config: Config) -> Services:
         ),
         hasher=keys.Argon2Hasher(),
         random=keys.SystemRandom(),
-        sinks=_sinks(config),
+        sinks=sinks,
         clock=clock,
     )
-    times = Times(
-        session=timedelta(minutes=config.http.session_minutes),
-        checkpoint=timedelta(minutes=config.audit.checkpoint_minutes),
-    )
-    return assemble(adapters, preparation(config), times)
-
-
-def database_url(config: Config) -> str:
-    """The database's URL, with its password where one is kept apart. Raises ConfigError."""
-    if not config.database.password:
-        return config.database.url
-    path = secret_path(config.database.password)
-    try:
-        password = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"the database password cannot be read: {error}") from None
-    return (
-        sqlalchemy.make_url(config.database.url).set(password=password).render_as_string(hide_password=False)
+    return assemble(
+        adapters, preparation(config), session_life=timedelta(minutes=config.http.session_minutes)
     )
 
 

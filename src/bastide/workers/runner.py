@@ -14,7 +14,7 @@ from bastide.workers.jobs import Job
 _log = logging.getLogger(__name__)
 #: After an error that says nothing about when to come back.
 _PAUSE_SECONDS = 1.0
-#: Wake up at least this often, should a wake-up ever be lost.
+#: The clock is compared with what is due at least this often.
 _LONGEST_SLEEP = timedelta(seconds=60)
 #: What is due and was not claimed is due by a clock behind ours, the database's: no spinning until the two agree.
 _SHORTEST_SLEEP = timedelta(milliseconds=50)
@@ -100,7 +100,10 @@ class Runner:
             keeper.join()
 
     def _sleep(self, job: Job) -> None:
+        """Until something is due. The wall clock is looked at every minute, because it may be set; the database is not asked meanwhile."""
         due = self._store.next_due(job.kinds)
-        left = _LONGEST_SLEEP if due is None else min(due - self._clock.now(), _LONGEST_SLEEP)
-        if not self._stop.is_set():
-            self._store.wait(max(left, _SHORTEST_SLEEP).total_seconds())
+        while not self._stop.is_set():
+            left = _LONGEST_SLEEP if due is None else due - self._clock.now()
+            poked = self._store.wait(max(min(left, _LONGEST_SLEEP), _SHORTEST_SLEEP).total_seconds())
+            if poked or (due is not None and left <= _LONGEST_SLEEP):
+                return
