@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from bastide.cli import ask, config_file, probes, setup
+from bastide.cli import ask, config_file, probes, remote, setup
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
@@ -77,7 +77,7 @@ def test_what_init_writes_is_loaded_field_by_field(tmp_path: Path) -> None:
     assert config.http.corp_host == "bastide.corp.example.com"
     assert config.rights.approvers == ["PRIV\\Bastide Approvers", 'CORP\\Team "Leads"']
     assert Path(config.keys.master).read_text() == "key"
-    assert output.stat().st_mode & 0o777 == 0o640
+    assert output.stat().st_mode & 0o777 == 0o644
 
 
 def test_next_steps_are_printed(tmp_path: Path) -> None:
@@ -142,7 +142,15 @@ def test_questions_are_answered_and_looked_at(tmp_path: Path, monkeypatch: pytes
     setup._ask_all(Screen(), given, checks, offline=False)
     setup._fill(given, tmp_path / "keys")
     config = setup._convert(given)
-    assert looked == ["priv.example.com", "svc-bastide@PRIV.EXAMPLE.COM", "corp.example.com"]
+    assert looked == [
+        "priv.example.com",
+        "svc-bastide@PRIV.EXAMPLE.COM",
+        "svc-bastide-prepare@PRIV.EXAMPLE.COM",
+        "corp.example.com",
+    ]
+    assert config.priv.preparer == Account(
+        principal="svc-bastide-prepare@PRIV.EXAMPLE.COM", keytab="/etc/bastide/preparer.keytab"
+    )
     assert config.rights.administrators == ["Bastide Administrators"]
     assert config.server.url == "https://bastide.priv.example.com:8443"
     assert [check.name for check in checks if not check.ok] == ["http.keytab", "server.key"]
@@ -264,3 +272,82 @@ def test_what_looks_fails_as_a_problem_not_as_a_crash() -> None:
         raise Stop("no", remedy="yes")
 
     assert probes.look("it", broken) == probes.Check("it", problem="no", remedy="yes")
+
+
+# ------------------------------------------------------------------------------------------------- what an operator met
+
+
+def settings_with(tmp_path: Path, url: str) -> Path:
+    file = tmp_path / "bastide.toml"
+    alone = msgspec.structs.replace(FULL.priv, preparer=None)
+    file.write_text(config_file.render(msgspec.structs.replace(FULL, priv=alone, database=Database(url=url))))
+    return file
+
+
+def test_a_relative_database_is_refused(tmp_path: Path) -> None:
+    file = settings_with(tmp_path, "sqlite:///x.db")
+    result = CliRunner().invoke(app, ["db", "upgrade", "--config", str(file)])
+    assert result.exit_code == Exit.REFUSED
+    assert "four slashes" in result.stderr
+    assert "docs/reference/settings.md" in result.stderr
+
+
+def test_a_database_without_its_directory_says_what_to_run(tmp_path: Path) -> None:
+    file = settings_with(tmp_path, f"sqlite:///{tmp_path}/lib/x.db")
+    result = CliRunner().invoke(app, ["db", "upgrade", "--config", str(file)])
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert f"install -d -m 0700 {tmp_path}/lib" in result.stderr
+
+
+def test_the_ticket_cap_needs_no_preparer(tmp_path: Path) -> None:
+    file = settings_with(tmp_path, "sqlite:////nowhere/x.db")
+    arguments = ["delegation", "script", "--config", str(file), "--for", "policy"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "msDS-AuthNPolicy" in result.stdout
+
+
+def test_single_forest_mode_is_said(tmp_path: Path) -> None:
+    result, _ = init(tmp_path, answers='[priv]\ndomain = "priv.example.com"\n')
+    assert "single-forest mode: no [corp]" in result.stdout
+
+
+def test_init_ends_with_1_after_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "directories", lambda _: [probes.Check("dc", problem="gone")])
+    file, output = tmp_path / "answers.toml", tmp_path / "etc" / "bastide.toml"
+    file.write_text(ANSWERS)
+    result = CliRunner().invoke(app, ["init", "--answers", str(file), "--output", str(output)])
+    assert result.exit_code == Exit.REFUSED
+    assert load(output).priv.domain == "priv.example.com"
+
+
+def test_a_credential_is_not_called_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert not probes.secret("key", "credential:master.key").checked
+
+
+def test_a_missing_extra_is_one_sentence() -> None:
+    for name, extra in (("ldap", "bastide[ad]"), ("dns.resolver", "bastide[ad]"), ("psycopg", "postgres")):
+        stop = remote.as_stop(ModuleNotFoundError("no", name=name))
+        assert stop is not None
+        assert extra in stop.message
+        assert stop.status == Exit.USAGE
+    assert remote.as_stop(ModuleNotFoundError("no", name="bastide.typo")) is None
+
+
+@pytest.mark.parametrize("url", ["https://[x", "https://host:many", "https://ho st\x01"])
+def test_what_is_no_address_is_said(url: str) -> None:
+    result = CliRunner().invoke(app, ["offers", "--server", url, "--account", "CORP\\alice"], input="x\n")
+    assert result.exit_code == Exit.USAGE
+    assert "is not the address of a server" in result.stderr
+
+
+@pytest.mark.parametrize("account", ["alice", "CORPalice", "CORP\\", "alice@CORP.EXAMPLE"])
+def test_an_account_needs_its_forest(account: str) -> None:
+    result = CliRunner().invoke(app, ["offers", "--server", "https://h", "--account", account])
+    assert result.exit_code == Exit.USAGE
+    assert "it needs the forest in front" in result.stderr
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout.startswith("bastide ")

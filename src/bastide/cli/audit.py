@@ -14,7 +14,7 @@ from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import moment, when
-from bastide.config import DEFAULT_PATH
+from bastide.config import DEFAULT_PATH, load
 
 app = typer.Typer(help="The audit: read it, verify it, export it.", no_args_is_help=True)
 
@@ -101,13 +101,28 @@ def verify(
 
 def _verify_here(config: Path) -> dict[str, Any]:
     from bastide.cli.server import open_services  # noqa: PLC0415  # loads the whole service
+    from bastide.wiring.database import shown  # noqa: PLC0415
 
     with open_services(config) as services:
         found = services.audit.verify_chain()
-    return {"seq": found.seq, "head": found.head, "checkpoints": found.checkpoints, "signed": found.signed}
+    database = shown(load(config))
+    return {
+        "database": database,
+        "seq": found.seq,
+        "head": found.head,
+        "checkpoints": found.checkpoints,
+        "signed": found.signed,
+    }
 
 
 def _print(call: Call, verdict: Mapping[str, Any]) -> None:
+    if verdict.get("database"):
+        call.screen.fields([("Database", verdict["database"])])
+    if not verdict.get("seq"):
+        call.screen.line(
+            "The audit has 0 records: there is nothing to verify. Is this the right database?", "yellow"
+        )
+        return
     call.screen.line(
         f"The audit is whole: {_count(verdict.get('seq'), 'record')}, {_count(verdict.get('checkpoints'), 'signed checkpoint')}, "
         f"signed up to record {verdict.get('signed')}.",

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 import httpx
 
-from bastide.cli.connection import Connection
+from bastide.cli.connection import Connection, bad_address
 from bastide.cli.exits import Exit, Stop
 
 API = "/api/v1"
@@ -99,8 +99,12 @@ class Client:
         self._handshake = handshake
         self._auth: httpx.Auth | None = None
         verify: ssl.SSLContext | bool = _trust(connection.ca) if transport is None else True
+        try:
+            base = httpx.URL(connection.server + API)
+        except httpx.InvalidURL:
+            raise bad_address(connection.server) from None
         self._http = httpx.Client(
-            base_url=connection.server + API,
+            base_url=base,
             verify=verify,
             transport=transport,
             timeout=_TIMEOUT,

@@ -1,6 +1,7 @@
 """Where the server is: options, then the environment, then /etc/bastide/client.toml. None of them ever holds a secret."""
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from bastide.cli.exits import Exit, Stop
 
 CLIENT_FILE = Path("/etc/bastide/client.toml")
 _KEYS = {"server", "ca", "account"}
+_ACCOUNT = re.compile(r"(?:CORP|PRIV)\\[^\\]+", re.IGNORECASE)
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -36,19 +38,35 @@ def resolve(server: str, ca: str, account: str, *, file: Path = CLIENT_FILE) -> 
             remedy=f"give --server, or BASTIDE_SERVER, or `server = ...` in {file}",
             status=Exit.USAGE,
         )
-    parts = urlsplit(url)
-    if not parts.hostname or parts.scheme not in {"https", "http"}:
-        raise Stop(
-            f"{url!r} is not the address of a server", remedy="write https://host:8443", status=Exit.USAGE
-        )
+    try:
+        parts = urlsplit(url)
+        good = parts.hostname and parts.scheme in {"https", "http"} and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        good = False
+    if not good:
+        raise bad_address(url)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise Stop(
             "a server elsewhere is reached over https only", remedy="write https://", status=Exit.USAGE
         )
+    who = account or known.get("account", "")
+    if who and not _ACCOUNT.fullmatch(who):
+        raise Stop(
+            f"{who!r} is not an account: it needs the forest in front",
+            remedy="write 'CORP\\name' or 'PRIV\\name', in single quotes: the shell eats a bare backslash",
+            status=Exit.USAGE,
+        )
     return Connection(
         server=url,
         ca=ca or os.environ.get("BASTIDE_CA", "") or known.get("ca", ""),
-        account=account or known.get("account", ""),
+        account=who,
+    )
+
+
+def bad_address(url: str) -> Stop:
+    """For an address that is none."""
+    return Stop(
+        f"{url!r} is not the address of a server", remedy="write https://host:8443", status=Exit.USAGE
     )
 
 

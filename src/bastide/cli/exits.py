@@ -4,6 +4,7 @@
 """
 
 from enum import IntEnum
+from types import MappingProxyType
 
 
 class Exit(IntEnum):
@@ -24,3 +25,14 @@ class Stop(Exception):
         self.status = status
         #: The server's own words (problem+json), for --json.
         self.raw = raw
+
+
+#: What only an extra installs.
+_EXTRAS = MappingProxyType(
+    {"ldap": "bastide[ad]", "dns": "bastide[ad]", "gssapi": "bastide[ad]", "psycopg": "bastide[postgres]"}
+)
+
+
+def missing_extra(error: ImportError) -> str:
+    """The extra that would bring what could not be imported; empty: it is something else."""
+    return _EXTRAS.get((error.name or "").partition(".")[0], "")

@@ -48,9 +48,17 @@ def worker(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> No
 def db_upgrade(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:
     """Bring the database to the newest schema; makes a SQLite file that is missing."""
     from bastide.store import migrations  # noqa: PLC0415
-    from bastide.wiring.production import database_url  # noqa: PLC0415
+    from bastide.store.engine import is_sqlite, sqlite_path  # noqa: PLC0415
+    from bastide.wiring.database import database_url  # noqa: PLC0415
 
-    version = migrations.upgrade(database_url(load(config)))
+    url = database_url(load(config))
+    if is_sqlite(url) and not (parent := Path(sqlite_path(url)).absolute().parent).is_dir():
+        raise Stop(
+            f"the database's directory {parent} does not exist",
+            remedy=f"install -d -m 0700 {parent}   (the unit takes it over; or just start bastide.service)",
+            status=Exit.UNAVAILABLE,
+        )
+    version = migrations.upgrade(url)
     _said(screen, {"version": version}, f"the database has version {version}", as_json=as_json)
 
 
@@ -58,7 +66,7 @@ def db_upgrade(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -
 def db_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:
     """Whether the database has the schema this program needs. Exit code 3 if not."""
     from bastide.store import migrations  # noqa: PLC0415
-    from bastide.wiring.production import database_url  # noqa: PLC0415
+    from bastide.wiring.database import database_url  # noqa: PLC0415
 
     migrations.check(database_url(load(config)))
     _said(screen, {"version": migrations.newest()}, "the database fits", as_json=as_json)
@@ -101,7 +109,14 @@ def report(screen: Screen, checks: list[Check], *, as_json: bool = False) -> Non
     if as_json:
         screen.json(
             [
-                {"check": c.name, "ok": c.ok, "detail": c.detail, "problem": c.problem, "remedy": c.remedy}
+                {
+                    "check": c.name,
+                    "ok": c.ok,
+                    "checked": c.checked,
+                    "detail": c.detail,
+                    "problem": c.problem,
+                    "remedy": c.remedy,
+                }
                 for c in checks
             ]
         )
@@ -112,6 +127,9 @@ def report(screen: Screen, checks: list[Check], *, as_json: bool = False) -> Non
 
 def print_check(screen: Screen, check: Check) -> None:
     """One check."""
+    if not check.checked:
+        screen.line(f"not checked  {check.name}: {check.detail}", "yellow")
+        return
     if check.ok:
         screen.line(f"ok       {check.name}: {check.detail}", "green")
         return

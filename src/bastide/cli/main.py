@@ -1,5 +1,8 @@
 """`bastide`: the root of all commands. Light to load: what is heavy is loaded by the command that needs it."""
 
+import importlib.metadata
+from typing import Annotated
+
 import typer
 
 from bastide.cli import approval, audit, demo, findings, host, mfa, pam, person, request, role, setup
@@ -16,6 +19,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _version(wanted: bool) -> None:  # typer calls it so
+    if wanted:
+        typer.echo(f"bastide {importlib.metadata.version('bastide')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # its callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Temporary administrative power in Active Directory."""
+
 
 person.add_to(app)
 for _group, _name in (

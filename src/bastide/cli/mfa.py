@@ -16,7 +16,7 @@ app = typer.Typer(help="The second factor: set it up, show it, invite, reset.", 
 Whom = Annotated[str, typer.Argument(metavar="ACCOUNT", help="A PAM user, or FOREST\\NAME.")]
 
 
-@remote(app, "enrol", example="bastide mfa enrol --invited --account CORP\\\\alice")
+@remote(app, "enrol", example="bastide mfa enrol --invited --account 'CORP\\alice'")
 def enrol(
     call: Call,
     invited: Annotated[

@@ -17,7 +17,7 @@ work = typer.Typer(help="The durable work of the service.", no_args_is_help=True
 
 def add_to(app: typer.Typer) -> None:
     """Put the commands without a noun on the root."""
-    remote(app, "whoami", example="bastide whoami --account CORP\\\\alice")(whoami)
+    remote(app, "whoami", example="bastide whoami --account 'CORP\\alice'")(whoami)
     remote(app, "offers", example="bastide offers")(offers)
     remote(app, "kill", example='bastide kill --role "File administrator" --reason "incident 42"')(kill)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bastide.cli.exits import Stop
+from bastide.cli.exits import Stop, missing_extra
 from bastide.config import Config, ConfigError, secret_path
 from bastide.domain.errors import BastideError
 
@@ -25,6 +25,8 @@ class Check:
     detail: str = ""
     problem: str = ""
     remedy: str = ""
+    #: False: nothing was looked at; `detail` says why.
+    checked: bool = True
 
     @property
     def ok(self) -> bool:
@@ -37,7 +39,10 @@ def look(name: str, probe: Callable[[], str], remedy: str = "") -> Check:
         return Check(name, detail=probe())
     except (BastideError, Stop) as error:
         return Check(name, problem=error.message, remedy=error.remedy or remedy)
-    except (ConfigError, OSError, ImportError) as error:
+    except ImportError as error:
+        extra = missing_extra(error)
+        return Check(name, problem=str(error), remedy=f"install {extra}" if extra else remedy)
+    except (ConfigError, OSError) as error:
         return Check(name, problem=str(error), remedy=remedy)
 
 
@@ -77,7 +82,7 @@ def identity(domain: str, principal: str, keytab: str, controllers: Sequence[str
     """The keytab's file, a ticket with it, and a sealed bind with the ticket."""
     check = secret(f"{principal}: keytab", keytab)
     yield check
-    if check.ok and not check.detail.startswith("comes as"):
+    if check.ok and check.checked:
         yield look(f"{principal}: ticket", lambda: _ticket(principal, keytab), "export the keytab again")
         yield look(f"{domain}: sealed LDAP", lambda: _bind(domain, principal, keytab, controllers))
 
@@ -104,7 +109,7 @@ def _bind(domain: str, principal: str, keytab: str, controllers: Sequence[str]) 
 def secret(name: str, reference: str) -> Check:
     """A file that holds a secret: there, readable, and for nobody else."""
     if reference.startswith("credential:") and "CREDENTIALS_DIRECTORY" not in os.environ:
-        return Check(name, "comes as a systemd credential, which only the unit sees")
+        return Check(name, "comes as a systemd credential, which only the unit sees", checked=False)
 
     def probe() -> str:
         path = secret_path(reference)
@@ -155,19 +160,26 @@ def directories(config: Config) -> Iterator[Check]:
     )
     if config.priv.preparer is not None:
         preparer = config.priv.preparer
-        yield secret(f"{preparer.principal}: keytab", preparer.keytab)
-        yield look(
-            f"{preparer.principal}: ticket",
-            lambda: _ticket(preparer.principal, preparer.keytab),
-            "export the keytab again",
-        )
+        check = secret(f"{preparer.principal}: keytab", preparer.keytab)
+        yield check
+        if check.ok and check.checked:
+            yield look(
+                f"{preparer.principal}: ticket",
+                lambda: _ticket(preparer.principal, preparer.keytab),
+                "export the keytab again",
+            )
     if config.corp is not None:
         corp = config.corp
         yield from network(corp.domain, corp.controllers)
-        yield look(
-            f"{corp.domain}: trust",
-            lambda: _bind(corp.domain, config.priv.principal, config.priv.keytab, corp.controllers),
-            "CORP must trust PRIV, and the names of both forests must resolve here",
+        keytab = secret(f"{corp.domain}: trust", config.priv.keytab)
+        yield (
+            keytab
+            if not keytab.checked
+            else look(
+                f"{corp.domain}: trust",
+                lambda: _bind(corp.domain, config.priv.principal, config.priv.keytab, corp.controllers),
+                "CORP must trust PRIV, and the names of both forests must resolve here",
+            )
         )
     if config.http.keytab:
         yield secret("http: keytab", config.http.keytab)
@@ -182,7 +194,7 @@ def local_things(config: Config) -> Iterator[Check]:
 
 def _database(config: Config) -> str:
     from bastide.store import migrations  # noqa: PLC0415  # SQLAlchemy takes its time
-    from bastide.wiring.production import database_url  # noqa: PLC0415
+    from bastide.wiring.database import database_url  # noqa: PLC0415
 
     migrations.check(database_url(config))
     return "its schema is the newest"

@@ -13,7 +13,7 @@ import typer
 
 from bastide.cli import ask, connection, ticket
 from bastide.cli.console import Column, Screen
-from bastide.cli.exits import Exit, Stop
+from bastide.cli.exits import Exit, Stop, missing_extra
 from bastide.clock import SystemClock
 from bastide.config import ConfigError
 from bastide.domain.errors import BastideError, DirectoryUnavailable, StoreBusy, StoreUnavailable
@@ -115,7 +115,7 @@ _CONNECTION = (
             str,
             typer.Option(
                 metavar="FOREST\\NAME",
-                help="Sign in with password and code. Default: your Kerberos ticket.",
+                help="Sign in with password and code, as in 'CORP\\alice' (in quotes). Default: your Kerberos ticket.",
                 rich_help_panel=_REMOTE,
             ),
         ],
@@ -209,7 +209,12 @@ def as_stop(error: BaseException | None) -> Stop | None:
     if isinstance(error, Stop):
         return error
     if isinstance(error, ConfigError):
-        return Stop(str(error), remedy="`bastide config check` looks at every setting")
+        return Stop(str(error), remedy="docs/reference/settings.md describes every setting")
+    if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
+        return Stop(
+            f"this needs the Python package {error.name}: install {extra}",
+            status=Exit.USAGE,
+        )
     if isinstance(error, DirectoryUnavailable | StoreBusy | StoreUnavailable):
         return Stop(error.message, remedy=error.remedy, status=Exit.UNAVAILABLE)
     if isinstance(error, BastideError):

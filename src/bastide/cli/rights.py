@@ -8,6 +8,7 @@ from bastide.cli.server import open_services
 from bastide.config import Config, load
 from bastide.directory import delegation
 from bastide.directory.delegation import Account, CorpGroup, Plan
+from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.services.ports import Directory
 from bastide.wiring import Services
@@ -16,10 +17,10 @@ from bastide.wiring import Services
 def script(path: Path, *, forest: str, dialect: str, corp_groups: list[str]) -> str:
     """The text to run. Raises Stop, ConfigError, BastideError."""
     config = load(path)
+    if dialect == "policy":
+        return delegation.policy_ldif(_policy_plan(config))
     with open_services(path) as services:
         plan = _plan(config, services, corp_groups)
-    if dialect == "policy":
-        return delegation.policy_ldif(plan)
     write = delegation.windows_script if dialect == "windows" else delegation.samba_script
     return write(plan, Forest(forest))
 
@@ -30,7 +31,7 @@ def _plan(config: Config, services: Services, corp_groups: list[str]) -> Plan:
     if preparer is None:
         raise Stop(
             "the settings name no preparer, so nothing but the service account could be given rights",
-            remedy="set [priv.preparer], or adopt objects and delegate by hand (docs)",
+            remedy='set [priv.preparer], or delegate by hand: docs/operations/delegation.md, "Without the preparer"',
         )
     base = _base(config.priv.domain)
     return Plan(
@@ -41,6 +42,22 @@ def _plan(config: Config, services: Services, corp_groups: list[str]) -> Plan:
         users=config.priv.users_container,
         groups=(config.priv.groups_container,),
         corp_groups=_corp_groups(services, corp_groups),
+        policy=config.policy.ticket_policy,
+        cap=timedelta(seconds=config.policy.ticket_cap_seconds),
+    )
+
+
+def _policy_plan(config: Config) -> Plan:
+    """The ticket cap concerns no account, so nothing is looked up."""
+    nobody = Account(Sid("S-1-0-0"), "nobody")
+    base = _base(config.priv.domain)
+    return Plan(
+        service=nobody,
+        preparer=nobody,
+        priv_base=base,
+        corp_base=base,
+        users=config.priv.users_container,
+        groups=(config.priv.groups_container,),
         policy=config.policy.ticket_policy,
         cap=timedelta(seconds=config.policy.ticket_cap_seconds),
     )

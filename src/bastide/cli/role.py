@@ -77,8 +77,8 @@ Extension = Annotated[
 Enabled = Annotated[bool | None, typer.Option("--enabled/--disabled", help="Whether it may be used at all.")]
 
 _EXAMPLE = (
-    'bastide role add "File administrator" --gives PAM-FileAdmins --candidate CORP\\\\alice '
-    "--approver PRIV\\\\apr.grace --for 1h --max 4h"
+    "bastide role add \"File administrator\" --gives PAM-FileAdmins --candidate 'CORP\\alice' "
+    "--approver 'PRIV\\apr.grace' --for 1h --max 4h"
 )
 
 

@@ -29,6 +29,8 @@ _QUESTIONS = (
     ("priv.domain", "DNS name of the PRIV forest", ""),
     ("priv.principal", "Service account in PRIV", "svc-bastide@{PRIV}"),
     ("priv.keytab", "Its keytab", "/etc/bastide/bastide.keytab"),
+    ("priv.preparer.principal", "Preparer account (- for none)", "svc-bastide-prepare@{PRIV}"),
+    ("priv.preparer.keytab", "Keytab of the preparer", "/etc/bastide/preparer.keytab"),
     ("corp.domain", "DNS name of the CORP forest (- if it is the same forest)", ""),
     ("http.keytab", "Keytab with the HTTP/ names of this server", "/etc/bastide/http.keytab"),
     ("server.url", "Address of this server", "https://bastide.{priv}:8443"),
@@ -41,7 +43,7 @@ _QUESTIONS = (
 _LISTS = {"rights.administrators", "rights.auditors", "rights.approvers"}
 _NEXT = """\
 Next:
-  1. bastide db upgrade --config {file}
+  1. bastide db upgrade --config {file}     (bastide.service does it too, at each start)
   2. bastide delegation script --forest priv --config {file}     (an administrator of PRIV runs it)
      bastide delegation script --forest corp --corp-group GROUP --config {file}     (of CORP)
      bastide delegation script --for policy --config {file}     (an Enterprise Admin of PRIV: the ticket cap)
@@ -73,7 +75,7 @@ def init(
         bool, typer.Option("--force", help="Overwrite the settings. Keys are never overwritten.")
     ] = False,
 ) -> None:
-    """Set this server up: settings, keys, and a look at everything they need."""
+    """Set this server up: settings, keys, and a look at everything they need. Exit code 1 if a check found a problem; all is written then too."""
     if output.exists() and not force:
         raise Stop(f"{output} exists", remedy="say --force to overwrite it, or --output for another file")
     given = _read(answers) if answers else {}
@@ -89,8 +91,17 @@ def init(
     bad = [check.name for check in checks if not check.ok]
     if as_json:
         screen.json({"config": str(output), "keys": [str(path) for path in made], "problems": bad})
-        return
+    else:
+        _report(screen, output, config, made, bad)
+    if bad:
+        raise typer.Exit(int(Exit.REFUSED))
+
+
+def _report(screen: Screen, output: Path, config: Config, made: tuple[Path, ...], bad: list[str]) -> None:
+    """What was done, and what comes next."""
     screen.line(f"wrote {output}" + "".join(f"\nmade {path}" for path in made), "green")
+    if config.corp is None:
+        screen.line("single-forest mode: no [corp]", "yellow")
     if bad:
         screen.line(f"{len(bad)} checks found a problem; `bastide config check` looks again", "yellow")
     screen.line(_NEXT.format(file=output))
@@ -127,6 +138,8 @@ def _ask_all(screen: Screen, given: Answers, checks: list[Check], *, offline: bo
     if not sys.stdin.isatty():
         raise Stop("nobody can be asked here", remedy="give --answers FILE", status=Exit.USAGE)
     for path, question, default in _QUESTIONS:
+        if path == "priv.preparer.keytab" and _get(given, "priv.preparer") is None:
+            continue
         priv = _get(given, "priv.domain") or ""
         answer = ask.line(question, default.format(priv=priv, PRIV=priv.upper()))
         if answer == "-":
@@ -146,6 +159,10 @@ def _after(path: str, given: Answers) -> list[Check]:
             return list(probes.network(_get(given, path), ()))
         case "priv.keytab":
             return list(probes.identity(domain, principal, _get(given, path), ()))
+        case "priv.preparer.keytab":
+            return list(
+                probes.identity(domain, _get(given, "priv.preparer.principal"), _get(given, path), ())
+            )
         case "http.keytab" | "server.key":
             return [probes.secret(path, _get(given, path))]
         case _:
@@ -220,13 +237,14 @@ def _look(screen: Screen, config: Config, *, as_json: bool) -> list[Check]:
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
-    """Whole or not at all, readable by its group: it holds no secret, but says where they are."""
+    """Whole or not at all, readable by all whatever the umask: it holds no secret, and the service's own user reads it."""
     new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o644)
             file.write(text)
         if force:
             new.replace(path)

@@ -24,6 +24,7 @@ from bastide.services.probes import samples_of
 from bastide.store import keys
 from bastide.store.unit_of_work import SqlStore
 from bastide.wiring import Adapters, Services, assemble
+from bastide.wiring.database import database_url
 
 #: Records of about the same moment go to the sinks together.
 EXPORT_AFTER = timedelta(seconds=1)
