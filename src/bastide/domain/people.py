@@ -100,6 +100,12 @@ def require(actor: Actor, right: Right) -> None:
         raise NotAuthorized(f"{actor.name} has not the right to {right.value}", remedy=_HOW_TO_GET[right])
 
 
+def require_reader(actor: Actor) -> None:
+    """Raise NotAuthorized, or MfaRefused, unless the caller may see everything: auditors and administrators."""
+    if Right.AUDIT not in actor.rights:
+        require(actor, Right.ADMINISTER)
+
+
 _HOW_TO_GET = {
     Right.USE: "sign in with the CORP or PRIV account of a PAM user",
     Right.APPROVE: "be a member of the approvers group named in bastide.toml",

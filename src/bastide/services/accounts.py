@@ -27,9 +27,9 @@ from bastide.domain.errors import (
     NotFound,
     StoreError,
 )
-from bastide.domain.grants import LEAST_TICKET_CAP
+from bastide.domain.grants import DEFAULT_TICKET_CAP, LEAST_TICKET_CAP
 from bastide.domain.ids import GroupId, ObjectRef, Sid, UserId, parse_name
-from bastide.domain.people import Actor, PamUser, Right, require
+from bastide.domain.people import Actor, PamUser, Right, require, require_reader
 from bastide.domain.requests import OPEN
 from bastide.domain.roles import Carrier, Link, PamGroup
 from bastide.services.caps import Caps
@@ -51,7 +51,7 @@ class Preparation:
     groups_container: str = ""
     group_prefix: str = "PAM-"
     upn_suffix: str = ""
-    ticket_cap: timedelta = timedelta(minutes=15)
+    ticket_cap: timedelta = DEFAULT_TICKET_CAP
     policy_name: str = "bastide-ticket-cap"
     single_forest: bool = False
 
@@ -249,13 +249,13 @@ class Accounts:
 
     def users(self, actor: Actor) -> tuple[PamUser, ...]:
         """All PAM users."""
-        _may_read(actor)
+        require_reader(actor)
         with self._store.read() as uow:
             return uow.users.all()
 
     def user(self, actor: Actor, name: str) -> PamUser:
         """One PAM user. Raises NotFound."""
-        _may_read(actor)
+        require_reader(actor)
         with self._store.read() as uow:
             return find_user(uow, name)
 
@@ -378,13 +378,13 @@ class Accounts:
 
     def groups(self, actor: Actor) -> tuple[PamGroup, ...]:
         """All PAM groups."""
-        _may_read(actor)
+        require_reader(actor)
         with self._store.read() as uow:
             return uow.groups.all()
 
     def group(self, actor: Actor, name: str) -> PamGroup:
         """One PAM group. Raises NotFound."""
-        _may_read(actor)
+        require_reader(actor)
         with self._store.read() as uow:
             return find_group(uow, name)
 
@@ -465,8 +465,3 @@ def _made_by_us(name: str, *, adopted: bool) -> None:
         raise Conflict(
             f"{name} was there before; Bastide deletes only what it made", remedy="leave out --delete"
         )
-
-
-def _may_read(actor: Actor) -> None:
-    if Right.AUDIT not in actor.rights:
-        require(actor, Right.ADMINISTER)

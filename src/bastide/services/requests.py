@@ -12,7 +12,7 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
 from bastide.domain.grants import enforcer_for
 from bastide.domain.ids import RequestId, parse_id, parse_text
-from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa
+from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa, require_reader
 from bastide.domain.policy import Draft
 from bastide.domain.requests import LIVE, OPEN, Decision, Request, State
 from bastide.domain.roles import PamGroup, Role
@@ -310,8 +310,7 @@ class Requests:
         self, actor: Actor, *, user: str = "", limit: int = 100, before: datetime | None = None
     ) -> tuple[Request, ...]:
         """Everybody's requests, newest first. Raises NotAuthorized."""
-        if Right.AUDIT not in actor.rights:
-            require(actor, Right.ADMINISTER)
+        require_reader(actor)
         with self._store.read() as uow:
             chosen = uow.users.by_name(user).id if user else None
             return uow.requests.history(user=chosen, limit=min(limit, HISTORY_LIMIT), before=before)

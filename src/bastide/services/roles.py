@@ -10,7 +10,7 @@ from datetime import datetime
 from bastide.domain import roles
 from bastide.domain.errors import Conflict, InvalidInput
 from bastide.domain.ids import RoleId
-from bastide.domain.people import Actor, Right, require
+from bastide.domain.people import Actor, Right, require, require_reader
 from bastide.domain.requests import OPEN
 from bastide.domain.roles import Role, Stage, Subject
 from bastide.services.events import by_actor
@@ -108,13 +108,13 @@ class Roles:
 
     def show(self, actor: Actor, name: str) -> Role:
         """One role. Raises NotFound."""
-        _may_read(actor)
+        require_reader(actor)
         with self._store.read() as uow:
             return find_role(uow, name)
 
     def all(self, actor: Actor) -> tuple[Role, ...]:
         """All roles."""
-        _may_read(actor)
+        require_reader(actor)
         with self._store.read() as uow:
             return uow.roles.all()
 
@@ -165,11 +165,6 @@ class Roles:
         for other in uow.roles.all():
             if other.name.casefold() == role.name.casefold() and other.id != role.id:
                 raise Conflict(f"there is a role {other.name!r} already")
-
-
-def _may_read(actor: Actor) -> None:
-    if Right.AUDIT not in actor.rights:
-        require(actor, Right.ADMINISTER)
 
 
 def describe(role: Role) -> dict[str, object]:
