@@ -1,26 +1,31 @@
 # Bastide. `make demo` and `make test` work from a clean clone on Debian 12 as root; they install what is missing.
-.PHONY: help demo demo-embedded test check bench install lint types imports unit
+.PHONY: help docs demo demo-embedded test windows check bench install lint types imports unit
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 RUN := .venv/bin/python
+# Lanes of tests on labs of their own (tests/support/lanes.py): they wait more than they work, so each has a worker beside those of the processors.
+LANES := 3
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: ## The main job across two real Samba forests, as a time-line (root)
+demo: ## Both jobs across two real Samba forests, as a time-line (root)
 	@$(PYTHON) tools/install.py --lab
-	@$(RUN) tools/demo.py
+	@$(RUN) -m tools.demo
 
 demo-embedded: ## The same job in memory: no root, no network
 	@$(PYTHON) tools/install.py --python-only
 	@$(RUN) -m bastide.cli.main demo
 
 test: ## Everything that CI runs (root)
-	@$(PYTHON) tools/install.py --lab
+	@$(PYTHON) tools/install.py --lab --windows
 	@$(MAKE) --no-print-directory lint types imports
-	@$(RUN) -m pytest -q -n 2 -m "not lab" tests
-	@$(RUN) -m pytest -q -m lab tests
+	@$(RUN) -m pytest -q -n $$(($$(nproc) + $(LANES))) --dist loadgroup tests
+
+windows: ## Build the password filter for Windows, and run it under wine (root; fetches 157 MB)
+	@$(PYTHON) tools/install.py --windows
+	@$(RUN) -m pytest -q tests/integration/test_windows_filter.py tests/unit/test_windows_frames.py tests/unit/test_windows_capture.py
 
 check: ## Lint, types, imports, unit tests: seconds
 	@$(PYTHON) tools/install.py
@@ -29,6 +34,10 @@ check: ## Lint, types, imports, unit tests: seconds
 bench: ## Ratios against bare libraries, on the lab (root)
 	@$(PYTHON) tools/install.py --lab
 	@$(RUN) -m benchmarks.run
+
+docs: ## Write docs/reference/commands.md and password-events.md anew, out of the code
+	@$(RUN) tools/commands_page.py
+	@$(RUN) tools/events_page.py
 
 install: ## Only install
 	@$(PYTHON) tools/install.py --lab

@@ -1,9 +1,10 @@
 """Install what is missing, quickly, and say so. Needs nothing but Debian's python3.
 
-usage: install.py [--lab] [--python-only]
+usage: install.py [--lab] [--windows] [--python-only]
 
   (nothing)       what building and checking need: headers, and the project with everything in .venv
-  --lab           also what the lab and the tests on it need: Samba 4.22, Kerberos tools, PostgreSQL
+  --lab           also what the lab and the tests on it need: Samba 4.22, Kerberos tools, OpenLDAP, PostgreSQL, MariaDB
+  --windows       also a compiler for Windows and wine, for the password filter (157 MB to fetch, 1.1 GB on the disk)
   --python-only   no Debian packages: .venv with the base dependencies, for the embedded demo without root
 
 A second run finds that nothing is missing in well under a second. Packages come from the mirror that the machine's own
@@ -13,6 +14,7 @@ apt sources name, Python packages from wherever its pip looks; no host is named 
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,16 +38,30 @@ BUILD_PACKAGES = (
     "libsasl2-dev",
     "libkrb5-dev",
 )
-LAB_PACKAGES = ("krb5-user", "ldap-utils", "libsasl2-modules-gssapi-mit", "iproute2", "openssl", "postgresql")
+LAB_PACKAGES = (
+    *("krb5-user", "ldap-utils", "libsasl2-modules-gssapi-mit", "iproute2", "openssl", "postgresql"),
+    "libfaketime",  # a process with a wrong clock
+    *("slapd", "mariadb-server"),  # connected systems
+)
 SAMBA_PACKAGES = (
     *("samba", "samba-ad-dc", "samba-ad-provision", "samba-dsdb-modules", "samba-vfs-modules"),
     *("python3-samba", "winbind", "smbclient", "ldb-tools"),
 )
+#: Not part of the lab: 1.1 GB that a demo does without. `make test` and `make windows` have them.
+WINDOWS_PACKAGES = ("gcc-mingw-w64-x86-64-win32", "wine64")
 SAMBA_LEAST = (4, 22)
-SAMBA_SERVICES = ("samba-ad-dc", "smbd", "nmbd", "winbind")
+#: What would run at the next boot, by the package that brings it.
+SERVICES = {
+    "samba": ("samba-ad-dc", "smbd", "nmbd", "winbind"),
+    "slapd": ("slapd",),
+    "postgresql": ("postgresql",),
+    "mariadb-server": ("mariadb",),
+}
 
 APT = Path("/etc/apt")
-BACKPORTS_FILE = APT / "sources.list.d" / "bastide-backports.sources"
+BACKPORTS_FILE = "bastide-backports.sources"
+#: How apt spells "no": StringToBool in apt-pkg.
+NO = {"no", "false", "without", "off", "disable", "0"}
 # Debian's hook for "do not start services now": exit code 101 says no. See invoke-rc.d(8).
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# bastide: tools/install.py is installing; services stay off\nexit 101\n"
@@ -59,7 +75,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--lab", action="store_true", help="also Samba, Kerberos tools and PostgreSQL")
+    parser.add_argument(
+        "--lab", action="store_true", help="also Samba, Kerberos tools and the connected systems"
+    )
+    parser.add_argument("--windows", action="store_true", help="also a compiler for Windows, and wine")
     parser.add_argument(
         "--python-only", action="store_true", help="only .venv with the base dependencies; no root"
     )
@@ -67,7 +86,7 @@ def main() -> int:
     LOG.parent.mkdir(exist_ok=True)
     try:
         if not options.python_only:
-            install_packages(lab=options.lab)
+            install_packages(lab=options.lab, windows=options.windows)
         install_python(base_only=options.python_only)
     except InstallError as error:
         print(f"install: {error}", file=sys.stderr)
@@ -101,9 +120,10 @@ def say(what: str) -> None:
 # --- Debian packages ----------------------------------------------------------------------------------------------------
 
 
-def install_packages(*, lab: bool) -> None:
+def install_packages(*, lab: bool, windows: bool = False) -> None:
     """Whatever of the packages is missing; without root, only look."""
-    wanted = (*BUILD_PACKAGES, *(LAB_PACKAGES if lab else ()), *(SAMBA_PACKAGES if lab else ()))
+    of_lab = (*LAB_PACKAGES, *SAMBA_PACKAGES) if lab else ()
+    wanted = (*BUILD_PACKAGES, *of_lab, *(WINDOWS_PACKAGES if windows else ()))
     present = installed(wanted)
     missing = [name for name in wanted if name not in present]
     old = lab and "samba" in present and version(present["samba"]) < SAMBA_LEAST
@@ -116,17 +136,17 @@ def install_packages(*, lab: bool) -> None:
         raise InstallError("this is not a Debian machine: only --python-only works here")
     samba = list(SAMBA_PACKAGES) if old else [name for name in missing if name in SAMBA_PACKAGES]
     others = [name for name in missing if name not in SAMBA_PACKAGES]
-    if samba:
-        add_backports()
+    suite = backports_suite()
+    if samba and suite:
+        add_backports(suite)
     say("package lists")
     run(["apt-get", "update", "--quiet"])
     with services_off():
         if others:
             apt_install(others)
         if samba:
-            apt_install(samba, suite=backports_suite())
-    if samba:
-        disable_services()
+            apt_install(samba, suite=suite)
+    disable_services(missing)
 
 
 def installed(names: Sequence[str]) -> dict[str, str]:
@@ -142,8 +162,10 @@ def installed(names: Sequence[str]) -> dict[str, str]:
 
 def version(text: str) -> tuple[int, int]:
     """Epoch, upstream version and revision of a Debian version, down to major and minor: "2:4.22.6+dfsg-1" is (4, 22)."""
-    major, minor = text.partition(":")[2].split(".")[:2] if ":" in text else text.split(".")[:2]
-    return int(major), int("".join(digit for digit in minor if digit.isdigit()))
+    found = re.match(r"(?:\d+:)?(\d+)\.(\d+)", text)
+    if not found:
+        raise InstallError(f"the version {text} cannot be read")
+    return int(found[1]), int(found[2])
 
 
 def apt_install(names: Sequence[str], suite: str | None = None) -> None:
@@ -167,10 +189,10 @@ def services_off() -> Iterator[None]:
         POLICY.unlink(missing_ok=True)
 
 
-def disable_services() -> None:
-    """With systemd they would start at the next boot."""
+def disable_services(packages: Sequence[str]) -> None:
+    """With systemd they would start at the next boot. What somebody else has installed stays as it is."""
     if Path("/run/systemd/system").exists():
-        for name in SAMBA_SERVICES:
+        for name in (service for package in packages for service in SERVICES.get(package, ())):
             run(["sh", "-c", f"systemctl disable --now {name}.service || true"])
 
 
@@ -185,6 +207,7 @@ class Source:
     suites: tuple[str, ...]
     components: tuple[str, ...]
     signed_by: str = ""
+    trusted: str = ""
 
 
 def backports_suite() -> str | None:
@@ -195,30 +218,43 @@ def backports_suite() -> str | None:
     return "bookworm-backports" if codename == "bookworm" else None
 
 
-def add_backports() -> None:
+def add_backports(suite: str, apt: Path = APT) -> None:
     """Name the backports suite to apt, on the mirror the machine already uses; nothing if it is known."""
-    suite = backports_suite()
-    if suite is None:
-        return
-    known = list(sources())
+    known = list(sources(apt))
     if any(suite in source.suites for source in known):
         return
-    main = suite.removesuffix("-backports")
-    for source in known:
-        if main in source.suites and "main" in source.components:
-            break
-    else:
+    source = mirror(known, suite.removesuffix("-backports"))
+    if source is None:
         raise InstallError(
-            f"no apt source names the suite {main}; add {suite} to {APT}/sources.list.d yourself"
+            f"no apt source names the suite {suite.removesuffix('-backports')} of Debian; "
+            f"add {suite} to {apt}/sources.list.d yourself"
         )
     lines = ["Types: deb", f"URIs: {source.uri}", f"Suites: {suite}", "Components: main"]
     if source.signed_by:
         lines.append(f"Signed-By: {source.signed_by}")
+    if source.trusted:
+        lines.append(f"Trusted: {source.trusted}")
     say(f"apt source {suite}")
-    BACKPORTS_FILE.write_text("\n".join(lines) + "\n")
+    (apt / "sources.list.d" / BACKPORTS_FILE).write_text("\n".join(lines) + "\n")
 
 
-def sources(apt: Path = APT) -> Iterator[Source]:
+def mirror(known: Sequence[Source], suite: str) -> Source | None:
+    """The machine's source of Debian itself. Other archives may call their suites and components like Debian's; a CD has no backports."""
+    updated = {source.uri for source in known if f"{suite}-updates" in source.suites}
+    fitting = [
+        source
+        for source in known
+        if suite in source.suites and "main" in source.components and not source.uri.startswith("cdrom:")
+    ]
+    return max(
+        fitting,
+        key=lambda s: (s.uri in updated, "debian-archive" in s.signed_by, "debian" in s.uri),
+        default=None,
+    )
+
+
+def sources(apt: Path) -> Iterator[Source]:
+    """What apt would read, whatever is not a binary source left out."""
     directory = apt / "sources.list.d"
     for path in (apt / "sources.list", *sorted(directory.glob("*.list"))):
         if path.exists():
@@ -227,40 +263,52 @@ def sources(apt: Path = APT) -> Iterator[Source]:
         yield from deb822_sources(path.read_text())
 
 
+#: deb [name=value name=value] URI SUITE COMPONENT... - and the URI of a CD has a name with spaces in brackets.
+ONE_LINE = re.compile(
+    r"deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>cdrom:\[[^]]*\]\S*|[^\s[]+)\s+(?P<rest>\S.*)"
+)
+
+
 def one_line_sources(text: str) -> Iterator[Source]:
-    """Lines of the form: deb [signed-by=KEY other=x] URI SUITE COMPONENT..."""
+    """A source per line; a comment from # to the end. What apt could not read either is passed over: apt will say so."""
     for line in text.splitlines():
-        kind, _, rest = line.partition("#")[0].strip().partition(" ")
-        if kind != "deb":
+        found = ONE_LINE.fullmatch(line.partition("#")[0].strip())
+        if not found:
             continue
-        options, rest = rest.strip(), rest.strip()
-        if rest.startswith("["):
-            options, _, rest = rest[1:].partition("]")
-        else:
-            options = ""
-        uri, suite, *components = rest.split()
-        settings = dict(option.partition("=")[::2] for option in options.split())
-        yield Source(uri, (suite,), tuple(components), settings.get("signed-by", "").replace(",", " "))
+        suite, *components = found["rest"].split()
+        settings = dict(option.partition("=")[::2] for option in (found["options"] or "").split())
+        yield Source(
+            found["uri"],
+            (suite,),
+            tuple(components),
+            settings.get("signed-by", "").replace(",", " "),
+            settings.get("trusted", ""),
+        )
 
 
 def deb822_sources(text: str) -> Iterator[Source]:
     """Stanzas of "Field: value", whose value goes on in indented lines (a key may stand in Signed-By itself)."""
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    lines = [line.rstrip() for line in text.splitlines() if not line.startswith("#")]
     for stanza in "\n".join(lines).split("\n\n"):
         fields: dict[str, str] = {}
         last = ""
-        for line in filter(str.strip, stanza.splitlines()):
+        for line in filter(None, stanza.splitlines()):
             if line[0].isspace():
-                fields[last] += f"\n{line}"
+                fields[last] = f"{fields.get(last, '')}\n{line}"
             else:
                 name, _, value = line.partition(":")
                 last = name.strip().lower()
                 fields[last] = value.strip()
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() == "no":
+        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in NO:
             continue
-        for uri in fields.get("uris", "").split():
+        for uri in deb822_uris(fields.get("uris", "")):
             suites, components = fields.get("suites", "").split(), fields.get("components", "").split()
-            yield Source(uri, tuple(suites), tuple(components), fields.get("signed-by", ""))
+            signed_by, trusted = fields.get("signed-by", ""), fields.get("trusted", "")
+            yield Source(uri, tuple(suites), tuple(components), signed_by, trusted)
+
+
+def deb822_uris(value: str) -> list[str]:
+    return re.findall(r"cdrom:\[[^]]*\]\S*|\S+", value)
 
 
 # --- Python -------------------------------------------------------------------------------------------------------------

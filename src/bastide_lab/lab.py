@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bastide_lab import controller, network, passwords, plan, scene, snapshot, tls
+from bastide_lab import capture, controller, network, passwords, plan, scene, snapshot, targets, tls
 from bastide_lab.errors import LabError
 from bastide_lab.locks import exclusive
 from bastide_lab.plan import (
@@ -30,9 +30,11 @@ from bastide_lab.plan import (
     CORPDC,
     FIRST_CONTROLLERS,
     HOSTS,
+    ON_DEMAND,
     PRIV,
     PRIVDC,
     PRIVDC2,
+    TARGETS,
     Host,
     Site,
 )
@@ -137,6 +139,19 @@ class Lab:
         if not controller.is_running(self.site, chosen):
             controller.start(self.site, [chosen])
 
+    def enable_capture(self, certificate: bytes, *, hosts: Sequence[str] = ("corpdc",)) -> list[str]:
+        """From now on these controllers also keep each new password encrypted to an OpenPGP certificate, or to several in a row.
+
+        Gives the fingerprints. Samba is started again; a snapshot has none of it, and so the next lab starts without.
+        """
+        fingerprints: list[str] = []
+        for host in hosts:
+            chosen = self._controller(host)
+            fingerprints = capture.enable(self.site, chosen, certificate)
+            controller.stop(self.site, [chosen])
+            controller.start(self.site, [chosen])
+        return fingerprints
+
     def cut(self, host: str) -> None:
         """Pull the host's network cable."""
         network.set_link(self.site, self._present(host), up=False)
@@ -144,6 +159,25 @@ class Lab:
     def mend(self, host: str) -> None:
         """Plug the host's network cable in again."""
         network.set_link(self.site, self._present(host), up=True)
+
+    def start_target(
+        self, kind: str, name: str = "", *, pair: targets.Pair | None = None
+    ) -> targets.Endpoint:
+        """Start a connected system on the host `targets`: "slapd", "postgres", "mariadb". It runs until `stop_target` or `down`.
+
+        `name`: several of a kind side by side. `pair`: its certificate, instead of a good one of the lab's CA.
+        """
+        with exclusive(self.prefix):
+            self._check_up()
+            if not network.exists(self.site.namespace(TARGETS)):
+                network.add_host(self.site, TARGETS)
+            return targets.start(self.site, kind, name or kind, pair)
+
+    def stop_target(self, name: str, *, kill: bool = False, forget: bool = False) -> None:
+        """Stop one: in order, or as a power cut would. It keeps its data, unless it is to be forgotten."""
+        with exclusive(self.prefix):
+            self._present(TARGETS.name)
+            targets.stop(self.site, name, kill=kill, forget=forget)
 
     # --- use ----------------------------------------------------------------------------------------------------------
 
@@ -249,7 +283,9 @@ class Lab:
         self._marker.write_text(json.dumps({"second_dc": second_dc}))
 
     def _hosts(self) -> list[Host]:
-        return [host for host in HOSTS.values() if host is not PRIVDC2 or self._has_second_dc()]
+        """Those that must be there."""
+        standing = [host for host in HOSTS.values() if host not in ON_DEMAND]
+        return [*standing, PRIVDC2] if self._has_second_dc() else standing
 
     def _check_up(self) -> None:
         if not self._is_built():
@@ -288,7 +324,7 @@ class Lab:
 
     def _build(self, *, second_dc: bool) -> None:
         self.root.mkdir(parents=True)
-        network.create(self.site, [host for host in HOSTS.values() if host is not PRIVDC2])
+        network.create(self.site, [host for host in HOSTS.values() if host not in ON_DEMAND])
         recipe = snapshot.key()
         # Two labs that both find no snapshot would make it twice; the second waits and uses the first one's.
         with exclusive(f"snapshot-{recipe}"):
@@ -300,23 +336,21 @@ class Lab:
             elif not (second_dc and second.exists()):
                 snapshot.restore(self.site, FIRST_CONTROLLERS, base)
             if second_dc:
-                self._build_second_dc(second)
-                return
-        controller.start(self.site, FIRST_CONTROLLERS)
-        self._mark(second_dc=False)
+                self._lay_down_second_dc(second)
+        controller.start(self.site, (*FIRST_CONTROLLERS, PRIVDC2) if second_dc else FIRST_CONTROLLERS)
+        self._mark(second_dc=second_dc)
 
-    def _build_second_dc(self, second: Path) -> None:
+    def _lay_down_second_dc(self, second: Path) -> None:
+        """Its files and those of the others, all stopped."""
         three = (*FIRST_CONTROLLERS, PRIVDC2)
         network.add_host(self.site, PRIVDC2)
         if second.exists():
             snapshot.restore(self.site, three, second)
-        else:
-            controller.start(self.site, FIRST_CONTROLLERS)
-            self._join_second_dc()
-            controller.stop(self.site, three)
-            snapshot.save(self.site, three, second)
-        controller.start(self.site, three)
-        self._mark(second_dc=True)
+            return
+        controller.start(self.site, FIRST_CONTROLLERS)
+        self._join_second_dc()
+        controller.stop(self.site, three)
+        snapshot.save(self.site, three, second)
 
     def _provision(self) -> None:
         """Both forests, the scene, and the trust; at the end everything is stopped."""

@@ -10,10 +10,10 @@ from bastide_lab.plan import LOCK_ROOT
 
 
 @contextmanager
-def exclusive(name: str, root: Path = LOCK_ROOT) -> Iterator[None]:
-    """Hold the lock called `name`; waits for whoever holds it. The kernel frees it when the holder dies."""
+def exclusive(name: str, root: Path = LOCK_ROOT, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock called `name`. The kernel frees it when its holder dies; without `wait`, BlockingIOError if there is one."""
     path = root / f"{name}.lock"
-    descriptor = _acquire(path)
+    descriptor = _acquire(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield
     finally:
@@ -23,7 +23,7 @@ def exclusive(name: str, root: Path = LOCK_ROOT) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, how: int) -> int:
     """The lock counts only if the file locked is still the one that the name leads to: a holder unlinks it."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,11 @@ def _acquire(path: Path) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:  # its directory was taken away in between
             continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, how)
+        except BaseException:
+            os.close(descriptor)
+            raise
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor

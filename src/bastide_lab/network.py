@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bastide_lab import samba_conf
 from bastide_lab.errors import LabError
-from bastide_lab.plan import CORP, HOSTS, PREFIX_LENGTH, PRIV, RESOLVER, Host, Site
+from bastide_lab.plan import CORP, HOSTS, PREFIX_LENGTH, PRIV, RESOLVER, TARGETS, Host, Site
 from bastide_lab.process import RUN_SAMBA, SYSTEM_PYTHON, Command, run, spawn
 
 NETNS = Path("/run/netns")
@@ -125,13 +125,19 @@ def _write_files(site: Site, host: Host) -> None:
     for directory in (site.run(host), site.log(host), site.krb5_conf(host).parent):
         directory.mkdir(parents=True, exist_ok=True)
     (files / "resolv.conf").write_text(_resolv_conf(host))
-    (files / "hosts").write_text(f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
+    (files / "hosts").write_text(_hosts(host))
     site.krb5_conf(host).write_text(_krb5_conf(host))
     samba_conf.write(site, host)
     # The machine may have no /etc/krb5.conf, and then `ip netns exec` has nothing to bind over: KRB5_CONFIG is the
     # door that is always there. This one is for programs that clear their environment.
     if Path("/etc/krb5.conf").exists():
         (files / "krb5.conf").write_text(_krb5_conf(host))
+
+
+def _hosts(host: Host) -> str:
+    """The connected systems are in no zone: the controllers' zones lie in snapshots."""
+    names = "".join(f"{one.address} {one.fqdn} {one.name}\n" for one in dict.fromkeys((host, TARGETS)))
+    return f"127.0.0.1 localhost\n{names}"
 
 
 def _resolv_conf(host: Host) -> str:

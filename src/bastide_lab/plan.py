@@ -55,7 +55,10 @@ PRIVDC = Host("privdc", "10.51.0.20", PRIV, is_controller=True)
 PRIVDC2 = Host("privdc2", "10.51.0.21", PRIV, is_controller=True)
 BASTIDE = Host("bastide", "10.51.0.40", PRIV)
 CLIENT = Host("client", "10.51.0.50", CORP)
-HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT)}
+#: Connected systems that are no domain controllers, when somebody starts one.
+TARGETS = Host("targets", "10.51.0.60", PRIV)
+HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT, TARGETS)}
+ON_DEMAND = (PRIVDC2, TARGETS)
 FIRST_CONTROLLERS = (PRIVDC, CORPDC)
 PREFIX_LENGTH = 16
 # The switch has an address of its own, where the site's name server listens.
@@ -130,6 +133,10 @@ class Site:
 
     def krb5_conf(self, host: Host) -> Path:
         return self.directory(host) / "etc" / "krb5.conf"
+
+    def gnupg(self, host: Host) -> Path:
+        """GnuPG's home of a controller that encrypts its passwords (`capture.py`); no snapshot holds it."""
+        return self.directory(host) / "gnupg"
 
     def database(self, host: Host) -> Path:
         return self.data(host) / "private" / "sam.ldb"

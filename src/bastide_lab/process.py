@@ -35,6 +35,9 @@ def environment(site: Site, host: Host, extra: Mapping[str, str] | None = None) 
         "KRB5CCNAME": f"FILE:{site.run(host) / 'krb5cc'}",
         "SMB_CONF_PATH": str(site.smb_conf(host)),
     }
+    if site.gnupg(host).exists():
+        # Samba, and samba-tool beside it, encrypt with the keys that they find there: see `capture.py`.
+        own["GNUPGHOME"] = str(site.gnupg(host))
     return {**os.environ, **own, **(extra or {})}
 
 

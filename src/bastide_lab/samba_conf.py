@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from bastide_lab import capture
 from bastide_lab.plan import CORP, RESOLVER, Host, Site
 from bastide_lab.scene import FORESTS
 
@@ -74,8 +75,10 @@ def _controller_settings(site: Site, host: Host) -> Section:
         # A snapshot must not wake up to a machine password that its partner does not know.
         "machine password timeout": "0",
         "prefork children": "2",
+        # The PCNS classes are added as on a real domain: by an administrator, over LDAP.
+        "dsdb:schema update allowed": "yes",
     }
     if host.realm is CORP:
         # Only CORP looks outwards: servers that forward to each other loop on every unknown name, 3 s each.
         settings["dns forwarder"] = RESOLVER
-    return settings
+    return settings | capture.settings(site, host)

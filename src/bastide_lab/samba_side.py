@@ -25,11 +25,21 @@ Order = Mapping[str, Any]
 # Owner and rights of a share's tree: Domain Admins and SYSTEM all, the readers all, nobody else anything.
 SHARE_SDDL = "O:LAG:DAD:P(A;OICI;FA;;;DA)(A;OICI;FA;;;SY)(A;OICI;FA;;;{sid})"
 
+ATTEMPTS = 5
+
 
 def tool(*arguments: str) -> None:
     """A samba-tool command in this process. Its own messages go to the log; arguments do not."""
     if samba_tool(*arguments):
         raise SystemExit(f"samba-tool {' '.join(arguments[:3])} failed")
+
+
+def patiently(*arguments: str) -> None:
+    """A command that is safe to repeat. On a machine with much to do the other controller's answer comes too late for the RPC library."""
+    for _ in range(ATTEMPTS - 1):
+        if not samba_tool(*arguments):
+            return
+    tool(*arguments)
 
 
 def open_database(path: str) -> Any:
@@ -62,7 +72,7 @@ def knit(order: Order) -> None:
     """Make two controllers replicate both ways now, not at their next periodic check, and notify each other from then on."""
     login = f"-U{order['account']}%{order['password']}"
     for controller in order["controllers"]:
-        tool("drs", "kcc", controller, login)
+        patiently("drs", "kcc", controller, login)
     forth = tuple(order["controllers"])
     base = order["base_dn"]
     for part in (
@@ -73,7 +83,7 @@ def knit(order: Order) -> None:
         "DC=ForestDnsZones,",
     ):
         for destination, source in (forth, forth[::-1]):
-            tool("drs", "replicate", destination, source, part + base, login)
+            patiently("drs", "replicate", destination, source, part + base, login)
 
 
 def trust(order: Order) -> None:

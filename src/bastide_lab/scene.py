@@ -87,7 +87,10 @@ CORP_FOREST = Forest(
         Group("UniversalOps", UNIVERSAL, "OU=Groups"),
     ),
     # The trust is one way: a CORP person can only ever get a ticket for a name in CORP.
-    services=(Service("svc-bastide-http", principals=(f"HTTP/{SERVER_NAMES[1]}",)),),
+    services=(
+        Service("svc-bastide-http", principals=(f"HTTP/{SERVER_NAMES[1]}",)),
+        Service("svc-bastide-pcns", principals=(f"PCNSCLNT/{SERVER_NAMES[1]}",)),
+    ),
     shares=(
         Share("files", "report.txt", "the quarterly figures, for file administrators\n", "FileAdmins"),
         Share("db", "report.txt", "the connection strings, for database administrators\n", "DbAdmins"),
@@ -113,6 +116,7 @@ PRIV_FOREST = Forest(
     services=(
         Service("svc-bastide", "OU=Services", (f"HTTP/{SERVER_NAMES[0]}",)),
         Service("svc-bastide-prepare", "OU=Services"),
+        Service("svc-bastide-pcns", "OU=Services", (f"PCNSCLNT/{SERVER_NAMES[0]}",)),
     ),
 )
 

@@ -19,6 +19,7 @@ RECIPE = (
     "samba_side.py",
     "controller.py",
     "samba_conf.py",
+    "capture.py",
     "tls.py",
     "passwords.py",
     "snapshot.py",

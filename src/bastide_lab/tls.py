@@ -5,6 +5,7 @@ which takes seconds and which nothing could verify.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from bastide_lab.plan import HOSTS, SERVER_NAMES, Host, Site
@@ -34,11 +35,11 @@ subjectAltName = {names}
 def create(directory: Path) -> None:
     """ca.crt, server.crt, server.key, and one pair a controller; every key has mode 0600."""
     directory.mkdir(parents=True, exist_ok=True)
-    _certificate(directory, "ca", "ca", ["bastide-lab CA"])
-    _certificate(directory, "server", "server", SERVER_NAMES)
+    issue(directory, "ca", "ca", ["bastide-lab CA"])
+    issue(directory, "server", "server", SERVER_NAMES)
     for host in HOSTS.values():
         if host.is_controller:
-            _certificate(directory, host.name, "server", [host.fqdn, host.realm.dns])
+            issue(directory, host.name, "server", [host.fqdn, host.realm.dns])
 
 
 def install(site: Site, host: Host) -> None:
@@ -54,7 +55,8 @@ def install(site: Site, host: Host) -> None:
     (target / "key.pem").chmod(0o600)
 
 
-def _certificate(directory: Path, stem: str, section: str, names: tuple[str, ...] | list[str]) -> None:
+def issue(directory: Path, stem: str, section: str, names: Sequence[str]) -> None:
+    """STEM.crt and STEM.key in `directory`, signed by the ca.key there; section "ca" makes ca.key itself."""
     configuration = directory / f"{stem}.cnf"
     alternatives = ",".join(f"DNS:{name}" for name in names)
     configuration.write_text(CONFIGURATION.format(name=names[0], names=alternatives))

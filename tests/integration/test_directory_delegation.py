@@ -30,7 +30,7 @@ from tests.support.directory_lab import (
 )
 
 pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 #: [MS-ADTS] 3.1.1.3.4.1.11: only the DACL.
 DACL_ONLY = LDAPControl("1.2.840.113556.1.4.801", True, encodedControlValue=b"\x30\x03\x02\x01\x04")

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,14 +23,6 @@ pytestmark = pytest.mark.lab
 
 DENIED = "NT_STATUS_ACCESS_DENIED"
 DOMAIN_ADMINISTRATORS_FILE = "the quarterly figures"
-
-
-@pytest.fixture
-def own_lab() -> Iterator[Lab]:
-    """A lab beside the shared one, for the tests that break it. Equal addresses do not clash."""
-    own = Lab(f"own-{os.getpid()}")
-    yield own
-    own.down()
 
 
 def read_report(lab: Lab, name: str, tmp_path: Path, share: str = "files") -> str:
@@ -218,7 +209,8 @@ def test_a_cut_host_answers_nothing_until_it_is_mended(lab: Lab) -> None:
 
 
 def test_a_second_controller_serves_priv_when_the_first_is_gone(own_lab: Lab) -> None:
-    own_lab.up(second_dc=True)
+    own_lab.up()
+    own_lab.add_second_dc()
     for away, back in ((own_lab.stop_dc, own_lab.start_dc), (own_lab.cut, own_lab.mend)):
         away("privdc")
         assert own_lab.kinit("bastide", "priv\\adm.dave").returncode == 0

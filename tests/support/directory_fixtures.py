@@ -1,9 +1,6 @@
 """The directory lab as a fixture. A test module says `pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]`."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,14 +17,15 @@ def _directory_labs() -> Iterator[None]:
     while _open:
         _, made = _open.popitem()
         made.close()
-        shutil.rmtree(made.work)
 
 
 @pytest.fixture(scope="module")
-def directory_lab(lab_two_dcs: Lab, _directory_labs: None) -> Iterator[DirectoryLab]:
+def directory_lab(lab: Lab, _directory_labs: None) -> Iterator[DirectoryLab]:
     """The delegated lab. While a module uses it, its tests are inside the server's namespace."""
-    with inside(lab_two_dcs.namespace("bastide")):
-        if lab_two_dcs.prefix not in _open:
-            work = Path(tempfile.mkdtemp(prefix="bastide-directory-"))
-            _open[lab_two_dcs.prefix] = DirectoryLab(lab_two_dcs, work)
-        yield _open[lab_two_dcs.prefix]
+    with inside(lab.namespace("bastide")):
+        if lab.prefix not in _open:
+            # Keytabs lie there: they go when the lab goes, however that comes about.
+            work = lab.root / "tests"
+            work.mkdir(mode=0o700)
+            _open[lab.prefix] = DirectoryLab(lab, work)
+        yield _open[lab.prefix]

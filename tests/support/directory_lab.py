@@ -81,7 +81,7 @@ class DirectoryLab:
 
     def controllers(self, forest: Forest, account: str, *, realm: str = "") -> Controllers:
         """Connections to the forest's domain as that account; `realm`: where the account is, if it is another forest."""
-        connect = SealedConnect(self.identity(account, realm or forest.value))
+        connect = SealedConnect(self.identity(account, realm or forest.value), self.now)
         domain = PRIV if forest is Forest.PRIV else CORP
         made = Controllers(domain, discover(domain), connect, time.monotonic)
         self.closing.append(made)

@@ -1,4 +1,6 @@
-"""Take this thread, and those it starts, into a namespace of the lab and back: the tests then meet the lab's network, DNS and Kerberos.
+"""Take this thread, and those it starts, into namespaces and back.
+
+`inside` a namespace of the lab the tests meet the lab's network, DNS and Kerberos. On a `small_disk` they meet its end.
 
 A host's files over /etc are mounted once, in a mount namespace that is entered again the next time: threads that outlive one test module
 (pools of connections) keep seeing them.
@@ -10,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_FS, _CLONE_NEWNS, _CLONE_NEWNET = 0x00000200, 0x00020000, 0x40000000
-_MS_BIND, _MS_REC, _MS_SLAVE = 4096, 16384, 1 << 19
+_MS_BIND, _MS_REC, _MS_PRIVATE, _MS_SLAVE = 4096, 16384, 1 << 18, 1 << 19
 _mounted: dict[str, int] = {}
 
 
@@ -34,6 +38,24 @@ def inside(namespace: str) -> Iterator[None]:
         os.chdir(here)
         for descriptor in (home_net, home_files, there):
             os.close(descriptor)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of that size at `folder`, for this thread and what it starts. It ends with the process at the latest: nobody else sees it."""
+    if os.geteuid() != 0:
+        pytest.fail("a mount needs root. Run as root: make test", pytrace=False)
+    here = Path.cwd()
+    home_files = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY)
+    try:
+        _call(_libc.unshare, _CLONE_NEWNS)
+        _call(_libc.mount, b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+        _call(_libc.mount, b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode())
+        yield
+    finally:
+        _switch_files(home_files)
+        os.chdir(here)
+        os.close(home_files)
 
 
 def _enter_files(namespace: str) -> None:

@@ -1,12 +1,13 @@
 """Connections to the domain controllers of one domain.
 
-Rules: sealed (SASL GSSAPI, at least 56 bits) or not at all; every wait has an end; a controller that did not answer is left alone for a few
-seconds, so that it does not cost every call its time-out; a connection that broke is opened again once. Only what is safe to repeat is
-repeated: searches and desired states, never the making of an object.
+Rules: sealed (SASL GSSAPI, at least 56 bits) or not at all; no controller whose clock differs from ours; every wait has an end; a controller
+that did not answer is left alone for a few seconds, so that it does not cost every call its time-out; a connection that broke is opened again
+once. Only what is safe to repeat is repeated: searches and desired states, never the making of an object.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,7 @@ import dns.resolver
 import ldap
 import ldap.sasl
 
-from bastide.directory.kerberos import Identity
+from bastide.directory.kerberos import Tickets
 from bastide.directory.session import Session, door
 from bastide.domain.errors import DirectoryDenied, DirectoryError, DirectoryUnavailable
 from bastide.services.ports import Controller
@@ -29,6 +30,8 @@ _LEAVE_ALONE = 5.0
 _ASK_DNS_AGAIN = 60.0
 #: A connection is opened anew after this, or earlier if its ticket ends earlier: AD hangs up when the ticket does.
 _OLDEST = 900.0
+#: What Kerberos allows too (RFC 4120, 1.6).
+MOST_SKEW = timedelta(minutes=5)
 
 
 class NotReached(DirectoryUnavailable):
@@ -41,11 +44,25 @@ class Connect(Protocol):
     def __call__(self, controller: str) -> tuple[Session, float]: ...
 
 
-class SealedConnect:
-    """Kerberos with a sealed SASL layer, on port 389."""
+def clock_of(session: Session) -> datetime:
+    """The controller's clock, in whole seconds: currentTime of rootDSE, as GeneralizedTime `20261121061455.0Z`."""
+    text = session.must_read("", ["currentTime"]).text("currentTime")
+    return datetime.strptime(text.split(".", 1)[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
-    def __init__(self, identity: Identity, *, network_timeout: float = 3.0, timeout: float = 10.0) -> None:
+
+class SealedConnect:
+    """Kerberos with a sealed SASL layer, on port 389. `now` is the clock that the controllers are compared with."""
+
+    def __init__(
+        self,
+        identity: Tickets,
+        now: Callable[[], datetime],
+        *,
+        network_timeout: float = 3.0,
+        timeout: float = 10.0,
+    ) -> None:
         self.identity = identity
+        self._now = now
         self.network_timeout = network_timeout
         self.timeout = timeout
 
@@ -62,7 +79,25 @@ class SealedConnect:
             if raw.get_option(ldap.OPT_X_SASL_SSF) < _SEALED:
                 raw.unbind_ext_s()
                 raise DirectoryDenied(f"{controller} does not seal the connection")
-        return Session(raw, controller, self.timeout), min(_OLDEST, life * 0.8)
+        session = Session(raw, controller, self.timeout)
+        try:
+            self._compare_clocks(session)
+        except DirectoryError:
+            _hang_up(session)
+            raise
+        return session, min(_OLDEST, life * 0.8)
+
+    def _compare_clocks(self, session: Session) -> None:
+        """Kerberos does not do it for us: MIT's library takes the KDC's time for its tickets (kdc_timesync), so a machine whose clock is ten
+        minutes ahead signs in, and every end it wrote would come ten minutes late.
+        """
+        ahead = self._now() - clock_of(session)
+        if abs(ahead) >= MOST_SKEW:
+            raise DirectoryUnavailable(
+                f"the clock of this machine is {abs(round(ahead.total_seconds()))} s "
+                f"{'ahead of' if ahead > timedelta(0) else 'behind'} the clock of {session.controller}",
+                remedy="set the clock, and run a time service here and there: grants end by the controller's clock",
+            )
 
 
 def discover(domain: str, *, timeout: float = 3.0) -> Callable[[], Sequence[str]]:
@@ -249,9 +284,12 @@ class Controllers:
 
     def _nobody(self, doing: str, wrong: Sequence[DirectoryError]) -> DirectoryUnavailable:
         reasons = "; ".join(error.message for error in wrong) or "none is known"
+        remedies = {error.remedy for error in wrong if error.remedy}
         error = DirectoryUnavailable(
             f"cannot {doing}: no domain controller of {self.domain} answers: {reasons}",
-            remedy="check the network, DNS, the clock and the domain controllers",
+            remedy=remedies.pop()
+            if len(remedies) == 1
+            else "check the network, DNS, the clock and the domain controllers",
         )
         error.__cause__ = wrong[0] if wrong else None
         return error

@@ -8,7 +8,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import dns.exception
@@ -18,6 +18,7 @@ from ldap.filter import filter_format
 from bastide.directory.active_directory import ActiveDirectory
 from bastide.directory.constants import TrustAttributes, TrustDirection
 from bastide.directory.entries import Entry
+from bastide.directory.ldap import MOST_SKEW, clock_of
 from bastide.directory.session import Session
 from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
@@ -34,8 +35,8 @@ PORTS = {
     3268: ("global catalogue", False),
 }
 _SRV = ("_ldap._tcp.dc._msdcs", "_kerberos._tcp")
-#: Kerberos refuses a difference of five minutes; one minute already makes short grants end at another moment than the clock on the wall says.
-_SKEW_WARNING, _SKEW_ERROR = timedelta(minutes=1), timedelta(minutes=5)
+#: No connection is used from MOST_SKEW on; one minute already makes short grants end at another moment than the clock on the wall says.
+_SKEW_WARNING = timedelta(minutes=1)
 _TRUST = ("trustPartner", "trustDirection", "trustAttributes", "securityIdentifier")
 
 
@@ -155,7 +156,7 @@ class AdProber:
 
     def _sign_in_and_clock(self, side: ActiveDirectory) -> Iterator[Finding]:
         def read_clock(session: Session) -> timedelta:
-            return _when(session.must_read("", ["currentTime"]).text("currentTime")) - self._now()
+            return clock_of(session) - self._now()
 
         for controller, answer in side.connections.on_each(read_clock).items():
             if isinstance(answer, DirectoryError):
@@ -188,18 +189,13 @@ def _safely(key: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Fin
         yield wrong(f"{key}.stopped", "the test could not go on", error.remedy, error.message)
 
 
-def _when(text: str) -> datetime:
-    """GeneralizedTime of rootDSE: whole seconds, `20261121061455.0Z`."""
-    return datetime.strptime(text.split(".", 1)[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-
-
 def _skew(controller: str, offset: timedelta) -> Finding:
     seconds = round(offset.total_seconds())
     text, evidence = (
         f"the clock of {controller} differs by {seconds} s",
         "rootDSE currentTime, in whole seconds",
     )
-    if abs(offset) >= _SKEW_ERROR:
+    if abs(offset) >= MOST_SKEW:
         return wrong("clock", text, "run a time service on both; Kerberos gives up at five minutes", evidence)
     if abs(offset) >= _SKEW_WARNING:
         return warn(

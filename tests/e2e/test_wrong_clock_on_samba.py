@@ -1,0 +1,108 @@
+"""A machine whose clock is ten minutes wrong: Bastide says so and changes nothing. libfaketime gives its process another wall clock.
+
+Kerberos alone would not stop it: MIT's library takes over the KDC's time, and the end of a grant would be written ten minutes late.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bastide.directory.entries import by_guid
+from bastide.domain.people import Forest, PamUser
+from bastide.domain.requests import Request, State
+from tests.support.directory_lab import DirectoryLab
+from tests.support.samba_node import SambaNode
+from tests.support.samba_world import SambaWorld
+
+pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
+pytestmark = pytest.mark.lab
+
+DEBIANS = "*/faketime/libfaketimeMT.so.1"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clock")
+
+
+@pytest.fixture(scope="module")
+def world(directory_lab: DirectoryLab, work: Path) -> Iterator[SambaWorld]:
+    made = SambaWorld(directory_lab, work, prefix="clock.")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def node(world: SambaWorld, work: Path) -> SambaNode:
+    return SambaNode(world, work)
+
+
+def off_by(minutes: int) -> dict[str, str]:
+    """The environment of a process whose wall clock is wrong; waiting goes on as it should."""
+    library = next(Path("/usr/lib").glob(DEBIANS), None)
+    assert library is not None, "libfaketime is missing; run: python3 tools/install.py --lab"
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": f"{minutes:+}m",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DISABLE_SHM": "1",
+    }
+
+
+def nothing_changed(world: SambaWorld, user: PamUser, request: Request) -> None:
+    """Neither here nor in any directory."""
+    found = world.get(request)
+    assert found.state is State.PROCESSING
+    assert found.ends_at is None
+    for states in world.forests.priv.observe([user.priv.sid]).values():
+        assert not states[user.priv.sid].open_at(world.clock.now())
+        assert (
+            world.services.accounts.group(world.dave, f"{world.group_prefix}FileAdmins").priv.guid
+            not in states[user.priv.sid].groups
+        )
+
+
+def about_connections(said: str) -> list[str]:
+    """The lines of `config check` about a sealed connection to each forest."""
+    found = [line for line in said.splitlines() if ": sealed LDAP:" in line or ": trust:" in line]
+    assert len(found) == 2, said
+    return found
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(10, "ahead of"), (-10, "behind")])
+def test_the_check_of_the_settings_names_the_clock(node: SambaNode, minutes: int, said: str) -> None:
+    done = node.run("config", "check", env=off_by(minutes))
+    assert done.returncode == 1
+    for line in about_connections(done.stdout):
+        assert line.startswith("PROBLEM")
+        assert f" s {said} the clock of " in line
+    assert "-> set the clock" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_two_minutes_are_for_the_doctor_to_warn_of(node: SambaNode) -> None:
+    done = node.run("config", "check", env=off_by(2))
+    assert all(line.startswith("ok") for line in about_connections(done.stdout)), done.stdout
+
+
+def test_a_worker_with_a_wrong_clock_grants_nothing(world: SambaWorld, node: SambaNode) -> None:
+    user = world.prepare("carol", f"{secrets.token_urlsafe(12)}!1aA")
+    world.forests.settle(Forest.PRIV, by_guid(user.priv.guid))
+    role = world.prepare_role("Files of Carol", "FileAdmins", ("carol",))
+    request = world.ask("carol", role.name)
+    worker = node.start_worker(off_by(10))
+    try:
+        deadline = time.monotonic() + 30
+        while "ahead of the clock of" not in node.log.read_text():
+            assert time.monotonic() < deadline, node.log.read_text()
+            assert worker.poll() is None, node.log.read_text()
+            time.sleep(0.1)
+        nothing_changed(world, user, request)
+    finally:
+        worker.terminate()
+        assert worker.wait(20) == 0
+    assert "Traceback" not in node.log.read_text()
+    nothing_changed(world, user, request)
