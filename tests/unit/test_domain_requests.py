@@ -23,7 +23,7 @@ MOVES: dict[str, tuple[Callable[[Request], Request], frozenset[State]]] = {
         frozenset({State.PROCESSING}),
     ),
     "extend": (lambda r: requests.extend(r, HOUR, 8 * HOUR, NOW), frozenset({State.ACTIVE})),
-    "fail": (lambda r: requests.fail(r, "why"), frozenset({State.PROCESSING})),
+    "fail": (lambda r: requests.fail(r, "why", NOW), frozenset({State.PROCESSING})),
     "finish": (lambda r: requests.finish(r, NOW, CAP), frozenset({State.CLOSING})),
     "close": (
         lambda r: requests.close(r, "why", NOW),
@@ -95,8 +95,13 @@ def test_an_end_by_time_and_an_end_by_hand_are_told_apart() -> None:
     assert requests.finish(over, NOW + HOUR, CAP).state is State.EXPIRED
     by_hand = requests.close(active, "done", NOW)
     assert requests.finish(by_hand, NOW, CAP).state is State.CLOSED
-    failed = requests.fail(build.request(), "denied")
+    failed = requests.fail(requests.plan(build.request(), NOW, access_began=False), "denied", NOW)
     assert requests.finish(failed, NOW, CAP).state is State.FAILED
+
+
+def test_what_was_never_planned_fails_at_once_because_nothing_was_written() -> None:  # rule (3)
+    failed = requests.fail(build.request(), "the person has left", NOW)
+    assert (failed.state, failed.closed_at, failed.true_end) == (State.FAILED, NOW, None)
 
 
 def test_gates_are_passed_in_order() -> None:

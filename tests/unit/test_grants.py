@@ -15,7 +15,7 @@ from bastide.domain.people import Forest, PamUser
 from bastide.domain.policy import Draft
 from bastide.domain.requests import State
 from bastide.domain.roles import Enforcer, Link, Ttl, Window
-from bastide.services.ports import AccountState
+from bastide.services.ports import AccountState, AuditQuery
 from bastide.services.roles import StageDraft
 from tests.support import build
 from tests.support.world import World
@@ -196,6 +196,151 @@ def test_a_standing_member_is_refused_with_what_to_do(world: World) -> None:  # 
     with pytest.raises(Conflict, match="standing member") as refusal:
         world.ask(role.name)
     assert refusal.value.remedy
+
+
+def test_who_became_a_standing_member_while_it_waited_is_refused_and_stays_one(world: World) -> None:  # F16
+    role = world.ready()
+    alice = world.services.accounts.users(world.dave)[0]
+    group = world.services.accounts.group(world.dave, "PAM-FileAdmins")
+    later = world.ask(role.name, start_at=world.clock.now() + timedelta(hours=1))
+    world.services.forests[Forest.PRIV].add_members(group.priv, [alice.priv.sid])
+    before = world.priv.writes
+    world.clock.move(hours=1)
+    world.work()
+    failed = world.get(later)
+    assert (failed.state, failed.reason) == (
+        State.FAILED,
+        "priv.alice has become a standing member of PAM-FileAdmins",
+    )
+    assert world.priv.writes == before, "what stands there is not ours to take away"
+    assert alice.priv.sid in world.services.forests[Forest.PRIV].members_of(group.priv)
+    assert "request.failed" in world.events()
+
+
+def test_what_another_grant_put_there_is_no_standing_membership(world: World) -> None:
+    role = world.ready(ttl=SHORT)
+    later = world.ask(role.name, start_at=world.clock.now() + timedelta(minutes=5))
+    world.ask(role.name, ttl=timedelta(minutes=20))
+    world.work()
+    world.clock.move(minutes=5)
+    world.work()
+    assert world.get(later).state is State.ACTIVE
+
+
+def _leave(world: World, how: str) -> None:
+    """Alice's CORP account, as the personnel department leaves it."""
+    person = world.services.forests[Forest.CORP].find_person("alice")
+    if how == "gone":
+        world.corp.remove(person.ref)
+    else:
+        account = world.corp.account(person.ref.sid)
+        enabled = how != "disabled"
+        world.corp.change(
+            replace(account, person=replace(account.person, enabled=enabled)),
+            None if how == "disabled" else world.clock.now(),
+        )
+
+
+@pytest.mark.parametrize("how", ["disabled", "expired", "gone"])
+def test_whoever_left_while_it_waited_gets_nothing(world: World, how: str) -> None:
+    role = world.ready()
+    later = world.ask(role.name, start_at=world.clock.now() + timedelta(hours=1))
+    world.clock.move(hours=1)
+    _leave(world, how)
+    before = world.priv.writes
+    world.work()
+    failed = world.get(later)
+    assert failed.state is State.FAILED
+    assert failed.reason.startswith("the CORP account alice is ")
+    assert world.priv.writes == before
+    with world.store.read() as uow:
+        (record,) = uow.audit.read(AuditQuery(kind="request.failed", limit=0))
+    assert (record.request, failed.reason in record.data) == (later.id, True)
+
+
+def test_what_has_begun_is_not_ended_by_leaving(world: World) -> None:
+    """`bastide kill` does that: an end that nobody asked for must not depend on what CORP says."""
+    role = world.ready()
+    request = world.ask(role.name)
+    world.work()
+    _leave(world, "disabled")
+    world.clock.move(minutes=1)
+    world.work()
+    assert world.get(request).state is State.ACTIVE
+
+
+def test_disabled_on_one_controller_is_disabled() -> None:
+    world = World(corp_controllers=("corpdc", "corpdc2"))
+    try:
+        role = world.ready()
+        request = world.ask(role.name, start_at=world.clock.now() + timedelta(hours=1))
+        world.corp.isolate("corpdc2")
+        _leave(world, "disabled")
+        world.clock.move(hours=1)
+        world.work()
+        assert "disabled" in world.get(request).reason
+    finally:
+        world.close()
+
+
+def test_with_corp_out_of_reach_nothing_begins_and_what_is_over_ends(world: World) -> None:
+    role = world.ready(ttl=SHORT)
+    world.prepare_group("DbAdmins")
+    other = world.add_role("Database administrators", privileges=("PAM-DbAdmins",), ttl=SHORT)
+    alice = world.services.accounts.users(world.dave)[0]
+    world.ask(role.name, ttl=timedelta(minutes=5))
+    world.work()
+    later = world.ask(other.name, start_at=world.clock.now() + timedelta(minutes=5))
+    world.corp.cut("corpdc")
+    world.clock.move(minutes=5)
+    writes: list[str] = []
+    world.priv.before_write = lambda _number, what: writes.append(what)
+    world.runner.run_due()
+    held = world.get(later)
+    assert (held.state, held.ends_at) == (State.PROCESSING, None)
+    assert not any("add to" in what for what in writes)
+    assert any("remove from PAM-FileAdmins" in what for what in writes)
+    assert not world.priv.can_buy_ticket(alice.priv.sid, world.clock.now())
+    world.corp.heal("corpdc")
+    world.work()
+    assert world.get(later).state is State.ACTIVE
+
+
+def test_a_corp_that_stays_silent_is_given_up(world: World) -> None:
+    role = world.ready()
+    request = world.ask(role.name)
+    world.corp.cut("corpdc")
+    for _ in range(40):
+        world.runner.run_due()
+        world.clock.move(seconds=30)
+    failed = world.get(request)
+    assert failed.state is State.FAILED
+    assert "not done within" in failed.reason
+
+
+def test_a_corp_account_that_hides_its_state_fails_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.prepare("alice", "bob")
+    world.prepare_group()
+    role = world.add_role(candidates=("CORP\\alice", "CORP\\bob"))
+    hidden = world.services.accounts.user(world.dave, "priv.alice").corp.sid
+    observe = MemoryDirectory.observe
+
+    def hides(self: MemoryDirectory, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
+        if hidden in accounts:
+            raise DirectoryDenied("userAccountControl cannot be read")
+        return observe(self, accounts)
+
+    monkeypatch.setattr(MemoryDirectory, "observe", hides)
+    mine = world.ask(role.name)
+    theirs = world.ask(role.name, world.sign_in("bob", Forest.CORP, mfa=True))
+    for _ in range(40):
+        world.runner.run_due()
+        world.clock.move(seconds=5)
+    assert world.get(theirs).state is State.ACTIVE
+    assert world.get(mine).state is State.FAILED
+    assert "userAccountControl" in world.get(mine).reason
 
 
 def test_below_the_floor_of_the_role_nothing_is_written(world: World) -> None:

@@ -14,6 +14,7 @@ from bastide.store.wakeup import Bell, FifoBell
 
 #: Half of the fall-back's second: whoever is faster was woken.
 WOKEN = 0.5
+NOW = {"account": 0}
 
 
 @contextmanager
@@ -46,8 +47,8 @@ def waited(bell: Bell, act: Callable[[], object], timeout: float = 10) -> float:
 def test_a_ring_elsewhere_ends_the_wait_at_once(tmp_path: Path) -> None:
     with bells(tmp_path) as (one, two):
         for _ in range(3):
-            assert waited(one, two.announce) < WOKEN
-        assert waited(two, one.announce) < WOKEN
+            assert waited(one, lambda: two.announce(NOW)) < WOKEN
+        assert waited(two, lambda: one.announce(NOW)) < WOKEN
 
 
 def test_waking_oneself_wakes_no_other_process(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_ring_before_the_wait_is_not_lost(tmp_path: Path) -> None:
     with bells(tmp_path) as (one, two):
         one.listen()
         one.mark()
-        two.announce()
+        two.announce(NOW)
         start = time.monotonic()
         one.wait(10)
         assert time.monotonic() - start < WOKEN
@@ -72,7 +73,7 @@ def test_the_fifo_of_the_dead_is_removed_and_the_living_are_woken(tmp_path: Path
         os.mkfifo(dead)
         strange = tmp_path / "x.db.wake" / "directory.fifo"
         strange.mkdir()
-        assert waited(one, two.announce) < WOKEN
+        assert waited(one, lambda: two.announce(NOW)) < WOKEN
         assert not dead.exists()
         assert strange.exists()
 
@@ -85,7 +86,7 @@ def test_a_fifo_that_nobody_empties_holds_up_nobody(tmp_path: Path) -> None:
     with bells(tmp_path, 1) as (bell,):
         start = time.monotonic()
         for _ in range(70_000):
-            bell.announce()
+            bell.announce(NOW)
         assert time.monotonic() - start < 60
     os.close(stuck)
 
@@ -133,3 +134,37 @@ def test_no_time_left_means_no_wait(timeout: float) -> None:
     start = time.monotonic()
     Bell().wait(timeout)
     assert time.monotonic() - start < WOKEN
+
+
+@pytest.mark.parametrize(
+    ("pokes", "woken"),
+    [
+        ({"account": 4}, True),
+        ({"account": 5}, False),
+        ({"link": 4}, False),
+        ({"link": 1, "account": 1}, True),
+    ],
+)
+def test_only_what_is_sooner_and_of_its_kinds_wakes_a_thread(pokes: dict[str, int], *, woken: bool) -> None:
+    bell = Bell()
+    bell.mark(["account", "export"])
+    bell.expect(5)
+    bell.announce(pokes)
+    assert bell.wait(0) is woken
+
+
+def test_between_the_look_and_its_answer_any_poke_of_its_kinds_counts() -> None:
+    bell = Bell()
+    bell.mark(["account"])
+    bell.announce({"account": 10**18})
+    bell.expect(5)
+    assert bell.wait(0) is True
+
+
+def test_what_comes_from_elsewhere_wakes_everybody(tmp_path: Path) -> None:
+    with bells(tmp_path) as (one, two):
+        one.listen()
+        one.mark(["account"])
+        one.expect(0)
+        two.announce({"link": 10**18})
+        assert one.wait(WOKEN) is True

@@ -28,8 +28,8 @@ from bastide.domain.errors import (
 )
 from bastide.domain.ids import ObjectRef, Sid
 
-#: Values in one modify: AD takes 5,000 (MaxValRange governs reads only); some hundreds keep one refusal cheap.
-BATCH = 400
+#: Values in one modify: AD takes 5,000 (MaxValRange governs reads only). Each modify reads and writes the whole list on Samba.
+BATCH = 1000
 _IN_FILTER = 100
 #: How far two controllers' TTLs of one grant may be apart and still be the same grant.
 _SAME = timedelta(seconds=5)

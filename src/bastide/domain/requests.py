@@ -3,14 +3,14 @@
     submit -> PendingMFA -> PendingApproval -> Scheduled -> Processing -> Active -> Closing -> Closed | Expired | Failed
               (each gate only where it applies)             |
               PendingMFA, PendingApproval -> Expired (not answered in time) | Rejected | Cancelled
-              Scheduled -> Cancelled
+              Scheduled -> Cancelled                         | Failed (nothing was planned, so nothing was written)
 
 The rules this module keeps:
   (1) A move that the state does not allow raises Conflict.
   (2) The clock of a grant starts when access starts: `plan` fixes start and end just before the directory is written, and a retry keeps
       them as soon as access may have begun, so that no crash lengthens a grant.
-  (3) Active is said by `confirm` alone, after a read-back. Closed, Expired and Failed after an activation are said by `finish` alone,
-      after absence was read back.
+  (3) Active is said by `confirm` alone, after a read-back. Closed, Expired and Failed after an activation was planned are said by
+      `finish` alone, after absence was read back.
   (4) The end of access is never claimed earlier than the tickets allow: `true_end` = end + ticket cap.
 """
 
@@ -126,6 +126,16 @@ class Request:
                 return None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of the history ended. Several requests can be made in one moment, so the moment alone would skip some; without an id
+    it stands before all of them.
+    """
+
+    at: datetime
+    id: str = ""
+
+
 def admit(request: Request, now: datetime) -> Request:
     """Put the request before the first gate it has not passed."""
     if request.needs_mfa and request.proof is None:
@@ -226,9 +236,14 @@ def close(request: Request, reason: str, now: datetime) -> Request:
     raise Conflict(f"the request is {request.state.value} already")
 
 
-def fail(request: Request, reason: str) -> Request:
-    """Give up an activation: what was written so far is taken back through Closing. Raises Conflict."""
+def fail(request: Request, reason: str, now: datetime) -> Request:
+    """Give up an activation: what may have been written is taken back through Closing. Raises Conflict.
+
+    The plan is committed before the directory is touched, so without one nothing was written: what stands there is somebody else's.
+    """
     _in(request, State.PROCESSING, doing="fail")
+    if request.ends_at is None:
+        return replace(request, state=State.FAILED, outcome=State.FAILED, reason=reason, closed_at=now)
     return replace(request, state=State.CLOSING, outcome=State.FAILED, reason=reason)
 
 

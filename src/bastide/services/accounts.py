@@ -35,7 +35,18 @@ from bastide.domain.roles import Carrier, Link, PamGroup
 from bastide.services.caps import Caps
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_group, find_user
-from bastide.services.ports import Directory, Group, NewAccount, Person, Preparer, Random, Store, UnitOfWork
+from bastide.services.ports import (
+    Directory,
+    Finding,
+    Group,
+    NewAccount,
+    Person,
+    Preparer,
+    Random,
+    Store,
+    UnitOfWork,
+)
+from bastide.services.standing import standing_in
 
 PASSWORD_LENGTH = 48
 _SAM_LIMIT = 20
@@ -210,17 +221,29 @@ class Accounts:
                 )
 
     def set_password(self, actor: Actor, name: str, password: str) -> None:
-        """Set the PRIV password of a PAM user: enrolment and rescue. Raises NotFound, DirectoryDenied, CapabilityMissing."""
+        """Set the PRIV password of a PAM user: enrolment and rescue. Raises NotFound, DirectoryDenied, CapabilityMissing.
+
+        The intent is committed before the directory is touched: no password is set of which the audit knows nothing.
+        """
         require(actor, Right.ADMINISTER)
         preparer = self._need_preparer()
         with self._store.read() as uow:
             user = find_user(uow, name)
-        preparer.set_password(user.priv, password)
+        self._on_user("pam-user.password-asked", actor, user)
+        try:
+            preparer.set_password(user.priv, password)
+        except BastideError as error:
+            try:
+                self._on_user("pam-user.password-failed", actor, user, error=error.code)
+            except BastideError as second:
+                raise error from second
+            raise
+        self._on_user("pam-user.password-set", actor, user)
+
+    def _on_user(self, kind: str, actor: Actor, user: PamUser, **data: object) -> None:
         with self._store.write() as uow:
             uow.audit.append(
-                by_actor(
-                    "pam-user.password-set", self._now(), actor, subject=user.priv.sid, subject_name=user.name
-                )
+                by_actor(kind, self._now(), actor, subject=user.priv.sid, subject_name=user.name, data=data)
             )
             uow.commit()
 
@@ -310,6 +333,11 @@ class Accounts:
                 self._take_back(priv, error)
             raise
         return group
+
+    def standing(self, actor: Actor, group: PamGroup) -> tuple[Finding, ...]:
+        """What an operator must know of a group that was adopted with its members: other carriers take an empty one only."""
+        require(actor, Right.ADMINISTER)
+        return standing_in(self._priv, group) if group.carrier is Carrier.DIRECT else ()
 
     def _adoptable_group(self, name: str) -> ObjectRef:
         """Whoever stands in it would hold the privilege for good, without any request."""

@@ -21,7 +21,7 @@ from bastide.domain.people import PamUser
 from bastide.domain.requests import GIVE_UP, GRANTING, LIVE, OPEN, Request, State
 from bastide.domain.roles import Link, PamGroup, Role
 from bastide.services.events import by_worker
-from bastide.services.pace import DENIED_LIMIT
+from bastide.services.pace import DENIED_LIMIT, LOOK_AGAIN
 from bastide.services.ports import AccountState, UnitOfWork, Work
 from bastide.services.readback import TOLERANCE
 
@@ -34,8 +34,14 @@ class Case:
     user: PamUser
     requests: list[Request]
     wanted: Desired | None = None
+    #: Groups that were taken from it just now, by this claim (ends.py).
+    taken: AbstractSet[GroupId] = frozenset()
     #: The account as the controllers showed it before this run; empty if it was not looked at.
     before: list[AccountState] = field(default_factory=list)
+    #: Looked at again before something begins (starts.py): why nothing may, and the groups that the account is directly in.
+    looked_at: bool = False
+    barred: str = ""
+    shown: AbstractSet[str] = frozenset()
     roles: Mapping[RoleId, Role] = field(default_factory=dict)
     #: A controller does not show the account, and a group still lists it.
     unseen: bool = False
@@ -66,26 +72,35 @@ def load(uow: UnitOfWork, works: Sequence[Work]) -> list[Case]:
 def step(
     case: Case, request: Request, groups: Mapping[GroupId, PamGroup], facts: Facts, now: datetime
 ) -> Request:
-    """Advance and plan one request. Below the floor of its role nothing is written at all."""
+    """Advance and plan one request. What may not begin is not planned, and so nothing of it is written at all."""
     moved = requests.advance(request, now)
     if moved.state is not State.PROCESSING:
         return moved
-    moved = requests.plan(moved, now, access_began=access_began(case, moved, groups, now))
+    if moved.ends_at is None and (case.problem is not None or not case.looked_at):
+        return moved
+    planned = requests.plan(moved, now, access_began=access_began(case, moved, groups, now))
+    if refusal := no_longer(case, request, planned, groups, now) or cannot(case, planned, groups, facts, now):
+        return requests.fail(moved, refusal, now)
+    return planned
+
+
+def cannot(
+    case: Case, request: Request, groups: Mapping[GroupId, PamGroup], facts: Facts, now: datetime
+) -> str:
+    """Why a planned request cannot be brought about; empty: it can. Below the floor of its role nothing is written."""
+    if any(g not in groups for g in request.privileges):
+        return "a PAM group of the role is gone"
     enforcer = grants.enforcer_for(case.user, link_ttl=facts.link_ttl)
-    if refusal := no_longer(case, request, moved, now):
-        return requests.fail(moved, refusal)
-    if any(g not in groups for g in moved.privileges):
-        return requests.fail(moved, "a PAM group of the role is gone")
-    if enforcer.strength < moved.floor.strength:
-        return requests.fail(
-            moved, f"the directory can enforce {enforcer.value} only; the role demands {moved.floor.value}"
-        )
-    if moved.last_end() <= now:
-        return requests.fail(moved, "its time was over before it could be confirmed")
-    return moved
+    if enforcer.strength < request.floor.strength:
+        return f"the directory can enforce {enforcer.value} only; the role demands {request.floor.value}"
+    if request.last_end() <= now:
+        return "its time was over before it could be confirmed"
+    return ""
 
 
-def no_longer(case: Case, before: Request, request: Request, now: datetime) -> str:
+def no_longer(
+    case: Case, before: Request, request: Request, groups: Mapping[GroupId, PamGroup], now: datetime
+) -> str:
     """Why what was agreed may not begin any more; empty: it may. What has begun is ended by its own rules, not by these."""
     if not case.user.enabled:
         return f"PAM user {case.user.name} is switched off"
@@ -99,6 +114,20 @@ def no_longer(case: Case, before: Request, request: Request, now: datetime) -> s
         return f"{case.user.name} is no longer a candidate of {role.name}"
     if role.window is not None and not role.window.contains(now):
         return f"the window of {role.name} closed while it waited"
+    return case.barred or standing(case, request, groups)
+
+
+def standing(case: Case, request: Request, groups: Mapping[GroupId, PamGroup]) -> str:
+    """A group that the account is in though none of its grants put it there: it would lose a standing right at the end."""
+    ours = {
+        g
+        for r in case.requests
+        if r.id != request.id and r.state in LIVE and r.ends_at is not None
+        for g in r.privileges
+    }
+    for group in (groups[g] for g in request.privileges if g in groups and g not in ours):
+        if group.priv.guid in case.shown:
+            return f"{case.user.priv.name} has become a standing member of {group.priv.name}"
     return ""
 
 
@@ -164,14 +193,14 @@ def verdict(case: Case, request: Request, now: datetime) -> str:
 
 
 def on_the_move(request: Request) -> bool:
-    """Something of it is being written to the directory."""
-    return request.state is State.PROCESSING or (
+    """Something of it is being written to the directory: not before it was planned."""
+    return (request.state is State.PROCESSING and request.ends_at is not None) or (
         request.state is State.ACTIVE and request.extend_to is not None
     )
 
 
 def unsettled(request: Request) -> bool:
-    return request.state is State.CLOSING or on_the_move(request)
+    return request.state in {State.PROCESSING, State.CLOSING} or on_the_move(request)
 
 
 def idle_links(uow: UnitOfWork, cases: Iterable[Case], groups: Mapping[GroupId, PamGroup]) -> set[GroupId]:
@@ -181,15 +210,21 @@ def idle_links(uow: UnitOfWork, cases: Iterable[Case], groups: Mapping[GroupId, 
     return {g for g in held if not uow.requests.using_group(g, GRANTING)}
 
 
-def links_of(moved: Iterable[Request], groups: Mapping[GroupId, PamGroup]) -> set[GroupId]:
-    """Links to look at. Only a request that moved on pokes them: a link that fails has a pace of its own."""
-    return {
-        g
-        for r in moved
-        if r.state in LIVE or r.outcome is not None
-        for g in r.privileges
-        if g in groups and groups[g].needs_link
-    }
+def when_to_look(
+    moved: Iterable[Request], groups: Mapping[GroupId, PamGroup], now: datetime
+) -> dict[str, datetime]:
+    """Links to look at. Only a request that moved on pokes them: a link that fails has a pace of its own.
+
+    At once, unless the request only wants a link that is there; whether somebody took that away behind our back is looked at once a second.
+    """
+    due: dict[str, datetime] = {}
+    for request in moved:
+        if request.state in LIVE or request.outcome is not None:
+            for group in (groups[g] for g in request.privileges if g in groups and groups[g].needs_link):
+                there = request.state in GRANTING and group.link is Link.PRESENT
+                at = now + LOOK_AGAIN if there else now
+                due[group.id] = min(at, due.get(group.id, at))
+    return due
 
 
 def renumber(cases: Sequence[Case], saved: Iterable[Request]) -> None:
@@ -250,7 +285,9 @@ def by_group(
             moving |= {g for r in case.requests if r.state is State.CLOSING for g in r.privileges}
         opening = moving & case.wanted.present.keys()
         chosen = (
-            dict.fromkeys(case.wanted.absent) if leaving else {g: case.wanted.present[g] for g in opening}
+            dict.fromkeys(case.wanted.absent - case.taken)
+            if leaving
+            else {g: case.wanted.present[g] for g in opening}
         )
         for group, end in chosen.items():
             if group in groups:

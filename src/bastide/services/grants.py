@@ -3,8 +3,9 @@
 One piece of durable work per PAM user ("account"), claimed by one worker at a time; links.py has the other, one per PAM group. Both compute
 a desired state from the rows, so a crash at any step is mended by running again. An account, in order:
 
+  (0) Take away what only time ended (ends.py): of all accounts that were claimed together, before any of them goes on.
   (1) Advance by time: what is over becomes Closing, what is due becomes Processing.
-  (2) Look first, where an earlier attempt may have written: access that began keeps its end.
+  (2) Look first, where an earlier attempt may have written: access that began keeps its end; and where something begins (starts.py).
   (3) Commit the plan before the directory is touched. Poke the links it needs or frees.
   (4) Close: lower account ends, then take members away.
   (5) Open: add members, then raise account ends. The account is the gate, so it opens last.
@@ -33,6 +34,7 @@ from bastide.domain.errors import (
 from bastide.domain.ids import GroupId, Sid
 from bastide.domain.requests import Request, State
 from bastide.domain.roles import PamGroup
+from bastide.services import ends, starts
 from bastide.services.cases import (
     Case,
     Facts,
@@ -43,7 +45,6 @@ from bastide.services.cases import (
     gate,
     idle_links,
     latest,
-    links_of,
     load,
     lowers,
     on_the_move,
@@ -53,7 +54,9 @@ from bastide.services.cases import (
     tried,
     unsettled,
     verdict,
+    when_to_look,
 )
+from bastide.services.ends import Taken
 from bastide.services.events import announce
 from bastide.services.pace import DENIED_LIMIT, LINK, delay
 from bastide.services.ports import AccountState, Directory, Store, UnitOfWork, Work
@@ -61,6 +64,8 @@ from bastide.services.readback import SKEW, TOLERANCE, Seen, confirmed, gone
 
 _log = logging.getLogger(__name__)
 NO_TIME = timedelta(0)
+#: Accounts that go through the steps together: each waits for all of them, and what began with them is said after the last.
+TOGETHER = 200
 
 
 class Grants:
@@ -70,22 +75,41 @@ class Grants:
         self,
         *,
         store: Store,
+        corp: Directory,
         priv: Directory,
         now: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
+        self._corp = corp
         self._priv = priv
         self._now = now
         self._jitter = jitter
 
-    def run_accounts(self, works: Sequence[Work]) -> None:
-        """Bring the accounts of these work rows to their desired state. Raises LostLease, StoreError; directory errors are kept per case.
+    def warm_up(self) -> None:
+        """Learn what the directory can do before the first end is due. Raises DirectoryError."""
+        self._priv.capabilities()
 
-        A person who acts on a request at the same moment wins: what was read is stale then, and the account runs again by itself.
-        """
+    def run_accounts(self, works: Sequence[Work]) -> None:
+        """Bring the accounts of these work rows to their desired state. Raises LostLease, StoreError; directory errors are kept per case."""
+        parts = [works[start : start + TOGETHER] for start in range(0, len(works), TOGETHER)]
+        over = ends.Over(self._now())
+        for part in parts:
+            over.gather(*self._read(part))
+        taken = over.take_away(self._priv)  # (0)
+        lost = None
+        for part in parts:
+            try:
+                self._run_part(part, taken)
+            except LostLease as error:
+                lost = error
+        if lost is not None:
+            raise lost
+
+    def _run_part(self, works: Sequence[Work], taken: Taken) -> None:
+        """A person who acts on a request at the same moment wins: what was read is stale then, and the account runs again by itself."""
         try:
-            self._run_batch(works)
+            self._run_batch(works, taken)
         except (Conflict, DirectoryError) as error:
             if len(works) == 1:
                 self._again(works[0], error)
@@ -93,16 +117,18 @@ class Grants:
             _log.warning("one by one: %s", error.message)
             for work in works:
                 with suppress(LostLease):
-                    self.run_accounts([work])
+                    self._run_part([work], taken)
 
     def _again(self, work: Work, error: BastideError) -> None:
         with self._store.write() as uow:
             uow.work.retry(work, self._now() + delay(self._jitter, work.attempts), error.message)
             uow.commit()
 
-    def _run_batch(self, works: Sequence[Work]) -> None:
+    def _run_batch(self, works: Sequence[Work], taken: Taken) -> None:
         """Raises DirectoryError for a batch in which one account cannot be read: alone, it does not hold up the others."""
         cases, groups = self._load(works)
+        for case in cases:
+            case.taken = taken.get(case.work.key, frozenset())
         seen = None
         try:
             facts = self._facts(cases, alone=len(works) == 1)  # (2)
@@ -121,7 +147,7 @@ class Grants:
             cases[0].problem = error
         self._settle(cases, groups, seen)  # (7)
 
-    def _load(self, works: Sequence[Work]) -> tuple[list[Case], dict[GroupId, PamGroup]]:
+    def _read(self, works: Sequence[Work]) -> tuple[list[Case], dict[GroupId, PamGroup]]:
         with self._store.read() as uow:
             cases = load(uow, works)
             wanted = {g for case in cases for r in case.requests for g in r.privileges}
@@ -129,6 +155,11 @@ class Grants:
             roles = {role.id: role for role in uow.roles.all()}
         for case in cases:
             case.roles = roles
+        return cases, groups
+
+    def _load(self, works: Sequence[Work]) -> tuple[list[Case], dict[GroupId, PamGroup]]:
+        """Gives back the rows of users who are gone."""
+        cases, groups = self._read(works)
         known = {case.work.key for case in cases}
         if orphans := [work for work in works if work.key not in known]:
             with self._store.write() as uow:
@@ -137,13 +168,15 @@ class Grants:
         return cases, groups
 
     def _facts(self, cases: Sequence[Case], *, alone: bool) -> Facts | None:
-        """What must be known before anything is planned. Only accounts that an earlier attempt may have written are looked at.
-
-        An account that cannot be read is not opened, but it is closed all the same: None.
+        """What must be known before anything is planned. Only accounts that an earlier attempt may have written, or for which something
+        begins, are looked at. An account that cannot be read is not opened, but it is closed all the same: None.
         """
+        now = self._now()
         retried = {c.user.priv.sid for c in cases if any(tried(r) for r in c.requests)}
+        beginning = starts.beginning(cases, now)
+        wanted = retried | {c.user.priv.sid for c in beginning}
         try:
-            states = self._priv.observe(retried) if retried else {}
+            states = self._priv.observe(wanted) if wanted else {}
         except DirectoryUnavailable:
             raise
         except DirectoryError as error:
@@ -152,9 +185,9 @@ class Grants:
             cases[0].problem = error
             return None
         for case in cases:
-            case.before = [
-                accounts[case.user.priv.sid] for accounts in states.values() if case.user.priv.sid in accounts
-            ]
+            case.before = starts.of(case.user.priv.sid, states) if case.user.priv.sid in retried else []
+        starts.look_at_priv(beginning, states)
+        starts.look_at_corp(self._corp, beginning, now, alone=alone)
         return Facts(link_ttl=self._priv.capabilities().link_ttl)
 
     def _plan(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup], facts: Facts | None) -> None:
@@ -178,7 +211,7 @@ class Grants:
         if changed:
             with self._store.write() as uow:
                 uow.requests.save_many(changed)
-                uow.work.poke_many(LINK, dict.fromkeys(links_of(moved, groups), now))
+                uow.work.poke_many(LINK, when_to_look(moved, groups, now))
                 uow.audit.append(*events)
                 uow.commit()
             renumber(cases, changed)
@@ -250,7 +283,7 @@ class Grants:
                     changed.append(after)
                     events.append(end_moved_event(before, after, now))
             uow.requests.save_many(changed)
-            uow.work.poke_many(LINK, dict.fromkeys(links_of(changed, fresh), now))
+            uow.work.poke_many(LINK, when_to_look(changed, fresh, now))
             uow.audit.append(*events)
             self._hand_back(uow, cases, now)
             uow.commit()
@@ -277,7 +310,7 @@ class Grants:
         """What the read-back says of one request."""
         cap = case.user.ticket_cap
         if request.state is State.PROCESSING and (reason := verdict(case, request, now)):
-            return requests.fail(request, reason)
+            return requests.fail(request, reason, now)
         if seen is None:
             return request
         if request.state is State.CLOSING:

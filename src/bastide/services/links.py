@@ -7,7 +7,8 @@ Taking the link away is what cuts new CORP tickets even from old TGTs, so it is 
   (3) Read it back from each of them.
   (4) Say that it is there (or gone), and wake the accounts that wait for it.
 
-A grant that arrives between (1) and (4) pokes this work again, and is confirmed only after the link was seen again.
+A grant that arrives between (1) and (4) pokes this work again, and is confirmed only after the link was seen again. Where the database and
+every reachable controller agree already, nothing is touched and nothing is said: most pokes come from one more grant of a group in use.
 """
 
 import logging
@@ -58,13 +59,13 @@ class Links:
                 self._retry_link(work, error)
 
     def _run_link(self, work: Work) -> None:
-        with self._store.write() as uow:
-            try:
-                group = uow.groups.get(GroupId(work.key))
-            except NotFound:
+        if self._as_it_should_be(work):
+            with self._store.write() as uow:
                 uow.work.finish(work, None)
                 uow.commit()
-                return
+            return
+        with self._store.write() as uow:
+            group = uow.groups.get(GroupId(work.key))
             wanted = uow.requests.using_group(group.id, GRANTING)
             if group.link is not Link.CHANGING:
                 group = uow.groups.save(replace(group, link=Link.CHANGING))  # (1)
@@ -88,6 +89,21 @@ class Links:
                     work, now + delay(self._jitter, work.attempts), "waiting for the CORP side to show it"
                 )
             uow.commit()
+
+    def _as_it_should_be(self, work: Work) -> bool:
+        """Whether there is nothing to do: the PAM group is gone, or its link is what is wanted, in the database and on each controller.
+
+        Whoever changes what is wanted after this look pokes this work, so that it looks again.
+        """
+        with self._store.read() as uow:
+            try:
+                group = uow.groups.get(GroupId(work.key))
+            except NotFound:
+                return True
+            wanted = uow.requests.using_group(group.id, GRANTING)
+        if group.link is not (Link.PRESENT if wanted else Link.ABSENT):
+            return False
+        return _shows(self._corp.observe_link(group.corp, group.priv.sid), wanted=wanted)
 
     @staticmethod
     def _settled(
@@ -122,7 +138,7 @@ class Links:
             for before in moving:
                 if before.state is State.PROCESSING and (is_gone or work.attempts >= DENIED_LIMIT):
                     after = uow.requests.save(
-                        requests.fail(before, f"the CORP side refused: {error.message}")
+                        requests.fail(before, f"the CORP side refused: {error.message}", now)
                     )
                     uow.audit.append(*announce(before, after, now))
                     uow.work.poke(ACCOUNT, before.user, now)

@@ -7,9 +7,14 @@ ACCOUNT = "account"
 LINK = "link"
 CHECKPOINT = "checkpoint"
 EXPORT = "export"
+IMPORT = "import"
+#: One row for each target object with an undelivered password; the key is its CS id.
+PASSWORD = "password"  # noqa: S105  # the name of a kind of work
 
 #: A right or a group that is missing may only not have replicated yet; after this many attempts (25 s) it is taken as said.
 DENIED_LIMIT = 8
+#: After this, a link that is there already is looked at again for those who came to use it meanwhile.
+LOOK_AGAIN = timedelta(seconds=1)
 _FIRST = timedelta(milliseconds=100)
 _LONGEST = timedelta(seconds=30)
 _DOUBLINGS = 12

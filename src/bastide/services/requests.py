@@ -14,7 +14,7 @@ from bastide.domain.grants import enforcer_for
 from bastide.domain.ids import RequestId, parse_id, parse_text
 from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa, require_reader
 from bastide.domain.policy import Draft
-from bastide.domain.requests import LIVE, OPEN, Decision, Request, State
+from bastide.domain.requests import LIVE, OPEN, Decision, Place, Request, State
 from bastide.domain.roles import PamGroup, Role
 from bastide.services.caps import Caps
 from bastide.services.events import by_actor, by_worker, on_request
@@ -192,7 +192,7 @@ class Requests:
             uow.commit()
         return after
 
-    def mine(self, actor: Actor, *, limit: int = 100, before: datetime | None = None) -> tuple[Request, ...]:
+    def mine(self, actor: Actor, *, limit: int = 100, before: Place | None = None) -> tuple[Request, ...]:
         """The caller's own requests, newest first."""
         require(actor, Right.USE)
         with self._store.read() as uow:
@@ -307,7 +307,7 @@ class Requests:
         return ended
 
     def all(
-        self, actor: Actor, *, user: str = "", limit: int = 100, before: datetime | None = None
+        self, actor: Actor, *, user: str = "", limit: int = 100, before: Place | None = None
     ) -> tuple[Request, ...]:
         """Everybody's requests, newest first. Raises NotAuthorized."""
         require_reader(actor)

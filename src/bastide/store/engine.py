@@ -2,6 +2,8 @@
 
 SQLite: WAL, synchronous=FULL, BEGIN IMMEDIATE for writers (a transaction that reads first and writes later fails at once when another
 writer was faster). A file must exist: an empty one in place of a file system that is not mounted would be a silent loss of everything.
+
+With `erase`, what is deleted leaves no trace in the file or beside it: secure_delete, and a rollback journal that each commit cuts to nothing.
 """
 
 import sqlite3
@@ -15,22 +17,37 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from bastide.domain.errors import StoreError
+from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.store.database import Database, Gate
 from bastide.store.wakeup import Bell, FifoBell
 
 MEMORY = ":memory:"
 _WRITES = "bastide_writes"
+#: KiB for each connection, of which there may be dozens: the kernel holds the file's pages for all of them.
+_CACHE = "cache_size=-512"
+_KEEP = ("journal_mode=WAL",)
+_ERASE = ("secure_delete=ON", "journal_mode=TRUNCATE")
+_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", _CACHE)
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
-def open_database(url: str, *, busy: timedelta, pool: int) -> Database:
-    """`sqlite://` (in memory), `sqlite:///path` (the file must exist) or a libpq URI. Raises StoreError for another URL."""
-    if url.startswith(_POSTGRES):
-        from bastide.store import postgres  # noqa: PLC0415  # psycopg is an extra
+def open_database(url: str, *, busy: timedelta, pool: int, erase: bool = False) -> Database:
+    """`sqlite://` (in memory), `sqlite:///path` (the file must exist) or a libpq URI. Raises StoreError for another URL.
 
+    Raises ModuleNotFoundError without psycopg, StoreUnavailable if psycopg finds no libpq: it says so with an ImportError without a name.
+    """
+    if url.startswith(_POSTGRES):
+        try:
+            from bastide.store import postgres  # noqa: PLC0415  # psycopg is an extra
+        except ModuleNotFoundError:
+            raise
+        except ImportError as error:
+            raise StoreUnavailable(
+                "PostgreSQL's client library (libpq) cannot be loaded",
+                remedy="install bastide[postgres], which brings one, or Debian's package libpq5",
+            ) from error
         return postgres.open_postgres(url, busy, pool)
-    return _sqlite(sqlite_path(url), busy, pool)
+    return _sqlite(sqlite_path(url), busy, pool, erase=erase)
 
 
 def is_sqlite(url: str) -> bool:
@@ -52,7 +69,7 @@ def sqlite_path(url: str) -> str:
     return parsed.database or MEMORY
 
 
-def _sqlite(path: str, busy: timedelta, pool: int) -> Database:
+def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool) -> Database:
     memory = path == MEMORY
     name = "file::memory:" if memory else f"file:{quote(str(Path(path).absolute()))}?mode=rw"
 
@@ -63,9 +80,9 @@ def _sqlite(path: str, busy: timedelta, pool: int) -> Database:
             timeout=busy.total_seconds(),
             isolation_level=None,
             check_same_thread=False,
-            cached_statements=256,
+            cached_statements=64,
         )
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        for pragma in (*(_ERASE if erase else _KEEP), *_PRAGMAS):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -80,8 +97,8 @@ def _sqlite(path: str, busy: timedelta, pool: int) -> Database:
         engine=engine,
         writing=engine.execution_options(**{_WRITES: True}),
         reading=engine,
-        bell=Bell() if memory else FifoBell(Path(path).absolute()),
-        gate=Gate(busy, writers=True, readers=memory),
+        bell=Bell() if memory or erase else FifoBell(Path(path).absolute()),
+        gate=Gate(busy, writers=True, readers=memory or erase),
         redact=str,
     )
 

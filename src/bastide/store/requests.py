@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, exists, insert, select, update
+from sqlalchemy import BigInteger, Row, bindparam, exists, insert, select, tuple_, update
 
 from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.ids import GroupId, RequestId, RoleId, UserId
-from bastide.domain.requests import Request, State
+from bastide.domain.requests import Place, Request, State
 from bastide.store import tables
 from bastide.store.codec import Document, micros
 from bastide.store.session import Session
@@ -37,6 +36,7 @@ _OF_USERS = (
 _OF_ROLE = select(_t.doc).where(_t.role_id == bindparam("role"), _IN_STATES).order_by(*_OLDEST_FIRST)
 _OF_STATES = select(_t.doc).where(_IN_STATES).order_by(*_OLDEST_FIRST)
 _USING_GROUP = select(exists().where(_g.group_id == bindparam("group"), _g.request_id == _t.id, _IN_STATES))
+_BEFORE = tuple_(_t.created_at, _t.id) < tuple_(bindparam("at", type_=BigInteger), bindparam("before_id"))
 _NEWEST = select(_t.doc).order_by(_t.created_at.desc(), _t.id.desc()).limit(bindparam("limit"))
 
 
@@ -118,15 +118,15 @@ class SqlRequests:
         found = self._session.run(_USING_GROUP, {"group": group, "states": _values(states)})
         return bool(found.scalar_one())
 
-    def history(self, *, user: UserId | None, limit: int, before: datetime | None) -> tuple[Request, ...]:
-        """Newest first, made before `before`."""
+    def history(self, *, user: UserId | None, limit: int, before: Place | None) -> tuple[Request, ...]:
+        """Newest first, from `before` on."""
         statement, parameters = _NEWEST, dict[str, object](limit=limit)
         if user is not None:
             statement = statement.where(_t.user_id == bindparam("user"))
             parameters["user"] = user
         if before is not None:
-            statement = statement.where(_t.created_at < bindparam("before"))
-            parameters["before"] = micros(before)
+            statement = statement.where(_BEFORE)
+            parameters |= {"at": micros(before.at), "before_id": before.id}
         return _load(self._session.run(statement, parameters))
 
 

@@ -1,8 +1,9 @@
 """How a waiting worker hears of a poke. A wake-up may come for nothing; the table is the truth.
 
-A bell counts its rings. `mark` remembers the count for the calling thread, just before it looks at the table; `wait` returns as soon as the
-count has moved since. So a ring between the look and the wait is never lost. A bell that cannot hear rings from elsewhere (`deaf`) lets
-nobody wait longer than a second.
+Each thread has a watch. `mark` resets it, just before the thread looks at the table; `wait` returns as soon as it was rung since. So a ring
+between the look and the wait is never lost. A poke in this process rings only for whom it concerns: of the kinds that the thread looked for,
+and sooner than what it waits for anyway. What comes from elsewhere rings for everybody. A bell that cannot hear rings from elsewhere
+(`deaf`) lets nobody wait longer than a second.
 """
 
 import errno
@@ -11,7 +12,8 @@ import os
 import secrets
 import select
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,38 +21,83 @@ _log = logging.getLogger(__name__)
 _DEAF_WAIT = 1.0
 
 
+#: Kind of work to the earliest moment it was poked for, in microseconds since the epoch.
+Pokes = Mapping[str, int]
+
+
+class _Watch:
+    """What one thread waits for."""
+
+    def __init__(self) -> None:
+        self.rung = False
+        self.reset(())
+
+    def reset(self, kinds: Collection[str]) -> None:
+        self.kinds = kinds
+        self.until: int | None = None
+
+    def concerns(self, pokes: Pokes) -> bool:
+        """Without kinds, everything does; without a moment, any."""
+        if not self.kinds:
+            return True
+        return any(
+            kind in self.kinds and (self.until is None or due < self.until) for kind, due in pokes.items()
+        )
+
+
 class Bell:
     """Between the threads of one process; enough for a database in memory."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._rings = 0
-        self._seen = threading.local()
+        self._mine = threading.local()
+        self._watches: weakref.WeakSet[_Watch] = weakref.WeakSet()
         self._deaf = False
 
-    def mark(self) -> None:
-        """What rings from now on ends this thread's next `wait`."""
-        self._seen.rings = self._rings
+    def mark(self, kinds: Collection[str] = ()) -> None:
+        """What rings from now on, about these kinds, ends this thread's next `wait`."""
+        with self._condition:
+            watch = self._watch()
+            watch.rung = False
+            watch.reset(kinds)
+
+    def expect(self, due: int | None) -> None:
+        """The thread comes back at that moment by itself: a poke for later is nothing new to it. None: any poke is."""
+        with self._condition:
+            self._watch().until = due
 
     def ring(self) -> None:
         """Wake everybody who waits in this process."""
         with self._condition:
-            self._rings += 1
+            for watch in self._watches:
+                watch.rung = True
             self._condition.notify_all()
 
-    def announce(self) -> None:
-        """After a commit with pokes: wake everybody who waits, wherever."""
-        self.ring()
+    def announce(self, pokes: Pokes) -> None:
+        """After a commit with pokes: wake whom they concern, wherever."""
+        with self._condition:
+            concerned = [watch for watch in self._watches if watch.concerns(pokes)]
+            for watch in concerned:
+                watch.rung = True
+            if concerned:
+                self._condition.notify_all()
 
     def wait(self, timeout: float | None) -> bool:
         """Sleep until the next ring after this thread's mark, at most `timeout` seconds (None: for ever); whether the table is to be looked at."""
         if self._deaf:
             timeout = _DEAF_WAIT if timeout is None else min(timeout, _DEAF_WAIT)
         with self._condition:
-            seen = getattr(self._seen, "rings", self._rings)
-            rung = self._condition.wait_for(lambda: self._rings != seen, timeout)
-            self._seen.rings = self._rings
+            watch = self._watch()
+            rung = self._condition.wait_for(lambda: watch.rung, timeout)
+            watch.rung = False
         return rung or self._deaf
+
+    def _watch(self) -> _Watch:
+        watch: _Watch | None = getattr(self._mine, "watch", None)
+        if watch is None:
+            watch = self._mine.watch = _Watch()
+            self._watches.add(watch)
+        return watch
 
     def listen(self) -> None:
         """Begin to hear rings from elsewhere."""
@@ -117,9 +164,9 @@ class FifoBell(Listener):
         self._name = ""
         self._fifo = -1
 
-    def announce(self) -> None:
-        """Wake everybody who waits on this host."""
-        self.ring()
+    def announce(self, pokes: Pokes) -> None:
+        """Wake whom they concern in this process, and everybody who waits in another one on this host."""
+        super().announce(pokes)
         with suppress(FileNotFoundError):
             for fifo in self._folder.iterdir():
                 if fifo.suffix == ".fifo" and fifo.name != self._name:
@@ -199,7 +246,7 @@ class NotifyBell(Listener):
         self._connect = connect
         self._listening: Listening | None = None
 
-    def announce(self) -> None:
+    def announce(self, pokes: Pokes) -> None:
         """Nothing to do: NOTIFY was part of the commit."""
 
     def _prepare(self) -> None:

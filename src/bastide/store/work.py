@@ -166,16 +166,19 @@ class SqlWorkRows:
         for key, due in keys.items():
             self.poke(kind, key, due)
 
-    def flush(self) -> bool:
-        """Write the pokes gathered so far; true if there were any."""
+    def flush(self) -> Mapping[str, int]:
+        """Write the pokes gathered so far. Returns the earliest moment of each kind; empty: there were none."""
         if not self._poked:
-            return False
+            return {}
         rows = [{"kind": kind, "key": key, "ready": at} for (kind, key), at in sorted(self._poked.items())]
         self._session.run(_POKE[self._session.dialect], rows)
+        soonest: dict[str, int] = {}
+        for (kind, _), at in self._poked.items():
+            soonest[kind] = min(at, soonest.get(kind, at))
         self._poked.clear()
         if self._session.dialect == "postgresql":
             self._session.run(_NOTIFY)
-        return True
+        return soonest
 
     def finish(self, work: Work, next_due: datetime | None) -> None:
         """Give the row back, due again at `next_due` (None: when poked). A poke since the claim wins. Raises LostLease."""

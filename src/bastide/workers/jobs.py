@@ -4,11 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, LINK
+from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, PASSWORD
+from bastide.services.passwords.deliver import BATCH
+from bastide.services.passwords.lanes import WORKERS
 from bastide.services.ports import Work
 from bastide.wiring import Services
 
 LEASE = timedelta(seconds=10)
+#: Claimed at once, so that ends of the same moment are taken away in one go (grants.py cuts the rest into smaller parts).
+ACCOUNTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +25,23 @@ class Job:
     run: Callable[[Sequence[Work]], None]
     batch: int
     lease: timedelta
+    #: Once, before the first claim. What goes wrong there goes wrong again, and is said, when there is work.
+    warm_up: Callable[[], None] | None = None
 
 
 def table(services: Services) -> tuple[Job, ...]:
     """All jobs. Each has a thread of its own, so that a slow CORP side does not hold up the end of a grant."""
     return (
-        Job((ACCOUNT,), services.grants.run_accounts, 200, LEASE),
+        Job((ACCOUNT,), services.grants.run_accounts, ACCOUNTS, LEASE, services.grants.warm_up),
         Job((LINK,), services.links.run, 1, LEASE),
         Job((CHECKPOINT, EXPORT), services.upkeep.run, 1, LEASE),
+        Job((IMPORT,), services.imports.run, 1, LEASE),
+        *_deliveries(services),
     )
+
+
+def _deliveries(services: Services) -> tuple[Job, ...]:
+    """Several workers, so that a target that hangs does not hold up the others (services/passwords/lanes.py)."""
+    if services.passwords is None:
+        return ()
+    return (Job((PASSWORD,), services.passwords.deliver.run, BATCH, LEASE),) * WORKERS

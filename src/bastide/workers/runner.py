@@ -2,18 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from bastide.clock import Clock
-from bastide.domain.errors import LostLease, StoreError
+from bastide.domain.errors import DirectoryError, LostLease, StoreError
 from bastide.services.ports import Store, Work
 from bastide.workers.jobs import Job
 
 _log = logging.getLogger(__name__)
 #: After an error that says nothing about when to come back.
 _PAUSE_SECONDS = 1.0
+#: From so many rows on it was a burst.
+_BURST = 100
 #: The clock is compared with what is due at least this often.
 _LONGEST_SLEEP = timedelta(seconds=60)
 #: What is due and was not claimed is due by a clock behind ours, the database's: no spinning until the two agree.
@@ -23,7 +25,17 @@ _SHORTEST_SLEEP = timedelta(milliseconds=50)
 class Runner:
     """Runs the jobs of one node in threads until `stop`."""
 
-    def __init__(self, *, store: Store, jobs: tuple[Job, ...], owner: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        jobs: tuple[Job, ...],
+        owner: str,
+        clock: Clock,
+        after_burst: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`after_burst` is called when a job has nothing left to do after much of it: what that needed can be given back."""
+        self._after_burst = after_burst
         self._store = store
         self._jobs = jobs
         self._owner = owner
@@ -55,10 +67,19 @@ class Runner:
         return done
 
     def _loop(self, job: Job) -> None:
+        if job.warm_up is not None:
+            with suppress(DirectoryError):
+                job.warm_up()
+        done = 0
         while not self._stop.is_set():
             try:
-                if self._once(job) == 0:
-                    self._sleep(job)
+                if rows := self._once(job):
+                    done += rows
+                    continue
+                if done >= _BURST:
+                    self._after_burst()
+                done = 0
+                self._sleep(job)
             except LostLease as error:
                 _log.warning("%s: %s", job.kinds, error.message)
             except StoreError as error:

@@ -1,0 +1,32 @@
+"""Who is in a group without any request. A group of the one forest is adopted with its members: it is their rights that roles are to replace."""
+
+from bastide.domain.errors import BastideError
+from bastide.domain.roles import PamGroup
+from bastide.services.ports import Directory, Finding, Severity
+
+KEY = "pam-group.standing-members"
+_NAMED = 20
+
+
+def standing_in(directory: Directory, group: PamGroup) -> tuple[Finding, ...]:
+    """A warning that names them; nothing if there are none. What cannot be read is a warning too, not an error: the group is prepared by now."""
+    try:
+        members = directory.members_of(group.priv)
+        people = directory.people_in(group.priv.sid) if members else ()
+    except BastideError as error:
+        text = f"who stands in {group.priv.name} could not be read"
+        return (Finding(KEY, Severity.WARNING, text, error.message, "look at its members yourself"),)
+    if not members:
+        return ()
+    names = {person.ref.sid: person.ref.name for person in people}
+    shown = sorted(names.get(sid, str(sid)) for sid in members)
+    more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
+    return (
+        Finding(
+            KEY,
+            Severity.WARNING,
+            f"{group.priv.name} has standing members ({len(members)}): their access has no end, and a role that gives the group is refused to them",
+            ", ".join(shown[:_NAMED]) + more,
+            "take them out of the group, one by one, when their roles work",
+        ),
+    )
