@@ -16,7 +16,6 @@ LEVEL_2012_R2 = 6
 LEVEL_2016 = 7
 
 # ------------------------------------------------------------------------------------------ matching rules, 3.1.1.3.4.4
-MATCH_BIT_AND = "1.2.840.113556.1.4.803"
 MATCH_IN_CHAIN = "1.2.840.113556.1.4.1941"
 
 # ---------------------------------------------------------------------------------------------- times, 3.1.1.2.3 and [MS-ADA1]
@@ -32,6 +31,7 @@ class AccountControl(IntFlag):
 
     DISABLED = 0x2
     NORMAL = 0x200
+    SERVER_TRUST = 0x2000
     NOT_DELEGATED = 0x100000
 
 
@@ -92,6 +92,8 @@ GUID_USER_ACCOUNT_CONTROL = "bf967a68-0de6-11d0-a285-00aa003049e2"
 GUID_SUPPORTED_ENCRYPTION = "20119867-1d04-4ab7-9371-cfc3d5df0afd"
 GUID_ASSIGNED_POLICY = "b87a0ad8-54f7-49c1-84a0-e64d12853588"
 GUID_CLASS_USER = "bf967aba-0de6-11d0-a285-00aa003049e2"
+#: msDS-ShadowPrincipal: no security descriptor of its own by default, so all rights come from its container.
+GUID_CLASS_SHADOW_PRINCIPAL = "770f4cb3-1643-469c-b766-edd77aa75e14"
 GUID_CLASS_GROUP = "bf967a9c-0de6-11d0-a285-00aa003049e2"
 # Extended right and property sets, [MS-ADTS] 5.1.3.2.1 and 3.1.1.2.3.3.
 GUID_RESET_PASSWORD = "00299570-246d-11d0-a768-00aa006e0529"  # noqa: S105  # the name of a right

@@ -16,6 +16,7 @@ from bastide.directory.constants import (
     GUID_ACCOUNT_EXPIRES,
     GUID_ASSIGNED_POLICY,
     GUID_CLASS_GROUP,
+    GUID_CLASS_SHADOW_PRINCIPAL,
     GUID_CLASS_USER,
     GUID_MEMBER,
     GUID_RESET_PASSWORD,
@@ -24,6 +25,7 @@ from bastide.directory.constants import (
     GUID_SUPPORTED_ENCRYPTION,
     GUID_USER_ACCOUNT_CONTROL,
     POLICIES,
+    SHADOW_PRINCIPALS,
 )
 from bastide.directory.names import check_account_name, check_cap
 from bastide.domain.ids import Sid
@@ -61,6 +63,8 @@ class Plan:
     priv_groups: tuple[str, ...] = ()
     policy: str = "bastide-ticket-cap"
     cap: timedelta = timedelta(minutes=15)
+    #: Whether PRIV can carry CORP groups by shadow principals.
+    shadow_principals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def rights(plan: Plan, forest: Forest) -> tuple[Right, ...]:
     """All rights of one forest, each place once per need."""
     if forest is Forest.CORP:
         return tuple(_corp(plan))
-    return (*_service(plan), *_preparer(plan))
+    return (*_service(plan), *_preparer(plan), *_shadow_principals(plan))
 
 
 def samba_script(plan: Plan, forest: Forest) -> str:
@@ -129,6 +133,10 @@ def policy_ldif(plan: Plan) -> str:
 
 def warnings(plan: Plan, forest: Forest) -> tuple[str, ...]:
     """What the reader must know before running it."""
+    if forest is Forest.PRIV and plan.shadow_principals:
+        return (
+            "The last rights are in the configuration, on shadow principals: an Enterprise Admin runs this, or at least its end.",
+        )
     if forest is not Forest.CORP or not any(group.protected for group in plan.corp_groups):
         return ()
     names = ", ".join(_one_line(group.dn) for group in plan.corp_groups if group.protected)
@@ -158,12 +166,7 @@ def _preparer(plan: Plan) -> Iterator[Right]:
         ("group", GUID_CLASS_GROUP, plan.groups),
     ):
         for container in containers:
-            yield Right(
-                container,
-                f"{account.name} makes and deletes {kind}s here",
-                f"(OA;CI;CCDC;{guid};;{account.sid})",
-                f"{account.name}:CCDC;{kind};",
-            )
+            yield _makes(container, account, kind, guid)
     yield Right(
         plan.users,
         f"{account.name} sets passwords here",
@@ -184,14 +187,22 @@ def _preparer(plan: Plan) -> Iterator[Right]:
         ),
     )
     for container in dict.fromkeys((plan.users, *plan.groups)):
-        yield Right(
-            container,
-            "whoever made an object here may not rewrite its permissions",
-            "(A;CIIO;RC;;;OW)",
-            "OWNER RIGHTS:RC;;",
-            deep=True,
-        )
+        yield _owners(container)
     yield _members_of(f"CN=Protected Users,CN=Users,{plan.priv_base}", account)
+
+
+def _shadow_principals(plan: Plan) -> Iterator[Right]:
+    """[MS-ADTS] 6.1.1.2.4.1.15: they live in the configuration, whose container belongs to Enterprise Admins. Each is a SID of CORP: who makes
+    one can carry any group of CORP that the trust lets through, so the service account only writes members of those that are there.
+    """
+    if not plan.shadow_principals:
+        return
+    container = f"{SHADOW_PRINCIPALS},CN=Configuration,{plan.priv_base}"
+    kind, guid = "msDS-ShadowPrincipal", GUID_CLASS_SHADOW_PRINCIPAL
+    yield from _on_children(container, plan.service, kind, guid, (("member", GUID_MEMBER),))
+    yield _makes(container, plan.preparer, kind, guid)
+    yield from _on_children(container, plan.preparer, kind, guid, ())
+    yield _owners(container)
 
 
 def _corp(plan: Plan) -> Iterator[Right]:
@@ -212,6 +223,25 @@ def _corp(plan: Plan) -> Iterator[Right]:
             yield _members_of(group.dn, plan.service)
     if any(group.protected for group in plan.corp_groups):
         yield _members_of(f"CN=AdminSDHolder,CN=System,{plan.corp_base}", plan.service)
+
+
+def _makes(container: str, account: Account, kind: str, guid: str) -> Right:
+    return Right(
+        container,
+        f"{account.name} makes and deletes {kind}s here",
+        f"(OA;CI;CCDC;{guid};;{account.sid})",
+        f"{account.name}:CCDC;{kind};",
+    )
+
+
+def _owners(container: str) -> Right:
+    return Right(
+        container,
+        "whoever made an object here may not rewrite its permissions",
+        "(A;CIIO;RC;;;OW)",
+        "OWNER RIGHTS:RC;;",
+        deep=True,
+    )
 
 
 def _members_of(dn: str, account: Account) -> Right:

@@ -196,6 +196,15 @@ def child(name: str, container: str) -> str:
     return f"CN={ldap.dn.escape_dn_chars(name)},{container}"
 
 
+def is_below(dn: str, container: str) -> bool:
+    """Whether an object lies in a container, however deep. Unreadable DNs lie nowhere."""
+    try:
+        inner, outer = ldap.dn.str2dn(dn.lower()), ldap.dn.str2dn(container.lower())
+    except ldap.DECODING_ERROR:
+        return False
+    return len(inner) > len(outer) and inner[-len(outer) :] == outer
+
+
 def same_dn(one: str, other: str) -> bool:
     """Whether two DNs are the same, whatever their case and spacing."""
     try:

@@ -6,11 +6,13 @@ environment is never touched.
 
 import itertools
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
+from typing import Any, NamedTuple, Protocol
 
 import gssapi
 import gssapi.raw
@@ -22,6 +24,11 @@ from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable, NotAuth
 _numbers = itertools.count(1)
 #: A ticket with less life than this is renewed before the next bind.
 _RENEW_BELOW = 1200
+
+#: The name attribute with KERB_VALIDATION_INFO of the PAC ([MS-PAC] 2.5), as MIT Kerberos gives it.
+PAC = b"urn:mspac:logon-info"
+#: UserId in it: 16 bytes of NDR header, 4 of pointer, six times, six strings, two counts before it.
+_USER_ID = 120
 
 # krb5 error codes, RFC 4120 7.5.9; MIT adds ERROR_TABLE_BASE_krb5.
 _BASE = -1765328384
@@ -84,6 +91,38 @@ class Identity:
         return credentials
 
 
+class Tickets(Protocol):
+    """Somebody's Kerberos tickets, for this thread."""
+
+    def used(self) -> AbstractContextManager[int]:
+        """Within, they are used. Gives the seconds they still last."""
+
+
+class CallerTicket:
+    """The ticket that the person who runs this program has already (KRB5CCNAME)."""
+
+    @contextmanager
+    def used(self) -> Iterator[int]:
+        """Raises DirectoryDenied if there is none."""
+        yield int(self._credentials().lifetime or 0)
+
+    def realm(self) -> str:
+        """Of the person. Raises DirectoryDenied."""
+        return str(self._credentials().name).rpartition("@")[2]
+
+    @staticmethod
+    def _credentials() -> gssapi.Credentials:
+        try:
+            credentials = gssapi.Credentials(usage="initiate")
+            _ = credentials.lifetime
+        except GSSError as error:
+            raise DirectoryDenied(
+                f"there is no Kerberos ticket: {_said(error)}",
+                remedy="get one with kinit, as an administrator of the domain",
+            ) from error
+        return credentials
+
+
 class Why(StrEnum):
     """Why a password was not accepted; for the audit, never for the person who typed it."""
 
@@ -102,6 +141,24 @@ class PasswordRefused(NotAuthenticated):
         self.why = why
 
 
+class Proved(NamedTuple):
+    """Whose password it was."""
+
+    #: As the KDC spells it.
+    principal: str
+    #: The relative id of the account in its PAC: a name can be made to look like another account's (CVE-2020-25717), the PAC cannot.
+    rid: int
+
+
+def rid_of(pac: Any) -> int:
+    """The relative id of the account, which only the KDC can have written. Raises NotAuthenticated."""
+    values = list(pac.values)
+    if not pac.authenticated or len(values) != 1 or len(values[0]) < _USER_ID + 4:
+        raise NotAuthenticated("the ticket was not accepted")
+    (rid,) = struct.unpack_from("<I", values[0], _USER_ID)
+    return int(rid)
+
+
 class PasswordCheck:
     """Proves a person's password against the KDC, and the KDC against a key of our own: without the second, whoever answers on port 88
     could say yes to any password. `service` is a principal (`HTTP/host@REALM`) whose key is in `keytab`, in the forest that is asked.
@@ -111,8 +168,8 @@ class PasswordCheck:
         self.service = service
         self.keytab = keytab
 
-    def verify(self, principal: str, password: str) -> str:
-        """Returns the principal as the KDC spells it. Raises PasswordRefused, DirectoryUnavailable, DirectoryDenied.
+    def verify(self, principal: str, password: str) -> Proved:
+        """Raises PasswordRefused, DirectoryUnavailable, DirectoryDenied; NotAuthenticated for a ticket without a PAC.
 
         The password of a dormant account cannot be proven, and that is right: it buys nothing.
         """
@@ -127,13 +184,15 @@ class PasswordCheck:
             raise translate(error, "check a password") from error
         try:
             return self._prove_kdc(credentials)
+        except KeyError:
+            raise PasswordRefused(Why.OTHER) from None
         except GSSError as error:
             raise DirectoryDenied(
                 f"the KDC could not be proven with the key of {self.service}: {_said(error)}",
                 remedy=f"check that {self.keytab} holds the newest key; if it does, somebody may be posing as the KDC",
             ) from error
 
-    def _prove_kdc(self, credentials: gssapi.Credentials) -> str:
+    def _prove_kdc(self, credentials: gssapi.Credentials) -> Proved:
         target = gssapi.Name(self.service, gssapi.NameType.kerberos_principal)
         client = gssapi.SecurityContext(
             name=target, creds=credentials, usage="initiate", mech=gssapi.MechType.kerberos
@@ -142,7 +201,8 @@ class PasswordCheck:
         server = gssapi.SecurityContext(creds=own, usage="accept")
         token = client.step()
         server.step(token)
-        return str(server.initiator_name)
+        caller = server.initiator_name
+        return Proved(str(caller), rid_of(caller.attributes[PAC]))
 
 
 def _buy(principal: str, password: str) -> gssapi.Credentials:

@@ -1,0 +1,343 @@
+"""`bastide pcns`: who is told of changed passwords, kept in the directory. With the ticket of the person who calls: no server takes part."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bastide.cli import ask
+from bastide.cli.console import Column, Screen
+from bastide.cli.exits import Stop
+from bastide.cli.remote import local
+from bastide.cli.text import seconds
+
+if TYPE_CHECKING:
+    from bastide.pcns import ServiceSettings, Target
+    from bastide.services.passwords.notification import Done, NotificationSettings, Shown, TargetChange
+
+app = typer.Typer(
+    help="Who is told of changed passwords: the PCNS configuration in Active Directory.", no_args_is_help=True
+)
+target = typer.Typer(help="The servers that are told.", no_args_is_help=True)
+app.add_typer(target, name="target")
+
+Domain = Annotated[str, typer.Option(metavar="DNS", help="The domain. Default: that of your ticket.")]
+Server = Annotated[str, typer.Option(metavar="HOST", help="This domain controller. Default: one from DNS.")]
+Name = Annotated[str, typer.Argument(help="The target.")]
+Host = Annotated[
+    str | None, typer.Option("--server-address", metavar="HOST", help="Where the target listens.")
+]
+Spn = Annotated[str | None, typer.Option(help="Its service principal name: PCNSCLNT/host.domain.")]
+Include = Annotated[str | None, typer.Option(metavar="GROUP", help="Members are included, nested ones too.")]
+Exclude = Annotated[
+    str | None, typer.Option(metavar="GROUP", help="Members are not, whatever else; empty: no such group.")
+]
+KeepAlive = Annotated[str | None, typer.Option(metavar="TIME", help="A heartbeat after so much silence.")]
+Level = Annotated[int | None, typer.Option(help="Warn when so many changes wait; 0: never.")]
+Interval = Annotated[int | None, typer.Option(metavar="MINUTES", help="How often to warn.")]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The target's OpenPGP certificate, for Windows controllers."),
+]
+Format = Annotated[int | None, typer.Option(help="User name format, kept for Windows agents.")]
+
+
+@contextmanager
+def opened(domain: str, server: str) -> Iterator["NotificationSettings"]:
+    """The settings of a domain. python-ldap and Kerberos are loaded here only."""
+    from bastide.wiring.notification import notification_settings  # noqa: PLC0415
+
+    with notification_settings(domain, server) as settings:
+        yield settings
+
+
+@local(app, "extend-schema", example="bastide pcns extend-schema --domain corp.example.com")
+def extend_schema(
+    screen: Screen,
+    as_json: bool,
+    domain: Domain = "",
+    server: Server = "",
+    ldif: Annotated[bool, typer.Option("--ldif", help="Print it as LDIF and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Add Microsoft's PCNS classes and attributes to the schema; once for each forest, by a member of Schema Admins. Cannot be undone."""
+    with opened(domain, server) as settings:
+        if ldif:
+            text = settings.schema_ldif()
+            screen.json({"ldif": text}) if as_json else screen.line(text)
+            return
+        ask.confirm("Extend the schema of the forest? It cannot be undone.", yes=yes)
+        added = settings.extend_schema()
+    if as_json:
+        screen.json({"added": list(added)})
+        return
+    screen.line("\n".join(f"added {dn}" for dn in added) or "the schema has everything already")
+
+
+@local(app, "list", example="bastide pcns list --domain corp.example.com")
+def list_settings(screen: Screen, as_json: bool, domain: Domain = "", server: Server = "") -> None:
+    """The settings for all targets, and each target."""
+    with opened(domain, server) as settings:
+        found = settings.show()
+    if as_json:
+        screen.json(as_dict(found))
+        return
+    screen.fields(service_fields(found.configuration.service))
+    screen.table(
+        _COLUMNS, as_dict(found)["targets"], empty="there is no target: nobody is told of changed passwords"
+    )
+
+
+@local(app, "service", example="bastide pcns service --max-age 72h --retry-interval 60s")
+def service(
+    screen: Screen,
+    as_json: bool,
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="Changes that may wait; 0: no limit. The newest of each person survives."),
+    ] = None,
+    max_age: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long a change may wait; 0: for ever.")
+    ] = None,
+    max_retries: Annotated[int | None, typer.Option(help="Tries per change; 0: no limit.")] = None,
+    retry_interval: Annotated[str | None, typer.Option(metavar="TIME", help="10 s to 1 h.")] = None,
+    domain: Domain = "",
+    server: Server = "",
+) -> None:
+    """Change the settings for all targets; makes the configuration if there is none."""
+    from bastide.services.passwords.notification import ServiceChange  # noqa: PLC0415
+
+    change = ServiceChange(
+        max_queue_length=max_length,
+        max_queue_age=_seconds(max_age),
+        max_notification_retries=max_retries,
+        retry_interval=_seconds(retry_interval),
+    )
+    with opened(domain, server) as settings:
+        after = settings.change_service(change)
+    if as_json:
+        screen.json(service_dict(after))
+    else:
+        screen.fields(service_fields(after))
+
+
+@local(
+    target,
+    "add",
+    example="bastide pcns target add bastide --server-address bastide.corp.example.com --spn PCNSCLNT/bastide.corp.example.com --include 'Domain Users' --exclude 'Domain Admins'",
+)
+def add(
+    screen: Screen,
+    as_json: bool,
+    name: Name,
+    server_address: Host = None,
+    spn: Spn = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    keep_alive: KeepAlive = None,
+    warning_level: Level = None,
+    warning_interval: Interval = None,
+    certificate: Certificate = None,
+    name_format: Format = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Make it, and tell it nothing yet.")] = False,
+    domain: Domain = "",
+    server: Server = "",
+) -> None:
+    """A new target. An inclusion group is required: nobody's password is sent by default."""
+    change = _change(
+        server_address, spn, include, exclude, keep_alive, warning_level, warning_interval, certificate, name_format,
+        disabled=disabled,
+    )  # fmt: skip
+    with opened(domain, server) as settings:
+        report(screen, settings.add(name, change), as_json=as_json)
+
+
+@local(
+    target, "edit", example="bastide pcns target edit bastide --exclude 'Domain Admins' --warning-level 100"
+)
+def edit(
+    screen: Screen,
+    as_json: bool,
+    name: Name,
+    server_address: Host = None,
+    spn: Spn = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    keep_alive: KeepAlive = None,
+    warning_level: Level = None,
+    warning_interval: Interval = None,
+    certificate: Certificate = None,
+    name_format: Format = None,
+    domain: Domain = "",
+    server: Server = "",
+) -> None:
+    """Change a target; what is not named stays."""
+    change = _change(
+        server_address, spn, include, exclude, keep_alive, warning_level, warning_interval, certificate, name_format,
+        disabled=None,
+    )  # fmt: skip
+    with opened(domain, server) as settings:
+        report(screen, settings.modify(name, change), as_json=as_json)
+
+
+@local(target, "enable", example="bastide pcns target enable bastide")
+def enable(screen: Screen, as_json: bool, name: Name, domain: Domain = "", server: Server = "") -> None:
+    """Changes are queued for it from now on."""
+    _set_disabled(screen, name, domain, server, disabled=False, as_json=as_json)
+
+
+@local(target, "disable", example="bastide pcns target disable bastide")
+def disable(
+    screen: Screen,
+    as_json: bool,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    domain: Domain = "",
+    server: Server = "",
+) -> None:
+    """Nothing is queued for it any more, and agents discard what waits."""
+    ask.confirm(f"Disable {name}? What waits for it on the controllers is discarded.", yes=yes)
+    _set_disabled(screen, name, domain, server, disabled=True, as_json=as_json)
+
+
+@local(target, "remove", example="bastide pcns target remove bastide")
+def remove(
+    screen: Screen,
+    as_json: bool,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    domain: Domain = "",
+    server: Server = "",
+) -> None:
+    """Forget a target, and what waits for it."""
+    ask.confirm(f"Remove {name}? What waits for it on the controllers is discarded.", yes=yes)
+    with opened(domain, server) as settings:
+        gone = settings.remove(name)
+    screen.json({"removed": gone.name}) if as_json else screen.line(f"removed {gone.name}")
+
+
+def _set_disabled(
+    screen: Screen, name: str, domain: str, server: str, *, disabled: bool, as_json: bool
+) -> None:
+    from bastide.services.passwords.notification import TargetChange  # noqa: PLC0415
+
+    with opened(domain, server) as settings:
+        report(screen, settings.modify(name, TargetChange(disabled=disabled)), as_json=as_json)
+
+
+def _change(
+    server: str | None,
+    spn: str | None,
+    include: str | None,
+    exclude: str | None,
+    keep_alive: str | None,
+    level: int | None,
+    interval: int | None,
+    certificate: Path | None,
+    name_format: int | None,
+    *,
+    disabled: bool | None,
+) -> "TargetChange":
+    from bastide.services.passwords.notification import TargetChange  # noqa: PLC0415
+
+    return TargetChange(
+        server=server,
+        spn=spn,
+        inclusion=include,
+        exclusion=exclude,
+        user_name_format=name_format,
+        keep_alive=_seconds(keep_alive),
+        disabled=disabled,
+        warning_level=level,
+        warning_interval=interval,
+        certificate=_read(certificate) if certificate else None,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Stop(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _seconds(text: str | None) -> int | None:
+    return None if text is None else seconds(text)
+
+
+# ------------------------------------------------------------------------------------------------------------- showing
+
+_COLUMNS: list[Column] = [
+    ("TARGET", lambda t: t["name"]),
+    ("SERVER", lambda t: t["server"]),
+    ("SPN", lambda t: t["spn"]),
+    ("INCLUDED", lambda t: t["inclusion"]),
+    ("EXCLUDED", lambda t: t["exclusion"]),
+    ("KEEP-ALIVE", lambda t: f"{t['keep_alive']} s"),
+    ("WARNING", lambda t: f"at {t['warning_level']}" if t["warning_level"] else ""),
+    ("STATE", lambda t: "disabled" if t["disabled"] else "enabled"),
+]
+
+
+def report(screen: Screen, done: "Done", *, as_json: bool) -> None:
+    """A target as it is now; warnings on standard error."""
+    if as_json:
+        screen.json({**target_dict(done.target), "warnings": list(done.warnings)})
+        return
+    screen.fields(target_dict(done.target).items())
+    for warning in done.warnings:
+        screen.note(f"warning: {warning}", "yellow")
+
+
+def as_dict(shown: "Shown") -> dict[str, Any]:
+    """The configuration with names of groups."""
+    names = shown.groups
+    targets = []
+    for one in shown.configuration.targets:
+        named = {"inclusion": names.get(one.inclusion, ""), "exclusion": names.get(one.exclusion, "")}
+        targets.append({**target_dict(one), **named})
+    return {"service": service_dict(shown.configuration.service), "targets": targets}
+
+
+def service_dict(settings: "ServiceSettings") -> dict[str, int]:
+    """By the names of the setting."""
+    return {
+        "max_queue_length": settings.max_queue_length,
+        "max_queue_age": settings.max_queue_age,
+        "max_notification_retries": settings.max_notification_retries,
+        "retry_interval": settings.retry_interval,
+    }
+
+
+def service_fields(settings: "ServiceSettings") -> list[tuple[str, object]]:
+    """For people: 0 is no limit."""
+
+    def limit(value: int, unit: str = "") -> str:
+        return f"{value}{unit}" if value else "no limit"
+
+    return [
+        ("Waiting changes", limit(settings.max_queue_length)),
+        ("Age of a change", limit(settings.max_queue_age, " s")),
+        ("Tries", limit(settings.max_notification_retries)),
+        ("Retry interval", f"{settings.retry_interval} s"),
+    ]
+
+
+def target_dict(one: "Target") -> dict[str, object]:
+    """A target; groups as SIDs."""
+    return {
+        "name": one.name,
+        "guid": str(one.guid),
+        "server": one.server,
+        "spn": one.spn,
+        "authentication_service": "Kerberos",
+        "inclusion": one.inclusion,
+        "exclusion": one.exclusion,
+        "keep_alive": one.keep_alive,
+        "user_name_format": one.user_name_format,
+        "warning_level": one.warning_level,
+        "warning_interval": one.warning_interval,
+        "disabled": one.disabled,
+    }

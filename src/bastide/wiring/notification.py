@@ -1,0 +1,35 @@
+"""The PCNS configuration of a domain, with the Kerberos ticket of the person who calls. Needs the extra `ad`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bastide.clock import SystemClock
+from bastide.directory.kerberos import CallerTicket
+from bastide.directory.ldap import SealedConnect, discover
+from bastide.directory.pcns import AdNotificationDirectory
+from bastide.domain.errors import DirectoryUnavailable
+from bastide.services.passwords.notification import NotificationSettings
+from bastide.store.keys import SystemRandom
+
+
+@contextmanager
+def notification_settings(domain: str, server: str) -> Iterator[NotificationSettings]:
+    """Of the domain (empty: the ticket's), over one controller (empty: the first that answers). Raises DirectoryError."""
+    ticket = CallerTicket()
+    names = [server] if server else discover(domain or ticket.realm().lower())()
+    connect = SealedConnect(ticket, SystemClock().now)
+    wrong: list[str] = []
+    for name in names:
+        try:
+            session, _ = connect(name)
+        except DirectoryUnavailable as error:
+            wrong.append(error.message)
+            continue
+        try:
+            yield NotificationSettings(directory=AdNotificationDirectory(session), random=SystemRandom())
+        finally:
+            session.raw.unbind_ext_s()
+        return
+    raise DirectoryUnavailable(
+        f"no domain controller answers: {'; '.join(wrong)}", remedy="check the network, DNS and the clock"
+    )
