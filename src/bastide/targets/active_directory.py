@@ -1,0 +1,279 @@
+"""A domain of Active Directory, Windows or Samba: import with paging, changes by DirSync, passwords by unicodePwd."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, Self
+from uuid import UUID
+
+import ldap
+import msgspec
+from ldap.filter import escape_filter_chars
+
+from bastide.directory.constants import AccountControl
+from bastide.directory.entries import Entry, by_guid, plain_dn
+from bastide.directory.session import Change, Session
+from bastide.domain.errors import BadSource, NoSuchObject, TargetDenied, TargetUnavailable
+from bastide.domain.management_agents import CsObject
+from bastide.domain.passwords import Code, Proof
+from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
+from bastide.targets import dirsync
+from bastide.targets.ad_connection import ActiveDirectorySettings, ldaps, open_session
+from bastide.targets.kinds import Kind, Opening
+from bastide.targets.ldap_connection import bind, door, in_flight, is_encrypted, pages, result_of, said
+from bastide.targets.spelling import told, unfit
+
+#: SAM_NORMAL_USER_ACCOUNT ([MS-SAMR] 2.2.1.9): people, not computers, and not the accounts of trusts.
+PEOPLE = "(sAMAccountType=805306368)"
+TYPE = "user"
+#: A rename or a move shows as a change of `name`.
+_PLACE = "name"
+_IN_FILTER = 100
+
+
+# ---------------------------------------------------------------------------------------------------------------- import
+
+
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The cookie: the controller's own, and the domain it is for."""
+
+    base: str
+    dirsync: bytes
+
+
+class AdConnector:
+    """Users of a domain. The anchor is objectGUID as text."""
+
+    def __init__(self, settings: ActiveDirectorySettings, opening: Opening) -> None:
+        self._settings = settings
+        self._opening = opening
+
+    def read(self, cookie: bytes) -> Iterator[Page]:
+        """Raises TargetUnavailable, TargetDenied, BadSource."""
+        session = open_session(self._settings, self._opening)
+        try:
+            root = naming_context(session)
+            mark = _mark(cookie, root)
+            yield from self._since(session, root, mark, cookie) if mark else self._everything(session, root)
+        finally:
+            session.raw.unbind_ext_s()
+
+    def _everything(self, session: Session, root: str) -> Iterator[Page]:
+        """The mark is taken first: what changes while we read comes again with the next delta."""
+        mark = msgspec.json.encode(Mark(root, dirsync.cookie_now(session, root)))
+        waiting: tuple[Imported, ...] | None = None
+        for found in pages(session, self._settings.base or root, PEOPLE, self._wanted()):
+            if waiting is not None:
+                yield Page(waiting, b"")
+            waiting = tuple(map(self._imported, found))
+        yield Page(waiting or (), mark)
+
+    def _since(self, session: Session, root: str, mark: Mark, cookie: bytes) -> Iterator[Page]:
+        """DirSync says who, a search says what: an object that is not found where we look has left our scope."""
+        for page in dirsync.changes(session, root, mark.dirsync, (*self._settings.attributes, _PLACE)):
+            found = self._present(session, root, page.present)
+            seen = {one.anchor for one in found}
+            gone = [guid for guid in (*page.deleted, *page.present) if guid not in seen]
+            objects = (*found, *(Imported(guid, "", TYPE, {}, deleted=True) for guid in gone))
+            cookie = msgspec.json.encode(Mark(root, page.cookie))
+            yield Page(objects, cookie)
+
+    def _present(self, session: Session, root: str, guids: Sequence[str]) -> list[Imported]:
+        found: list[Imported] = []
+        rest = iter(guids)
+        while batch := list(islice(rest, _IN_FILTER)):
+            with door("read changed objects", session.controller):
+                entries = session.search(
+                    self._settings.base or root, f"(&{PEOPLE}(|{''.join(map(_is, batch))}))", self._wanted()
+                )
+            found += map(self._imported, entries)
+        return found
+
+    def _wanted(self) -> tuple[str, ...]:
+        return ("objectGUID", *self._settings.attributes)
+
+    def _imported(self, entry: Entry) -> Imported:
+        if not entry.all("objectGUID"):
+            raise BadSource(
+                f"{entry.dn} shows no objectGUID", remedy="let the agent's account read it on all users"
+            )
+        attributes = {name: _texts(entry, name) for name in self._settings.attributes if entry.all(name)}
+        return Imported(entry.guid(), plain_dn(entry.dn), TYPE, attributes)
+
+
+def naming_context(session: Session) -> str:
+    """The root of the domain, where DirSync must begin. Raises TargetUnavailable."""
+    with door("read the rootDSE", session.controller):
+        return session.must_read("", ["defaultNamingContext"]).text("defaultNamingContext")
+
+
+def _mark(cookie: bytes, root: str) -> Mark | None:
+    if not cookie:
+        return None
+    try:
+        mark = msgspec.json.decode(cookie, type=Mark)
+    except msgspec.MsgspecError:
+        raise BadSource("the mark of the last import cannot be read", remedy="import all of it") from None
+    if mark.base.lower() != root.lower():
+        raise BadSource("the mark of the last import is of another domain", remedy="import all of it")
+    return mark
+
+
+def _is(guid: str) -> str:
+    """A filter for one object; RFC 4515 3: every octet escaped."""
+    return f"(objectGUID={escape_filter_chars(UUID(guid).bytes_le.decode('latin-1'), 2)})"
+
+
+def _texts(entry: Entry, name: str) -> tuple[str, ...]:
+    if name.lower() == "objectsid":
+        return (str(entry.sid()),)
+    if name.lower() == "objectguid":
+        return (entry.guid(),)
+    return entry.texts(name)
+
+
+# ------------------------------------------------------------------------------------------------------------- passwords
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: The Win32 code with which a controller begins its text ([MS-ADTS] 3.1.1.3.1.9), and what it means for us.
+_SAYS = re.compile(r"^([0-9A-Fa-f]{8}):")
+_CODES = {
+    0x52D: Code.POLICY,  # ERROR_PASSWORD_RESTRICTION
+    0x5: Code.DENIED,  # ERROR_ACCESS_DENIED
+    0x56: Code.DENIED,  # ERROR_INVALID_PASSWORD: of a change, the old one is wrong
+    0x1F: Code.INSECURE,  # ERROR_GEN_FAILURE: AD's word for a channel that is not sealed
+    0x2030: Code.OBJECT_MISSING,  # ERROR_DS_NO_SUCH_OBJECT
+}
+#: Sub-codes of a refused bind that the right password alone gets: it must be changed first.
+_RIGHT = re.compile(r"\bdata (773|532)\b")
+
+
+class AdTarget:
+    """Sets unicodePwd, addressed by objectGUID: renames and moves do not matter."""
+
+    def __init__(self, settings: ActiveDirectorySettings, opening: Opening) -> None:
+        self._settings = settings
+        self._opening = opening
+        self._session: Session | None = None
+
+    def __enter__(self) -> Self:
+        """Raises TargetUnavailable, TargetDenied."""
+        self._session = open_session(self._settings, self._opening)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.raw.unbind_ext_s()
+
+    def security(self) -> Security:
+        """As the libraries say of this connection: TLS, or a SASL layer that encrypts."""
+        if is_encrypted(self._open) or self._open.raw.get_option(ldap.OPT_X_SASL_SSF) >= 56:  # noqa: PLR2004  # DES; 1 is integrity alone
+            return Security.SECURE
+        return Security.UNKNOWN
+
+    def set(self, passwords: Sequence[NewPassword]) -> Sequence[Result]:
+        """As an administrator: history and least age do not count. Raises TargetUnavailable."""
+        results = {number: refused for number, new in enumerate(passwords) if (refused := _unfit(new))}
+        rest = [number for number in range(len(passwords)) if number not in results]
+        raw = self._open.raw
+        starts = [
+            partial(raw.modify_ext, by_guid(passwords[n].object.anchor), _changes(passwords[n])) for n in rest
+        ]
+        for number, (_, error) in zip(rest, in_flight(self._open, starts), strict=True):
+            results[number] = _result(error, [passwords[number].password])
+        return [results[number] for number in range(len(passwords))]
+
+    def change(self, object: CsObject, old: str, new: str) -> Result:  # noqa: A002  # the port's word
+        """Delete the old value, add the new one ([MS-ADTS] 3.1.1.3.1.5): history and least age count. Raises TargetUnavailable."""
+        refused = _unfit(NewPassword(object, new)) or unfit(old)
+        if refused is not None:
+            return refused
+        modify = [
+            (ldap.MOD_DELETE, "unicodePwd", [_quoted(old)]),
+            (ldap.MOD_ADD, "unicodePwd", [_quoted(new)]),
+        ]
+        ((_, error),) = in_flight(
+            self._open, [partial(self._open.raw.modify_ext, by_guid(object.anchor), modify)]
+        )
+        return _result(error, [old, new])
+
+    def verify(self, object: CsObject, password: str) -> Proof:  # noqa: A002  # the port's word
+        """One bind over LDAPS on this controller; not without a ca, and not near a lockout. Raises TargetUnavailable."""
+        if not self._settings.ca or unfit(password) is not None:
+            return Proof.NOT_TRIED
+        dn = self._may_bind(object.anchor)
+        if not dn:
+            return Proof.NOT_TRIED
+        session = ldaps(self._settings, self._open.controller)
+        try:
+            bind(session, dn, password)
+        except TargetDenied as error:
+            return Proof.PROVED if _RIGHT.search(error.message) else Proof.NOT_PROVED
+        else:
+            return Proof.PROVED
+        finally:
+            session.raw.unbind_ext_s()
+
+    @property
+    def _open(self) -> Session:
+        if self._session is None:
+            raise TargetUnavailable("the connection is closed")
+        return self._session
+
+    def _may_bind(self, guid: str) -> str:
+        """The DN to bind as; empty if the account is locked, disabled, or one failure away from its threshold."""
+        names = ["userAccountControl", "lockoutTime", "badPwdCount", "msDS-ResultantPSO"]
+        with door("look at the account's state", self._settings.domain):
+            try:
+                entry = self._open.read(by_guid(guid), names)
+            except NoSuchObject:
+                return ""
+            if entry is None or not entry.all("userAccountControl"):
+                return ""
+            threshold = self._threshold(entry)
+        near = threshold is None or (threshold > 0 and entry.number("badPwdCount") + 1 >= threshold)
+        disabled = entry.number("userAccountControl") & AccountControl.DISABLED
+        return "" if near or disabled or entry.number("lockoutTime") else plain_dn(entry.dn)
+
+    def _threshold(self, entry: Entry) -> int | None:
+        """Failures after which the account locks; 0: never; None: not known."""
+        policy = entry.text("msDS-ResultantPSO")
+        name = "msDS-LockoutThreshold" if policy else "lockoutThreshold"
+        rules = self._open.read(policy or naming_context(self._open), [name])
+        return rules.number(name) if rules is not None and rules.all(name) else None
+
+
+def _unfit(new: NewPassword) -> Result | None:
+    if not _GUID.fullmatch(new.object.anchor):
+        return Result(Code.OBJECT_MISSING, "the anchor is no objectGUID")
+    # Samba keeps it all and then compares what stands before the NUL with it: nobody would ever get in.
+    return unfit(new.password, without="\x00")
+
+
+def _quoted(password: str) -> bytes:
+    """[MS-ADTS] 3.1.1.3.1.5: in quotation marks, UTF-16LE."""
+    return f'"{password}"'.encode("utf-16-le")
+
+
+def _changes(new: NewPassword) -> list[Change]:
+    changes: list[Change] = [(ldap.MOD_REPLACE, "unicodePwd", [_quoted(new.password)])]
+    if new.must_change:
+        changes.append((ldap.MOD_REPLACE, "pwdLastSet", [b"0"]))
+    if new.unlock:
+        changes.append((ldap.MOD_REPLACE, "lockoutTime", [b"0"]))
+    return changes
+
+
+def _result(error: Any, secrets: Sequence[str]) -> Result:
+    """The controller's own code says more than LDAP's: one answer may mean a policy, a right or an open channel."""
+    if error is None:
+        return Result(Code.SUCCESS)
+    name, text = said(error)
+    match = _SAYS.match(text)
+    code = _CODES.get(int(match[1], 16)) if match else None
+    return Result(code or result_of(error).code, told(f"{name} {text}", secrets))
+
+
+KIND = Kind(settings=ActiveDirectorySettings, connector=AdConnector, target=AdTarget)

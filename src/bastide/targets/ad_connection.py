@@ -1,0 +1,108 @@
+"""How an agent reaches a domain of Active Directory: Kerberos and sealed, or LDAPS with a verified certificate. There is no third way."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from bastide.directory.kerberos import Identity
+from bastide.directory.ldap import SealedConnect, discover
+from bastide.directory.session import Session
+from bastide.domain.errors import DirectoryError, InvalidInput, TargetUnavailable
+from bastide.targets.kinds import Opening, Settings
+from bastide.targets.ldap_connection import bind, check_attributes, connect, door, target_error
+
+#: What coverage, joins and people need of a user.
+ATTRIBUTES = (
+    "sAMAccountName", "userPrincipalName", "displayName", "givenName", "sn", "mail", "employeeID", "objectSid",
+    "userAccountControl", "pwdLastSet",
+)  # fmt: skip
+LDAPS = 636
+
+
+class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
+    """One domain. Either `principal` and `keytab` (the agent's secret is not used), or `bind_name` and `ca` (LDAPS; the secret is the
+    password). `ca` beside a keytab lets accepted passwords be proved. `controllers`: in that order; empty: from DNS. Times in seconds.
+    """
+
+    domain: str
+    controllers: tuple[str, ...] = ()
+    principal: str = ""
+    keytab: str = ""
+    bind_name: str = ""
+    ca: str = ""
+    base: str = ""
+    attributes: tuple[str, ...] = ATTRIBUTES
+    network_timeout: float = 3.0
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_attributes(self.attributes)
+        if not self.domain:
+            raise InvalidInput("settings.domain", "must not be empty")
+        if bool(self.principal) != bool(self.keytab):
+            raise InvalidInput("settings.keytab", "principal and keytab go together")
+        if bool(self.principal) == bool(self.bind_name):
+            raise InvalidInput("settings.principal", "give principal and keytab, or bind_name and ca")
+        if self.bind_name and not self.ca:
+            raise InvalidInput("settings.ca", "is needed to verify the controllers")
+        if self.network_timeout <= 0 or self.timeout <= 0:
+            raise InvalidInput("settings.timeout", "must be more than 0 seconds")
+
+
+def open_session(settings: ActiveDirectorySettings, opening: Opening) -> Session:
+    """Signed in to the first controller that answers. Raises TargetUnavailable, TargetDenied."""
+    with door("find the controllers", settings.domain):
+        names = settings.controllers or tuple(discover(settings.domain)())
+    wrong = []
+    for name in names:
+        try:
+            return _signed_in(settings, opening, name)
+        except TargetUnavailable as error:
+            wrong.append(error.message)
+    raise TargetUnavailable(
+        f"no domain controller of {settings.domain} can be reached: {'; '.join(wrong)}",
+        remedy="check the network, DNS, the clock, and the controllers' certificates",
+    )
+
+
+def ldaps(settings: ActiveDirectorySettings, controller: str) -> Session:
+    """TLS to one controller, nobody signed in. Raises TargetUnavailable."""
+    return connect(
+        controller,
+        LDAPS,
+        "ldaps",
+        settings.ca,
+        network_timeout=settings.network_timeout,
+        timeout=settings.timeout,
+    )
+
+
+def _signed_in(settings: ActiveDirectorySettings, opening: Opening, controller: str) -> Session:
+    if settings.keytab:
+        seal = SealedConnect(
+            identity(settings.principal, settings.keytab),
+            opening.now,
+            network_timeout=settings.network_timeout,
+            timeout=settings.timeout,
+        )
+        return _translated(lambda: seal(controller)[0])
+    session = ldaps(settings, controller)
+    try:
+        bind(session, settings.bind_name, opening.secret)
+    except BaseException:
+        session.raw.unbind_ext_s()
+        raise
+    return session
+
+
+def _translated(action: Callable[[], Session]) -> Session:
+    try:
+        return action()
+    except DirectoryError as error:
+        raise target_error(error) from error
+
+
+@cache
+def identity(principal: str, keytab: str) -> Identity:
+    """One per keytab and principal: its ticket serves all openings until it is near its end."""
+    return Identity(principal, Path(keytab))

@@ -1,0 +1,68 @@
+"""What a kind of connected system is made of: its settings, and how its connector and its target are opened."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from bastide.domain.errors import InvalidInput
+from bastide.services.passwords.ports import Connector, PasswordTarget
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of a kind's settings. They hold no secret. What cannot be right raises ValueError or InvalidInput in `__post_init__`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a kind gets beside its settings. `monotonic`: seconds of a clock that never goes back."""
+
+    name: str
+    secret: str = field(repr=False)
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. `target` None: it is read only. Both factories open nothing yet, and may raise NotConfigured. `note`: what a person must
+    know before relying on it.
+    """
+
+    settings: type[Any]
+    connector: Callable[[Any, Opening], Connector]
+    target: Callable[[Any, Opening], PasswordTarget] | None
+    #: More than the struct can say. Raises InvalidInput.
+    check: Callable[[Any], None] = lambda _: None
+    note: str = ""
+
+
+_S = TypeVar("_S")
+_AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
+_NAMED = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>[^`]*)`")
+
+
+def read_settings(kind: type[_S], settings: Mapping[str, object]) -> _S:
+    """The settings as their struct. Raises InvalidInput, whose field is `settings.NAME`."""
+    try:
+        return msgspec.convert(settings, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+
+
+def _invalid(said: str) -> InvalidInput:
+    match = _AT.fullmatch(said)
+    what, path = (match["what"], match["path"] or "") if match else (said, "")
+    named = _NAMED.match(what)
+    if named is None:
+        return InvalidInput(_field(path), what)
+    known = named["what"] == "missing required"
+    inner = f"{path}.{named['name']}" if path else named["name"]
+    return InvalidInput(_field(inner), "is missing" if known else "is no setting of this kind of system")
+
+
+def _field(path: str) -> str:
+    return f"settings.{path}" if path else "settings"

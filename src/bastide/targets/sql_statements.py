@@ -1,0 +1,60 @@
+"""The three statements that are sent to tables, built by SQLAlchemy: it quotes names, and values are parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, TableClause, Update, bindparam, column, quoted_name, select, table, update
+from sqlalchemy.types import NullType
+
+from bastide.targets.sql_vendor import Catalogue, Vendor
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns of a table or view, with names as the catalogue has them."""
+
+    schema: str
+    table: str
+    names: tuple[str, ...]
+
+
+def listed(catalogue: Catalogue) -> Select[str]:
+    """Which columns of the table `of_table` in `of_schema` our account sees."""
+    source = table(
+        catalogue.table,
+        *(column(name) for name in (catalogue.of_schema, catalogue.of_table, catalogue.of_column)),
+        schema=catalogue.schema,
+    )
+    return select(source.c[catalogue.of_column]).where(
+        source.c[catalogue.of_schema] == bindparam("of_schema"),
+        source.c[catalogue.of_table] == bindparam("of_table"),
+    )
+
+
+def selecting(columns: Columns, change: str, limit: int) -> Select[Any]:
+    """All rows, or those whose column `change` is not below the parameter `since`; no more than `limit`."""
+    source = _source(columns)
+    statement = select(*(source.c[name] for name in columns.names)).limit(limit)
+    if change:
+        statement = statement.where(source.c[change] >= bindparam("since", type_=NullType()))
+    return statement
+
+
+def updating(vendor: Vendor, columns: Columns, key: str, hashed: str, flags: Mapping[str, str]) -> Update:
+    """One row: the parameter `hash` into the column `hashed` where the column `key` is the parameter `key`."""
+    target = _source(columns)
+    values = {hashed: bindparam("hash", type_=NullType())}
+    values |= {
+        name: bindparam(f"flag{number}", value, type_=NullType())
+        for number, (name, value) in enumerate(flags.items())
+    }
+    return update(target).where(vendor.same(target.c[key], "key")).values(values)
+
+
+def _source(columns: Columns) -> TableClause:
+    return table(
+        quoted_name(columns.table, quote=True),
+        *(column(quoted_name(name, quote=True)) for name in columns.names),
+        schema=quoted_name(columns.schema, quote=True),
+    )
