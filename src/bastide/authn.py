@@ -152,10 +152,7 @@ class Authenticator:
             self._audit_failure(ticket.principal, f"a ticket for the name in {ticket.key_realm}")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
         actor = self._actor(realm, name, via=KERBEROS)
-        if actor.sid.rid != ticket.rid:
-            # A name in a ticket can be made to look like another account's (CVE-2020-25717); the PAC cannot.
-            self._audit_failure(ticket.principal, "the PAC belongs to another account")
-            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
+        self._must_be_the_one(actor, ticket.rid)
         return actor, ticket.answer
 
     def password(self, account: str, password: str) -> Actor:
@@ -166,11 +163,13 @@ class Authenticator:
             self._audit_failure(self._known(realm, name), "no such forest, or nothing given")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
         try:
-            realm.passwords.check(name, password)
+            rid = realm.passwords.check(name, password)
         except NotAuthenticated:
             self._audit_failure(self._known(realm, name), "the password was not accepted")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
-        return self._actor(realm, name, via=PASSWORD)
+        actor = self._actor(realm, name, via=PASSWORD)
+        self._must_be_the_one(actor, rid)
+        return actor
 
     def open_session(self, actor: Actor) -> str:
         """A token for further calls. Only its hash is stored."""
@@ -250,6 +249,12 @@ class Authenticator:
             via=via,
             withheld=withheld,
         )
+
+    def _must_be_the_one(self, actor: Actor, rid: int) -> None:
+        """A name can be made to look like another account's, to the KDC or to the directory (CVE-2020-25717); the PAC cannot."""
+        if actor.sid.rid != rid:
+            self._audit_failure(actor.name, "the PAC belongs to another account")
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY)
 
     def _must_be_open(self, person: Person) -> None:
         """A PAM user's PRIV account sleeps between grants, and does not sign in then."""

@@ -3,6 +3,7 @@
 Every field is described in docs/reference/settings.md; a test compares.
 """
 
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -31,6 +32,8 @@ class Server(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     node: str = ""
     partition: str = "default"
     threads: int = 8
+    #: Addresses or networks of reverse proxies that say truly who calls (X-Forwarded-For).
+    trusted_proxies: list[str] = []
 
 
 class Database(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,6 +119,22 @@ class AuditSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     checkpoint_minutes: int = 5
 
 
+class Passwords(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Password synchronization. Without this table there is none."""
+
+    #: Another database, which no backup may hold. Nodes on one database share one vault.
+    vault: str = "sqlite:////var/lib/bastide/vault.db"
+    #: A file or `credential:NAME` that holds the password of a PostgreSQL URL.
+    vault_password: str = ""
+    #: Private OpenPGP keys: the one in use, and earlier ones.
+    openpgp: list[str]
+    #: With a PCNSCLNT/ name of this server in every source domain.
+    keytab: str
+    address: str = "0.0.0.0"  # noqa: S104  # a service for domain controllers; mutual Kerberos guards it
+    port: int = 8446
+    event_level: int = 1
+
+
 class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -128,18 +147,33 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rights: Rights
     policy: Policy = Policy()
     audit: AuditSettings = AuditSettings()
+    passwords: Passwords | None = None
 
 
 def load(path: Path) -> Config:
     """Read and check the file. Raises ConfigError."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
+        config = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; `bastide init` makes one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    for proxy in config.server.trusted_proxies:
+        if not _is_some_network(proxy):
+            raise ConfigError(
+                f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
+            )
+    return config
+
+
+def _is_some_network(text: str) -> bool:
+    """Not a name, and not everybody: whoever is believed may say any address."""
+    try:
+        return ipaddress.ip_network(text).prefixlen > 0
+    except ValueError:
+        return False
 
 
 def secret_path(reference: str) -> Path:

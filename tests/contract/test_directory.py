@@ -34,7 +34,7 @@ GONE = ObjectRef(
 
 @pytest.fixture(
     scope="module",
-    params=["memory", pytest.param("samba", marks=[pytest.mark.lab, pytest.mark.xdist_group("lab")])],
+    params=["memory", pytest.param("samba", marks=pytest.mark.lab)],
 )
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "memory":

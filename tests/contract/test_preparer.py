@@ -18,7 +18,7 @@ pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
 
 @pytest.fixture(
     scope="module",
-    params=["memory", pytest.param("samba", marks=[pytest.mark.lab, pytest.mark.xdist_group("lab")])],
+    params=["memory", pytest.param("samba", marks=pytest.mark.lab)],
 )
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "memory":

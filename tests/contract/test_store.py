@@ -15,7 +15,7 @@ from bastide.domain.audit import GENESIS, Event
 from bastide.domain.errors import Conflict, LostLease, NotFound, StoreBusy, StoreError, StoreUnavailable
 from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserId
 from bastide.domain.people import Forest, PamUser
-from bastide.domain.requests import OPEN, Request, State, Vote
+from bastide.domain.requests import OPEN, Place, Request, State, Vote
 from bastide.domain.roles import PamGroup, Role, Window
 from bastide.services.ports import AuditQuery, Factor, Invitation, Session, Store, UnitOfWork, Work
 from bastide.store.unit_of_work import SqlStore
@@ -184,11 +184,28 @@ def test_history_is_newest_first_and_pages(store: SqlStore) -> None:
     add_requests(store, rows)
     with store.read() as uow:
         assert uow.requests.history(user=None, limit=2, before=None) == (rows[5], rows[4])
-        assert uow.requests.history(user=None, limit=9, before=rows[2].created_at) == (rows[1], rows[0])
-        assert uow.requests.history(user=UserId("eve"), limit=2, before=rows[4].created_at) == (
+        assert uow.requests.history(user=None, limit=9, before=Place(rows[2].created_at)) == (
+            rows[1],
+            rows[0],
+        )
+        assert uow.requests.history(user=UserId("eve"), limit=2, before=Place(rows[4].created_at)) == (
             rows[2],
             rows[0],
         )
+
+
+def test_pages_lose_nothing_made_in_one_moment_and_nothing_moves_when_more_comes(store: SqlStore) -> None:
+    rows = [replace(request_number(n), created_at=NOW) for n in range(5)]
+    add_requests(store, rows)
+    seen: list[Request] = []
+    before: Place | None = None
+    for number in range(3):
+        with store.read() as uow:
+            page = uow.requests.history(user=None, limit=2, before=before)
+        seen += page
+        before = Place(page[-1].created_at, page[-1].id)
+        add_requests(store, [replace(request_number(10 + number), created_at=NOW + timedelta(seconds=1))])
+    assert seen == rows[::-1]
 
 
 def test_save_many_saves_all(store: SqlStore) -> None:

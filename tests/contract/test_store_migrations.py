@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from bastide.domain.errors import StoreUnavailable
 from bastide.store import migrations
-from bastide.store.tables import metadata
+from bastide.store.password_tables import password_switch
 from bastide.store.unit_of_work import SqlStore
 from tests.support.stores import POSTGRES
 
@@ -28,7 +28,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def differences(store: SqlStore) -> list[object]:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return list(compare_metadata(context, metadata))
+        return list(compare_metadata(context, password_switch.metadata))
 
 
 def test_upgrade_makes_what_the_tables_say_and_can_be_repeated(empty_url: str) -> None:

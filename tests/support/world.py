@@ -18,6 +18,7 @@ from bastide.services.accounts import Preparation
 from bastide.services.ports import Accepted, AuditQuery
 from bastide.services.roles import RoleDraft, StageDraft
 from bastide.store.unit_of_work import SqlStore
+from bastide.targets.memory import MemorySystems
 from bastide.wiring import Adapters, Services, assemble
 from bastide.workers import jobs
 from bastide.workers.runner import Runner
@@ -104,8 +105,8 @@ class ForestPasswords:
     def __init__(self, forest: MemoryForest) -> None:
         self._forest = forest
 
-    def check(self, name: str, password: str) -> None:
-        self._forest.verify_password(name, password)
+    def check(self, name: str, password: str) -> int:
+        return self._forest.verify_password(name, password).rid
 
 
 class NamedTicket:
@@ -125,11 +126,18 @@ class NamedTicket:
 class World:
     """Alice may become a file administrator of CORP; Grace and Heidi approve; Dave administers; Frank audits."""
 
-    def __init__(self, *, url: str = "sqlite://", priv_controllers: tuple[str, ...] = ("privdc",)) -> None:
+    def __init__(
+        self,
+        *,
+        url: str = "sqlite://",
+        priv_controllers: tuple[str, ...] = ("privdc",),
+        corp_controllers: tuple[str, ...] = ("corpdc",),
+    ) -> None:
         self.clock = TestClock()
-        self.corp = MemoryForest(Forest.CORP, self.clock.now, controllers=("corpdc",))
+        self.corp = MemoryForest(Forest.CORP, self.clock.now, controllers=corp_controllers)
         self.priv = MemoryForest(Forest.PRIV, self.clock.now, controllers=priv_controllers)
         self.store = SqlStore(url)
+        self.systems = MemorySystems()
         self.share = self.corp.add_group("FileAdmins", scope=Scope.DOMAIN_LOCAL)
         self.other_share = self.corp.add_group("DbAdmins", scope=Scope.DOMAIN_LOCAL)
         for name in ("alice", "bob", "mallory"):
@@ -174,6 +182,7 @@ class World:
             random=SeededRandom(),
             sinks=(),
             clock=self.clock,
+            systems=self.systems,
         )
 
     @staticmethod

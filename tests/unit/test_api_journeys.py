@@ -169,6 +169,18 @@ def test_the_list_pages_backwards(api: ApiWorld, alice: Caller) -> None:
     assert second["next_before"] is None
 
 
+def test_requests_of_one_moment_are_on_one_page_each(api: ApiWorld, alice: Caller) -> None:
+    """Paging by time alone skipped what was asked in the microsecond of the last one of a page."""
+    made = [alice.post("/requests", role).json() for role in (ASK, ASK_APPROVED)]
+    assert len({one["created_at"] for one in made}) == 1
+    first = alice.get("/requests?limit=1").json()
+    second = alice.get("/requests", params={"limit": 1, "before": first["next_before"]}).json()
+    assert {one["id"] for page in (first, second) for one in page["items"]} == {one["id"] for one in made}
+    only_time = first["next_before"].partition("/")[0]
+    assert alice.get("/requests", params={"before": only_time}).json()["items"] == []
+    assert alice.get("/requests", params={"before": f"{only_time}/x"}).status_code == 422
+
+
 # -------------------------------------------------------------------------------------------------------- two persons
 
 

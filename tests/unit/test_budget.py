@@ -107,3 +107,25 @@ def test_the_clock_module_is_the_one_that_would_be_caught() -> None:
         "datetime.now",
         "time.monotonic",
     }
+
+
+def test_every_name_of_active_directory_is_used() -> None:
+    """A constant that nothing uses was measured by nothing."""
+    constants = SOURCE / "bastide" / "directory" / "constants.py"
+    named = {
+        name.id
+        for node in _parse(constants).body
+        if isinstance(node, ast.Assign)
+        for name in node.targets
+        if isinstance(name, ast.Name)
+    }
+    others = [path for path in _files("bastide") if path != constants]
+    used = {
+        alias.name
+        for path in others
+        for node in ast.walk(_parse(path))
+        if isinstance(node, ast.ImportFrom) and node.module == "bastide.directory.constants"
+        for alias in node.names
+    }
+    assert named
+    assert not named - used

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -257,6 +258,87 @@ def test_with_json_a_problem_goes_to_standard_error_as_json() -> None:
     result = run(lambda _: problem(409, "conflict"), "offers", "--json")
     assert json.loads(result.stderr)["code"] == "conflict"
     assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        (("offers", "--account", "alice"), "usage", Exit.USAGE),
+        (("request", "extend", ID, "--for", "soon"), "usage", Exit.USAGE),
+        (("request", "show"), "usage", Exit.USAGE),
+        (("offers", "--nonsense"), "usage", Exit.USAGE),
+        (("nonsense",), "usage", Exit.USAGE),
+        (("pam", "user", "remove", "priv.alice"), "usage", Exit.USAGE),
+        (("audit", "verify", "--local", "--config", "/nowhere.toml"), "refused", Exit.REFUSED),
+    ],
+)
+def test_with_json_the_commands_own_errors_are_json_too(
+    arguments: tuple[str, ...], code: str, status: Exit
+) -> None:
+    result = run(lambda _: answer([]), *arguments, "--json")
+    assert result.exit_code == status
+    said = json.loads(result.stderr)
+    assert (said["code"], said["type"]) == (code, f"urn:bastide:problem:{code}")
+    assert said["detail"]
+    assert not result.stdout
+
+
+def test_with_json_a_server_that_is_gone_is_json_too() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    result = run(handler, "offers", "--json")
+    assert (result.exit_code, json.loads(result.stderr)["code"]) == (Exit.UNAVAILABLE, "unavailable")
+
+
+def test_with_json_help_and_success_are_as_ever() -> None:
+    assert run(lambda _: answer([]), "offers", "--json").exit_code == 0
+    helped = CliRunner().invoke(app, ["offers", "--json", "--help"])
+    assert (helped.exit_code, "Usage" in helped.output) == (0, True)
+
+
+def _toml(tmp_path: Path, text: str) -> str:
+    (tmp_path / "role.toml").write_text(text)
+    return str(tmp_path / "role.toml")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pam", "group", "add", "FileAdmins", "--carrier", "pigeon"),
+        ("domain", "test", "--forest", "black"),
+        ("role", "add", "R", "--floor", "none"),
+        ("role", "add", "R", "--for", "soon"),
+        ("role", "edit", "R", "--floor", "none"),
+        ("role", "edit", "R", "--max", "soon"),
+        ("role", "edit", "R", "--window", "mon 08:00-25:00 UTC"),
+        ("role", "edit", "R", "--window", "someday 08:00-18:00 UTC"),
+        ("role", "edit", "R", "--from-file", "FLOOR"),
+        ("role", "add", "--from-file", "TTL"),
+        ("request", "new", "R", "--for", "1 fortnight"),
+        ("request", "new", "R", "--for", "²"),
+        ("request", "new", "R", "--for", "9" * 40),
+        ("request", "new", "R", "--start", "tomorrow"),
+        ("request", "new", "R", "--start", "+999999999d"),
+        ("request", "extend", ID, "--for", "soon"),
+        ("audit", "show", "--since", "yesterday"),
+        ("audit", "who", "--until", "31.12.2026"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_right_is_said_before_a_password_is_asked_for(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    files = {"FLOOR": 'floor = "none"', "TTL": 'name = "R"\n[ttl]\ndefault = "soon"'}
+    words = [_toml(tmp_path, files[word]) if word in files else word for word in arguments]
+    ask, calls = Asked(password=PASSWORD, code=CODE), []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        return answer({"token": TOKEN})
+
+    result = run(handler, *words, "--account", "CORP\\alice", ask=ask)
+    assert (result.exit_code, ask.prompts, calls) == (Exit.USAGE, [], []), result.stderr
 
 
 HOSTILE = "[red]x[/red] \x1b[2J\x1b]0;owned\x07 \u202eexe.doc \x9b31m \u200bzero"

@@ -1,9 +1,9 @@
 """The embedded demo plays to its end, quickly, without the extras `ad` and `postgres`, and leaves nothing behind."""
 
 import json
+import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -38,8 +38,13 @@ def test_the_demo_says_that_its_clock_jumps() -> None:
     assert "the clock jumps" in CliRunner().invoke(app, ["demo"]).stdout
 
 
-def test_the_demo_needs_no_extras_and_leaves_nothing() -> None:
-    before = set(Path(tempfile.gettempdir()).glob("bastide-demo-*"))
-    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, check=False)
+def test_the_demo_needs_no_extras_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert set(Path(tempfile.gettempdir()).glob("bastide-demo-*")) <= before
+    assert list(tmp_path.iterdir()) == []

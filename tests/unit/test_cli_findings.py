@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,8 @@ from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
 from bastide.config import Account, Config, Corp, Keys, Priv, Rights
+from bastide.directory.memory import MemoryDirectory
+from bastide.directory.memory_forest import SAMBA_LIKE
 from bastide.wiring import Services
 from tests.support.world import World
 
@@ -34,6 +37,7 @@ ERROR = {
     "evidence": "",
     "remedy": "make one",
 }
+WINDOWS_LIKE = replace(SAMBA_LIKE, link_ttl=True, shadow_principals=True, sid_filtering=True)
 CONFIG = Config(
     keys=Keys(master="m", signing="s"),
     priv=Priv(
@@ -112,6 +116,18 @@ def test_the_script_for_priv_names_both_accounts(settings: Path) -> None:
     assert "svc-bastide@priv.bastide.test" in result.stdout
     assert "svc-bastide-prepare@priv.bastide.test" in result.stdout
     assert "samba-tool dsacl set" in result.stdout
+
+
+def test_rights_on_shadow_principals_are_printed_where_the_forest_has_them(
+    settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Shadow Principal" not in script(settings, "--for", "windows").stdout
+    monkeypatch.setattr(MemoryDirectory, "capabilities", lambda _: WINDOWS_LIKE)
+    assert "Shadow Principal Configuration" in script(settings, "--for", "windows").stdout
+    assert "Shadow Principal" not in script(settings, "--for", "windows", "--forest", "corp").stdout
+    one = msgspec.structs.replace(CONFIG, corp=None)
+    settings.write_text(config_file.render(one))
+    assert "Shadow Principal" not in script(settings, "--for", "windows").stdout
 
 
 def test_the_script_for_corp_names_groups_asked_for_and_groups_known(settings: Path) -> None:

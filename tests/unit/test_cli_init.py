@@ -11,11 +11,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from bastide.cli import ask, config_file, probes, remote, setup
+from bastide.cli import ask, config_file, exits, probes, setup
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
-from bastide.config import Account, Config, Corp, Database, Keys, Priv, Rights, load
+from bastide.config import Account, Config, Corp, Database, Keys, Passwords, Priv, Rights, load
+from bastide.store.keys import generate_key_files, load_sealer
+from bastide.store.openpgp import generate_openpgp
+from bastide.store.vault import SqlVault
 
 ANSWERS = """
 [server]
@@ -69,6 +72,7 @@ def test_what_init_writes_is_loaded_field_by_field(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     config = load(output)
     wanted = msgspec.to_builtins(config)
+    assert wanted.pop("passwords") is None
     assert tomllib.loads(output.read_text()) == wanted
     assert config.priv.principal == "svc-bastide@PRIV.EXAMPLE.COM"
     assert config.priv.users_container == "OU=Users,OU=PAM Objects,DC=priv,DC=example,DC=com"
@@ -176,6 +180,7 @@ FULL = Config(
         preparer=Account(principal="p", keytab="k"),
     ),
     corp=Corp(domain="corp.example.com"),
+    passwords=Passwords(openpgp=["/k/new.key", "/k/old.key"], keytab="credential:pcns", event_level=3),
     rights=Rights(administrators=["A"], auditors=[], approvers=["CORP\\B 😀"]),
 )
 
@@ -195,12 +200,16 @@ def test_render_and_load_are_inverse(config: Config, tmp_path: Path) -> None:
 
 
 def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
-    without = msgspec.structs.replace(FULL, corp=None, priv=msgspec.structs.replace(FULL.priv, preparer=None))
+    alone = msgspec.structs.replace(FULL.priv, preparer=None)
+    without = msgspec.structs.replace(FULL, corp=None, passwords=None, priv=alone)
     text = config_file.render(without)
-    tables = text.replace("# [corp]", "[corp]").replace("# [priv.preparer]", "[priv.preparer]")
+    tables = re.sub(r"^# (\[(?:corp|priv\.preparer|passwords)\])", r"\1", text, flags=re.MULTILINE)
     file = tmp_path / "bastide.toml"
     file.write_text(re.sub(r"^# (\w+ = )", r"\1", tables, flags=re.MULTILINE))
     assert load(file).corp == Corp(domain="corp.example.com")
+    assert load(file).passwords == Passwords(
+        openpgp=["/etc/bastide/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ the probes
@@ -245,6 +254,28 @@ def test_config_check_names_each_problem(tmp_path: Path, monkeypatch: pytest.Mon
     assert found["dc"]["ok"]
     assert not found["keys: master"]["ok"]
     assert "db upgrade" in found["database"]["remedy"]
+
+
+def test_what_password_synchronization_needs_is_looked_at_and_nothing_is_made(tmp_path: Path) -> None:
+    generate_key_files(tmp_path)
+    generate_openpgp(tmp_path)
+    vault = tmp_path / "vault.db"
+    table = Passwords(
+        vault=f"sqlite:///{vault}", openpgp=[str(tmp_path / "openpgp.key")], keytab=str(tmp_path / "none")
+    )
+    keys = Keys(master=str(tmp_path / "master.key"), signing=str(tmp_path / "signing.key"))
+    config = msgspec.structs.replace(FULL, keys=keys, passwords=table)
+    found = {check.name: check for check in probes.passwords(config)}
+    assert found["passwords: OpenPGP"].ok
+    assert not found["passwords: keytab"].ok
+    assert "is made when the service starts" in found["passwords: vault"].detail
+    assert not vault.exists()
+    SqlVault(f"sqlite:///{vault}", load_sealer([tmp_path / "master.key"])).put({"r": bytes(32)})
+    assert "1 changes" in {check.name: check for check in probes.passwords(config)}["passwords: vault"].detail
+    damaged = msgspec.structs.replace(table, openpgp=[str(tmp_path / "master.key")])
+    wrong = {c.name: c for c in probes.passwords(msgspec.structs.replace(config, passwords=damaged))}
+    assert not wrong["passwords: OpenPGP"].ok
+    assert list(probes.passwords(msgspec.structs.replace(FULL, passwords=None))) == []
 
 
 def test_config_check_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
@@ -328,11 +359,11 @@ def test_a_credential_is_not_called_ok(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_extra_is_one_sentence() -> None:
     for name, extra in (("ldap", "bastide[ad]"), ("dns.resolver", "bastide[ad]"), ("psycopg", "postgres")):
-        stop = remote.as_stop(ModuleNotFoundError("no", name=name))
+        stop = exits.as_stop(ModuleNotFoundError("no", name=name))
         assert stop is not None
         assert extra in stop.message
         assert stop.status == Exit.USAGE
-    assert remote.as_stop(ModuleNotFoundError("no", name="bastide.typo")) is None
+    assert exits.as_stop(ModuleNotFoundError("no", name="bastide.typo")) is None
 
 
 @pytest.mark.parametrize("url", ["https://[x", "https://host:many", "https://ho st\x01"])

@@ -3,6 +3,8 @@
 import configparser
 import json
 import logging
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,8 @@ from bastide.cli.exits import Stop
 from bastide.config import Config, Keys, Priv, Rights, Server
 
 ROOT = Path(__file__).parents[2]
-UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+#: The server's. That of the agent starts as root and is another kind: test_agent_packaging.py.
+UNITS = sorted(p for p in (ROOT / "deploy" / "systemd").glob("*.service") if p.stem != "bastide-agent")
 CONFIG = Config(
     keys=Keys(master="m", signing="s"),
     priv=Priv(domain="d", principal="p", keytab="k", users_container="u", groups_container="g"),
@@ -138,3 +141,32 @@ def test_units_run_commands_that_exist(path: Path) -> None:
     (command,) = _unit(path)["ExecStart"]
     verb = command.split()[1]
     assert verb == ("worker" if "worker" in path.name else "serve")
+
+
+def test_the_units_differ_in_their_job_only() -> None:
+    """What one of them got and the other did not was forgotten: so the worker's never upgraded its database."""
+    worker, whole = (_unit(path) for path in UNITS)
+    assert {key for key in worker | whole if worker.get(key) != whole.get(key)} == {
+        "ExecStart",
+        "LoadCredential",
+    }
+    assert set(whole["LoadCredential"]) - set(worker["LoadCredential"]) == {
+        "http.keytab:/etc/bastide/http.keytab",
+        "server.key:/etc/bastide/tls/server.key",
+    }
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_systemd_reads_the_units_without_a_complaint(path: Path, tmp_path: Path) -> None:
+    """Parsed, not started. The program is put where this machine has one: a missing program is all that would be said."""
+    unit = tmp_path / path.name
+    unit.write_text(re.sub(r"/usr/bin/bastide", shutil.which("true") or "/bin/true", path.read_text()))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--recursive-errors=no", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from bastide.directory.constants import GUID_ACCOUNT_EXPIRES, GUID_MEMBER
+from bastide.directory.active_directory import ActiveDirectory
+from bastide.directory.constants import GUID_ACCOUNT_EXPIRES, GUID_CLASS_SHADOW_PRINCIPAL, GUID_MEMBER
 from bastide.directory.delegation import (
     Account,
     CorpGroup,
@@ -18,9 +19,11 @@ from bastide.directory.delegation import (
     warnings,
     windows_script,
 )
+from bastide.directory.preparer import AdPreparer
 from bastide.domain.errors import InvalidInput
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
+from tests.support.recording_ldap import BASE, SHADOW, RecordingDc, connected
 
 SERVICE, PREPARER = Sid("S-1-5-21-1-2-3-1001"), Sid("S-1-5-21-1-2-3-1002")
 PLAN = Plan(
@@ -49,9 +52,69 @@ def test_the_service_writes_two_attributes_and_nothing_else() -> None:
     }
 
 
+SHADOWS = "CN=Shadow Principal Configuration,CN=Services,CN=Configuration,DC=priv,DC=x"
+WITH_SHADOWS = replace(PLAN, shadow_principals=True)
+
+
+def test_shadow_principals_add_rights_in_their_container_and_nowhere_else() -> None:
+    before, after = set(rights(PLAN, Forest.PRIV)), set(rights(WITH_SHADOWS, Forest.PRIV))
+    assert before < after
+    assert {(right.dn, right.sddl) for right in after - before} == {
+        (SHADOWS, f"(OA;CIIO;LCRPLO;;{GUID_CLASS_SHADOW_PRINCIPAL};{SERVICE})"),
+        (SHADOWS, f"(OA;CIIO;WP;{GUID_MEMBER};{GUID_CLASS_SHADOW_PRINCIPAL};{SERVICE})"),
+        (SHADOWS, f"(OA;CI;CCDC;{GUID_CLASS_SHADOW_PRINCIPAL};;{PREPARER})"),
+        (SHADOWS, f"(OA;CIIO;LCRPLO;;{GUID_CLASS_SHADOW_PRINCIPAL};{PREPARER})"),
+        (SHADOWS, "(A;CIIO;RC;;;OW)"),
+    }
+    assert rights(WITH_SHADOWS, Forest.CORP) == rights(PLAN, Forest.CORP)
+
+
+def test_the_windows_script_says_who_runs_the_part_on_shadow_principals() -> None:
+    script = windows_script(WITH_SHADOWS, Forest.PRIV)
+    assert (
+        f'dsacls "{SHADOWS}" /I:S /G "PRIV\\svc-bastide:WP;member;msDS-ShadowPrincipal" || exit /b 1'
+        in script
+    )
+    assert f'dsacls "{SHADOWS}" /G "PRIV\\svc-prepare:CCDC;msDS-ShadowPrincipal;" || exit /b 1' in script
+    assert "Enterprise Admin" in script
+    assert "Enterprise Admin" not in windows_script(PLAN, Forest.PRIV)
+    assert SHADOWS not in windows_script(PLAN, Forest.PRIV)
+
+
+def test_what_is_written_on_shadow_principals_is_what_the_script_allows() -> None:
+    """Against the recording controller: what each account sends, and the one right that lets it."""
+    dc = RecordingDc()
+    user = dc.add_user("alice").ref()
+    writes = {"add": "makes", "modify": "writes member", "delete": "deletes"}
+
+    def sent() -> list[tuple[str, tuple[str, ...]]]:
+        found = [(writes[one.kind], one.values) for one in dc.operations if one.kind in writes]
+        dc.operations.clear()
+        return found
+
+    with connected(dc) as controllers:
+        preparer, service = AdPreparer(controllers), ActiveDirectory(Forest.PRIV, controllers)
+        shadow = preparer.create_shadow_principal("CORP.FileAdmins", Sid("S-1-5-21-7-8-9-1105"))
+        assert sent() == [("makes", ())]
+        service.add_members(shadow, [user.sid], {user.sid: timedelta(hours=1)})
+        service.remove_members(shadow, [user.sid])
+        assert {what for what, _ in sent()} == {"writes member"}
+        preparer.delete(shadow)
+        assert sent() == [("deletes", ())]
+    plan = replace(WITH_SHADOWS, priv_base=BASE)
+    allowed = {
+        right.why for right in rights(plan, Forest.PRIV) if right.dn == SHADOW and "sees" not in right.why
+    }
+    assert allowed == {
+        r"PRIV\svc-prepare makes and deletes msDS-ShadowPrincipals here",
+        r"PRIV\svc-bastide writes member of the msDS-ShadowPrincipals here",
+        "whoever made an object here may not rewrite its permissions",
+    }
+
+
 def test_nobody_gets_rights_over_everything() -> None:
     for forest in Forest:
-        for right in rights(PLAN, forest):
+        for right in rights(WITH_SHADOWS, forest):
             kind, _, what, attribute, child_class, who = right.sddl.strip("()").split(";")
             given = {what[i : i + 2] for i in range(0, len(what), 2)}
             assert not given & {"GA", "GW", "WD", "WO", "SD", "DT"}, right

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,14 +172,14 @@ def _commands() -> dict[str, click.Command]:
 
 
 def _options(command: click.Command) -> set[str]:
-    """Long names only."""
+    """Long names only. `--server HOST` of `bastide pcns` is not the shared `--server URL`."""
     return {
         name
         for parameter in command.params
         if not getattr(parameter, "hidden", False)
         for name in [*parameter.opts, *parameter.secondary_opts]
-        if name.startswith("--")
-    } - SHARED_OPTIONS
+        if name.startswith("--") and (name not in SHARED_OPTIONS or parameter.metavar == "HOST")
+    }
 
 
 def _sections() -> dict[str, str]:
@@ -194,9 +195,29 @@ def test_commands_are_described() -> None:
     assert set(_sections()) == set(_commands())
 
 
+def test_the_page_of_commands_is_as_it_is_written_by_the_program() -> None:
+    """Texts, values, defaults, examples: `make docs` writes them."""
+    page = runpy.run_path(str(ROOT / "tools" / "commands_page.py"))["page"]
+    text = _read(REFERENCE / "commands.md")
+    assert page(text) == text
+
+
+def test_a_command_without_a_heading_is_not_left_out() -> None:
+    page = runpy.run_path(str(ROOT / "tools" / "commands_page.py"))["page"]
+    text = _read(REFERENCE / "commands.md")
+    with pytest.raises(LookupError, match="bastide whoami"):
+        page(text.replace("### `bastide whoami`", "### Oneself"))
+    changed = page(text.replace("Roles you may ask for, and why not now", "Something else"))
+    assert changed == text
+
+
 def test_options_are_described() -> None:
+    from bastide.cli.main import app
+
     top = _read(REFERENCE / "commands.md").partition("### ")[0]
-    assert set(re.findall(r"--[a-z]+", top)) == SHARED_OPTIONS
+    root = {name for one in typer.main.get_command(app).params for name in one.opts if name.startswith("--")}
+    assert root == {"--version"}
+    assert set(re.findall(r"--[a-z]+", top)) == SHARED_OPTIONS | root
     sections, wrong = _sections(), {}
     for name, command in _commands().items():
         said = set(re.findall(r"^\| `(?:-\w, )?(--[a-z0-9-]+)", sections.get(name, ""), flags=re.MULTILINE))

@@ -328,6 +328,24 @@ def test_a_ticket_whose_name_and_pac_differ_is_refused(world: World) -> None:
         world.sign_in("dave")
 
 
+def test_a_password_of_another_account_of_that_name_is_refused(world: World) -> None:
+    """What the KDC takes for `dave` need not be what the directory finds under that name."""
+
+    class Other:
+        def check(self, name: str, password: str) -> int:
+            assert (name, password) == ("dave", "dave-priv-pw")
+            return 500
+
+    realm = world.services.authn._realms[Forest.PRIV]
+    world.services.authn._realms = {Forest.PRIV: replace(realm, passwords=Other())}
+    with pytest.raises(NotAuthenticated) as refused:
+        world.services.authn.password("PRIV\\dave", "dave-priv-pw")
+    assert refused.value.message == "the sign-in was not accepted"
+    with world.store.read() as uow:
+        (record,) = uow.audit.read(AuditQuery(kind="session.refused", limit=0))
+    assert (record.actor_name, "another account" in record.data) == ("PRIV\\dave", True)
+
+
 # -------------------------------------------------------------------------------------------------------------------- audit
 
 

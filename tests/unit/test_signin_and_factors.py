@@ -10,7 +10,7 @@ import pyotp
 import pytest
 
 from bastide.authn import KERBEROS, PASSWORD, UNKNOWN_ACCOUNT, unearned
-from bastide.directory.memory import MemoryPreparer
+from bastide.directory.memory import MemoryDirectory, MemoryPreparer
 from bastide.domain.errors import (
     Conflict,
     DirectoryDenied,
@@ -313,6 +313,106 @@ def test_a_group_with_standing_members_is_not_adopted(world: World) -> None:
         assert refused.value.remedy == "empty it first"
         world.services.forests[Forest.PRIV].remove_members(full.ref, [member])
     assert world.prepare_group(priv_name="WithOff", adopt=True).adopted
+
+
+def one_forest(world: World) -> None:
+    """As with [corp] left out, for the groups."""
+    world.services.accounts._plan = replace(world.services.accounts._plan, single_forest=True)
+
+
+def test_who_stands_in_a_group_of_the_one_forest_is_named_and_refused_later(api: ApiWorld) -> None:
+    one_forest(api)
+    off = api.priv.add_person("off", enabled=False)
+    alice = priv_sid(api)
+    api.priv.add_group("FileOps", members=[off.ref.sid, alice, api.dave.sid])
+    body = {"corp": "FileOps", "carrier": "direct"}
+    shown = api.caller("dave").post("/pam-groups", body, params={"dry_run": "true"}).json()
+    made = api.caller("dave").post("/pam-groups", body)
+    assert made.status_code == 201
+    (finding,) = made.json()["findings"]
+    assert shown["findings"] == [finding]
+    assert (finding["key"], finding["severity"]) == ("pam-group.standing-members", "warning")
+    assert finding["evidence"] == ", ".join(sorted(["dave", "priv.alice", off.ref.sid]))
+    assert "take them out" in finding["remedy"]
+    assert "findings" not in api.caller("dave").get("/pam-groups/FileOps").json()
+    api.add_role("Ops", privileges=("FileOps",))
+    with pytest.raises(Conflict, match="standing member of FileOps"):
+        api.ask("Ops")
+
+
+def test_an_empty_group_of_the_one_forest_warns_of_nothing_and_one_that_hides_its_members_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_forest(world)
+    world.priv.add_group("Empty")
+    group = world.services.accounts.add_group(world.dave, "Empty", Carrier.DIRECT)
+    assert world.services.accounts.standing(world.dave, group) == ()
+    with pytest.raises(NotAuthorized):
+        world.services.accounts.standing(world.frank, group)
+
+    def hidden(_self: MemoryDirectory, _group: ObjectRef) -> frozenset[Sid]:
+        raise DirectoryDenied("member cannot be read")
+
+    monkeypatch.setattr(MemoryDirectory, "members_of", hidden)
+    (finding,) = world.services.accounts.standing(world.dave, group)
+    assert finding.evidence == "member cannot be read"
+
+
+def test_a_long_list_of_standing_members_is_cut(world: World) -> None:
+    one_forest(world)
+    everybody = [world.priv.add_person(f"p{number:02}").ref.sid for number in range(25)]
+    world.priv.add_group("Many", members=everybody)
+    group = world.services.accounts.add_group(world.dave, "Many", Carrier.DIRECT)
+    (finding,) = world.services.accounts.standing(world.dave, group)
+    assert "(25)" in finding.text
+    assert finding.evidence.endswith("p19 and 5 more")
+
+
+def kinds_of_password(world: World) -> list[str]:
+    return [kind for kind in world.events() if kind.startswith("pam-user.password")]
+
+
+def test_the_audit_knows_of_a_password_before_the_directory_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.prepare("alice")
+    seen: list[list[str]] = []
+    real = MemoryPreparer.set_password
+
+    def watch(self: MemoryPreparer, account: ObjectRef, password: str) -> None:
+        seen.append(kinds_of_password(world))
+        real(self, account, password)
+
+    monkeypatch.setattr(MemoryPreparer, "set_password", watch)
+    world.services.accounts.set_password(world.dave, "priv.alice", "CANARY-Pw-1")
+    assert seen == [["pam-user.password-asked"]]
+    assert kinds_of_password(world) == ["pam-user.password-asked", "pam-user.password-set"]
+
+
+def test_a_password_that_the_directory_refuses_is_recorded_as_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.prepare("alice")
+
+    def refuse(_self: MemoryPreparer, _account: ObjectRef, password: str) -> None:
+        raise InvalidInput("password", f"refused: {password}")
+
+    monkeypatch.setattr(MemoryPreparer, "set_password", refuse)
+    with pytest.raises(InvalidInput):
+        world.services.accounts.set_password(world.dave, "priv.alice", "CANARY-Pw-1")
+    assert kinds_of_password(world) == ["pam-user.password-asked", "pam-user.password-failed"]
+    with world.store.read() as uow:
+        record = list(uow.audit.read(AuditQuery(limit=0)))[-1]
+    assert json.loads(record.data) == {"error": "invalid-input", "via": "kerberos"}
+
+
+def test_without_its_record_no_password_is_set(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.prepare("alice")
+    broken_commit(monkeypatch, lost=False)
+    before = world.priv.writes
+    with pytest.raises(StoreUnavailable):
+        world.services.accounts.set_password(world.dave, "priv.alice", "CANARY-Pw-1")
+    assert world.priv.writes == before
 
 
 def broken_commit(monkeypatch: pytest.MonkeyPatch, *, lost: bool) -> None:

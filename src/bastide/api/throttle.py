@@ -1,54 +1,118 @@
-"""Slows down guessing of passwords, per pair of account and address: nobody can lock another person out from elsewhere.
+"""Slows down guessing of passwords. Three counts of failed sign-ins, because each alone is easy to stay below:
 
-In memory of one node: after a restart the count starts anew, and the KDC's own lockout stands behind it.
+  (1) Per account and address: the plain guesser.
+  (2) Per account, from everywhere: the guesser with many addresses. An address from which the account has signed in is not held up by
+      this one: nobody can lock another person out from elsewhere.
+  (3) Per address, to all accounts: one password tried on many accounts.
+
+In memory of one node: after a restart the counts start anew, and the KDC's own lockout stands behind them.
 """
 
+import ipaddress
+import re
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from enum import Enum
 
 from bastide.api.problems import TooManyAttempts
 
 ATTEMPTS = 5
+PER_ACCOUNT = 20
+#: People behind one address (a branch, a proxy that is not told of) share it, and mistype.
+PER_ADDRESS = 30
 SPAN = timedelta(minutes=15)
-#: Pairs remembered; the one unused for longest is forgotten first.
-_PAIRS = 10_000
+#: Remembered of each kind; the one unused for longest is forgotten first.
+_KEPT = 10_000
+#: What one subscriber of IPv6 has (RFC 6177): more than anybody can count one by one.
+_SUBSCRIBER = 64
+
+_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+))(?::[0-9]+)?")
+
+Pair = tuple[str, str]
+
+
+class _Kind(Enum):
+    """What is counted: how many, and how to say it."""
+
+    PAIR = (ATTEMPTS, "to this account from this address")
+    ACCOUNT = (PER_ACCOUNT, "to this account")
+    ADDRESS = (PER_ADDRESS, "from this address")
 
 
 class Throttle:
-    """At most ATTEMPTS failures per pair within SPAN."""
+    """At most so many failures of each kind within SPAN."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self._failures: OrderedDict[tuple[str, str], deque[datetime]] = OrderedDict()
+        self._failures: dict[_Kind, OrderedDict[object, list[tuple[datetime, Pair]]]] = {
+            kind: OrderedDict() for kind in _Kind
+        }
+        self._welcome: OrderedDict[Pair, None] = OrderedDict()
 
     @contextmanager
     def attempt(self, account: str, address: str) -> Iterator[None]:
-        """Counts as a failure from the start, so that a burst is counted too; leaving without an error takes all failures back.
+        """Counts as a failure from the start, so that a burst is counted too. Leaving without an error takes the failures of this account
+        at this address back, and no others: an attacker's own account does not clean the address.
 
         Raises TooManyAttempts.
         """
-        key = (account.strip().casefold(), address)
-        self._count(key)
+        pair = (account.strip().casefold(), subscriber(address))
+        self._count(pair)
         yield
         with self._lock:
-            self._failures.pop(key, None)
+            for kind, key in _keys(pair).items():
+                kept = [failure for failure in self._failures[kind].pop(key, []) if failure[1] != pair]
+                if kept:
+                    self._failures[kind][key] = kept
+            self._welcome[pair] = None
+            self._welcome.move_to_end(pair)
+            if len(self._welcome) > _KEPT:
+                self._welcome.popitem(last=False)
 
-    def _count(self, key: tuple[str, str]) -> None:
+    def _count(self, pair: Pair) -> None:
         now = self._now()
         with self._lock:
-            failures = self._failures.setdefault(key, deque())
-            self._failures.move_to_end(key)
-            while failures and failures[0] <= now - SPAN:
-                failures.popleft()
-            if len(failures) >= ATTEMPTS:
-                raise TooManyAttempts(
-                    "too many failed sign-ins to this account from this address",
-                    remedy="wait a quarter of an hour, or sign in with a Kerberos ticket",
-                )
-            failures.append(now)
-            if len(self._failures) > _PAIRS:
-                self._failures.popitem(last=False)
+            counted = {kind: self._recent(kind, key, now) for kind, key in _keys(pair).items()}
+            for kind, failures in counted.items():
+                limit, said = kind.value
+                if len(failures) >= limit and not (kind is _Kind.ACCOUNT and pair in self._welcome):
+                    raise TooManyAttempts(
+                        f"too many failed sign-ins {said}",
+                        remedy="wait a quarter of an hour, or sign in with a Kerberos ticket",
+                    )
+            for kind, failures in counted.items():
+                if len(failures) < kind.value[0]:  # full already, for an address that is welcome all the same
+                    failures.append((now, pair))
+
+    def _recent(self, kind: _Kind, key: object, now: datetime) -> list[tuple[datetime, Pair]]:
+        """The failures within SPAN, in the list that is kept."""
+        kept = self._failures[kind]
+        failures = [failure for failure in kept.get(key, []) if failure[0] > now - SPAN]
+        kept[key] = failures
+        kept.move_to_end(key)
+        if len(kept) > _KEPT:
+            kept.popitem(last=False)
+        return failures
+
+
+def subscriber(address: str) -> str:
+    """An IPv4 address, or the network of an IPv6 one, without the port that some proxies add; what is no address stays as it is."""
+    match = _WITH_PORT.fullmatch(address)
+    try:
+        read = ipaddress.ip_address((match[1] or match[2]) if match else address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(read, ipaddress.IPv4Address):
+        return str(read)
+    if read.ipv4_mapped is not None:
+        return str(read.ipv4_mapped)
+    return str(ipaddress.ip_network((read, _SUBSCRIBER), strict=False))
+
+
+def _keys(pair: Pair) -> dict[_Kind, object]:
+    account, address = pair
+    return {_Kind.PAIR: pair, _Kind.ACCOUNT: account, _Kind.ADDRESS: address}

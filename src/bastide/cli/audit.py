@@ -56,9 +56,11 @@ def tail(
 @remote(app, "show", example="bastide audit show --person priv.alice --since 2026-03-01")
 def show(
     call: Call,
-    person: Annotated[str, typer.Option(help="Who did it or whom it concerned: name or SID.")] = "",
-    kind: Annotated[str, typer.Option(help="This event, as in request.active.")] = "",
-    request: Annotated[str, typer.Option(help="This request.")] = "",
+    person: Annotated[
+        str, typer.Option(metavar="WHO", help="Who did it or whom it concerned: name or SID.")
+    ] = "",
+    kind: Annotated[str, typer.Option(metavar="EVENT", help="This event, as in request.active.")] = "",
+    request: Annotated[str, typer.Option(metavar="ID", help="This request.")] = "",
     since: Since = "",
     until: Until = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 1000,
@@ -169,8 +171,8 @@ def export(
 @remote(app, "who", example="bastide audit who --group PAM-FileAdmins --since 2026-03-01")
 def who(
     call: Call,
-    person: Annotated[str, typer.Option(help="This PAM user.")] = "",
-    group: Annotated[str, typer.Option(help="This PAM group.")] = "",
+    person: Annotated[str, typer.Option(metavar="WHO", help="This PAM user.")] = "",
+    group: Annotated[str, typer.Option(metavar="GROUP", help="This PAM group.")] = "",
     since: Since = "",
     until: Until = "",
 ) -> None:

@@ -24,8 +24,15 @@ from bastide.cli.exits import Exit, Stop
 API = "/api/v1"
 CODE_HEADER = "Bastide-Code"
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_LONG = httpx.Timeout(6 * 3600.0, connect=10.0)
 _UNAVAILABLE = {502, 503, 504}
-_UNAVAILABLE_CODES = {"directory-unavailable", "store-busy", "store-unavailable", "lost-lease"}
+_UNAVAILABLE_CODES = {
+    "directory-unavailable",
+    "target-unavailable",
+    "store-busy",
+    "store-unavailable",
+    "lost-lease",
+}
 _UNAUTHORIZED = 401
 _FIRST_ERROR = 400
 
@@ -127,6 +134,10 @@ class Client:
             pass
         finally:
             self._http.close()
+
+    def wait_long(self) -> None:
+        """From now on an answer may take hours: an import answers when it is done."""
+        self._http.timeout = _LONG
 
     def get(self, path: str, **params: object) -> Answer:
         """Empty parameters are left out."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from bastide.config import Account, Config, Corp
+from bastide.config import Account, Config, Corp, Passwords
 
 _HEAD = """\
 # Settings of Bastide. Made by `bastide init`; read once when the service starts.
@@ -26,6 +26,7 @@ COMMENTS = MappingProxyType({
     "server.node": "The name of this node in leases and logs. Empty: the host's name.",
     "server.partition": "Nodes of the same partition finish each other's work.",
     "server.threads": "Calls worked on at the same time.",
+    "server.trusted_proxies": "Addresses or networks of reverse proxies whose X-Forwarded-For is believed. Empty: none.",
     "database": "Where the state lives.",
     "database.url": "sqlite:////path/to/file (one node), or postgresql://user@host1,host2/bastide (several).",
     "database.password": "A file, or credential:NAME, with the password of a PostgreSQL URL. Empty: none is needed.",
@@ -66,6 +67,14 @@ COMMENTS = MappingProxyType({
     "audit.syslog": "udp://host:514, tcp://host:601, tls://host:6514 or unix:/dev/log. Empty: none.",
     "audit.syslog_ca": "The authority that signed the certificate of a tls:// receiver.",
     "audit.checkpoint_minutes": "How often the end of the chain is signed.",
+    "passwords": "Password synchronization from domain controllers to other systems. Without this table there is none.",
+    "passwords.vault": "Keys of passwords on their way: another database, shared by all nodes, in no backup.",
+    "passwords.vault_password": "A file, or credential:NAME, with the password of a PostgreSQL URL. Empty: none is needed.",
+    "passwords.openpgp": "Private OpenPGP keys that domain controllers encrypt to: files, or credential:NAME. Earlier ones after the one in use.",
+    "passwords.keytab": "Keytab with a PCNSCLNT/ name of this server in every source domain: a file, or credential:NAME.",
+    "passwords.address": "Where it listens for domain controllers.",
+    "passwords.port": "The port it listens on.",
+    "passwords.event_level": "Which numbered events are logged: 0 (least) to 3.",
 })  # fmt: skip
 
 #: What a table that is left out looks like, as comments.
@@ -75,6 +84,7 @@ _LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
             principal="svc-bastide-prepare@PRIV.EXAMPLE.COM", keytab="/etc/bastide/preparer.keytab"
         ),
         "corp": Corp(domain="corp.example.com"),
+        "passwords": Passwords(openpgp=["/etc/bastide/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"),
     }
 )
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bastide.cli.exits import Stop
+from bastide.cli.exits import Stop, problem
 from bastide.cli.text import one_line, safe, safe_json
 
 Column = tuple[str, Callable[[Mapping[str, Any]], object]]
@@ -65,9 +65,9 @@ class Screen:
         self.out.print(table)
 
     def stop(self, error: Stop, *, as_json: bool = False) -> None:
-        """One red sentence and the remedy; with --json the server's problem as it is."""
-        if as_json and error.raw:
-            self.err.file.write(safe_json(error.raw).rstrip("\n") + "\n")
+        """One red sentence and the remedy; with --json the server's problem as it is, or one of our own in its shape."""
+        if as_json:
+            self.err.file.write(safe_json(error.raw or problem(error)).rstrip("\n") + "\n")
             return
         self.err.print(Text(one_line(error.message), style="bold red"))
         if error.remedy:

@@ -379,9 +379,9 @@ class Passwords:
     def __init__(self, world: MemoryForest) -> None:
         self._world = world
 
-    def check(self, name: str, password: str) -> None:
+    def check(self, name: str, password: str) -> int:
         """Raises NotAuthenticated."""
-        self._world.verify_password(name, password)
+        return self._world.verify_password(name, password).rid
 
 
 def _password(name: str) -> str:

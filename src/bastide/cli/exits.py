@@ -3,8 +3,12 @@
 0 done · 1 refused, or a check found a problem · 2 wrong usage · 3 server, directory or database out of reach · 4 not signed in.
 """
 
+import json
 from enum import IntEnum
 from types import MappingProxyType
+
+from bastide.config import ConfigError
+from bastide.domain.errors import BastideError, DirectoryUnavailable, StoreBusy, StoreUnavailable
 
 
 class Exit(IntEnum):
@@ -15,14 +19,35 @@ class Exit(IntEnum):
     NOT_SIGNED_IN = 4
 
 
+#: What a command says of itself; the codes of docs/reference/errors.md say more where there is one.
+_CODES = MappingProxyType(
+    {
+        Exit.OK: "refused",
+        Exit.REFUSED: "refused",
+        Exit.USAGE: "usage",
+        Exit.UNAVAILABLE: "unavailable",
+        Exit.NOT_SIGNED_IN: "not-authenticated",
+    }
+)
+
+
 class Stop(Exception):
     """Ends the command: one sentence in red, the remedy below it, and an exit code."""
 
-    def __init__(self, message: str, *, remedy: str = "", status: Exit = Exit.REFUSED, raw: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        status: Exit = Exit.REFUSED,
+        code: str = "",
+        raw: str = "",
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
         self.status = status
+        self.code = code or _CODES[status]
         #: The server's own words (problem+json), for --json.
         self.raw = raw
 
@@ -36,3 +61,40 @@ _EXTRAS = MappingProxyType(
 def missing_extra(error: ImportError) -> str:
     """The extra that would bring what could not be imported; empty: it is something else."""
     return _EXTRAS.get((error.name or "").partition(".")[0], "")
+
+
+def as_stop(error: BaseException | None) -> Stop | None:
+    """What a command may end with, as a Stop."""
+    if isinstance(error, Stop):
+        return error
+    if isinstance(error, ConfigError):
+        return Stop(str(error), remedy="docs/reference/settings.md describes every setting")
+    if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
+        return Stop(
+            f"this needs the Python package {error.name}: install {extra}",
+            status=Exit.USAGE,
+        )
+    if isinstance(error, DirectoryUnavailable | StoreBusy | StoreUnavailable):
+        return Stop(error.message, remedy=error.remedy, status=Exit.UNAVAILABLE, code=error.code)
+    if isinstance(error, BastideError):
+        return Stop(error.message, remedy=error.remedy, code=error.code)
+    return None
+
+
+def problem(error: Stop) -> str:
+    """RFC 9457 without a status: there was no HTTP."""
+    fields = {
+        "type": f"urn:bastide:problem:{error.code}",
+        "title": error.code.replace("-", " "),
+        "code": error.code,
+        "detail": error.message,
+        "remedy": error.remedy,
+    }
+    return json.dumps({name: text for name, text in fields.items() if text}, ensure_ascii=False)
+
+
+def described(stop: Stop, *, as_json: bool) -> str:
+    """For a process that has no screen."""
+    if as_json:
+        return (stop.raw or problem(stop)) + "\n"
+    return stop.message + "\n" + (f"  -> {stop.remedy}\n" if stop.remedy else "")

@@ -7,6 +7,7 @@ import typer
 
 from bastide.cli.exits import Exit
 from bastide.cli.remote import Call, remote
+from bastide.domain.people import Forest
 
 trust = typer.Typer(help="The trust between CORP and PRIV.", no_args_is_help=True)
 domain = typer.Typer(help="The domains as Bastide needs them.", no_args_is_help=True)
@@ -23,13 +24,16 @@ def trust_test(call: Call) -> None:
 
 @remote(domain, "test", example="bastide domain test")
 def domain_test(
-    call: Call, forest: Annotated[str, typer.Option(help="Only this one: corp or priv.")] = ""
+    call: Call,
+    forest: Annotated[
+        Forest | None, typer.Option(metavar="FOREST", help="Only this one: corp or priv.")
+    ] = None,
 ) -> None:
     """Test the domains: DNS, ports, sign-in, clocks, capabilities, rights. Exit code 1 if anything is an error."""
     _run(call, "/directory/domain-tests", forest=forest)
 
 
-def _run(call: Call, path: str, forest: str = "") -> None:
+def _run(call: Call, path: str, forest: Forest | None = None) -> None:
     answer = call.client.post(path, forest=forest)
     found = answer.items
     if call.as_json:

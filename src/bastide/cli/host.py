@@ -1,5 +1,7 @@
 """Commands on the server itself: `bastide serve`, `worker`, `db`, `keys`, `config`, `delegation`."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,21 +29,23 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(
     screen: Screen,  # noqa: ARG001  # one shape for all commands
-    as_json: bool,  # noqa: ARG001
+    as_json: bool,
     config: Settings = DEFAULT_PATH,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Answer the API only.")] = False,
 ) -> None:
     """Run the service: API and workers in one process, until SIGTERM."""
-    from bastide.cli import server  # noqa: PLC0415  # loads the whole service
-
-    server.serve(config, with_worker=not no_worker)
+    _become("serve", config, *(["--no-worker"] if no_worker else []), *(["--json"] if as_json else []))
 
 
 def worker(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:  # noqa: ARG001
     """Run the workers without the API, until SIGTERM."""
-    from bastide.cli import server  # noqa: PLC0415
+    _become("worker", config, *(["--json"] if as_json else []))
 
-    server.work(config)
+
+def _become(what: str, config: Path, *flags: str) -> None:
+    """This process becomes the service (service.py), under the same process id. -P: what lies in the working directory is no module."""
+    program = [sys.executable, "-P", "-m", "bastide.cli.service", what, str(config), *flags]
+    os.execv(sys.executable, program)  # noqa: S606  # there is no shell to start it in
 
 
 @local(db, "upgrade", example="bastide db upgrade")
@@ -77,10 +81,19 @@ def keys_generate(
     screen: Screen,
     as_json: bool,
     to: Annotated[Path, typer.Option(metavar="DIR", help="The directory.")] = Path("/etc/bastide/keys"),
+    openpgp: Annotated[
+        bool, typer.Option("--openpgp", help="Only the key that domain controllers encrypt passwords to.")
+    ] = False,
 ) -> None:
-    """Make the master key and the audit's signing key, mode 0600. Never overwrites."""
-    from bastide.cli.setup import make_keys  # noqa: PLC0415
+    """Make the master key and the audit's signing key, or the OpenPGP key of password synchronization, mode 0600. Never overwrites."""
+    from bastide.cli.setup import make_keys, make_openpgp  # noqa: PLC0415
 
+    if openpgp:
+        fingerprint, files = make_openpgp(to)
+        facts = {"files": [str(path) for path in files], "fingerprint": fingerprint}
+        said = f"made {', '.join(map(str, files))}\nfingerprint {fingerprint}"
+        _said(screen, facts, said, as_json=as_json)
+        return
     made = make_keys(to)
     _said(
         screen, {"files": [str(path) for path in made]}, f"made {', '.join(map(str, made))}", as_json=as_json
@@ -98,7 +111,8 @@ def config_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH)
 
     settings = load(config)
     checks = [Check(f"{config}", "is well-formed")]
-    checks += [*probes.certificate(settings), *probes.local_things(settings), *probes.directories(settings)]
+    checks += [*probes.certificate(settings), *probes.local_things(settings), *probes.passwords(settings)]
+    checks += probes.directories(settings)
     report(screen, checks, as_json=as_json)
     if not all(check.ok for check in checks):
         raise typer.Exit(int(Exit.REFUSED))
@@ -145,9 +159,12 @@ _DIALECTS = {"samba", "windows", "policy"}
 def delegation_script(
     screen: Screen,
     as_json: bool,
-    forest: Annotated[str, typer.Option(help="For which forest: priv or corp.")] = "priv",
+    forest: Annotated[str, typer.Option(metavar="FOREST", help="For which forest: priv or corp.")] = "priv",
     dialect: Annotated[
-        str, typer.Option("--for", help="samba (sh), windows (cmd), or policy (LDIF of the ticket cap).")
+        str,
+        typer.Option(
+            "--for", metavar="DIALECT", help="samba (sh), windows (cmd), or policy (LDIF of the ticket cap)."
+        ),
     ] = "samba",
     corp_group: Annotated[
         list[str] | None,

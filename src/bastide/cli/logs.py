@@ -26,6 +26,8 @@ class JsonLines(logging.Formatter):
             "thread": record.threadName,
             "message": record.getMessage(),
         }
+        if (event := getattr(record, "event", None)) is not None:
+            entry["event"] = event
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)

@@ -5,12 +5,32 @@ from typing import Annotated
 
 import typer
 
-from bastide.cli import approval, audit, demo, findings, host, mfa, pam, person, request, role, setup
+from bastide.cli import (
+    approval,
+    audit,
+    cs,
+    demo,
+    findings,
+    host,
+    join,
+    ma,
+    mfa,
+    mv,
+    pam,
+    passwords,
+    pcns,
+    person,
+    request,
+    role,
+    setup,
+)
+from bastide.cli.root import Root
 
 _EPILOG = "Exit codes: 0 done, 1 refused or a problem found, 2 wrong usage, 3 out of reach, 4 not signed in."
 
 app = typer.Typer(
     name="bastide",
+    cls=Root,
     help="Temporary administrative power in Active Directory.",
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -42,6 +62,12 @@ for _group, _name in (
     (approval.app, "approval"),
     (mfa.app, "mfa"),
     (pam.app, "pam"),
+    (passwords.app, "passwords"),
+    (ma.app, "ma"),
+    (cs.app, "cs"),
+    (mv.app, "mv"),
+    (join.app, "join"),
+    (pcns.app, "pcns"),
     (role.app, "role"),
     (audit.app, "audit"),
     (findings.trust, "trust"),

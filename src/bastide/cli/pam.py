@@ -8,8 +8,10 @@ import typer
 
 from bastide.cli import ask
 from bastide.cli.console import Column
+from bastide.cli.findings import print_finding
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
+from bastide.domain.roles import Carrier
 
 app = typer.Typer(help="Prepare people (PAM users) and groups (PAM groups).", no_args_is_help=True)
 user = typer.Typer(help="PAM users: the PRIV accounts of people.", no_args_is_help=True)
@@ -20,7 +22,9 @@ app.add_typer(group, name="group")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show, change nothing.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take an existing PRIV object instead of making one.")]
-PrivName = Annotated[str, typer.Option("--name", help="Its name in PRIV. Default: prefix and CORP name.")]
+PrivName = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Its name in PRIV. Default: prefix and CORP name.")
+]
 Delete = Annotated[bool, typer.Option("--delete", help="Delete the PRIV object as well, if Bastide made it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -61,6 +65,8 @@ def _details(thing: Mapping[str, Any], columns: list[Column]) -> list[tuple[str,
 
 def _made(call: Call, thing: Mapping[str, Any], columns: list[Column], *, dry_run: bool) -> None:
     call.screen.fields(_details(thing, columns))
+    for finding in thing.get("findings") or []:
+        print_finding(call, finding)
     call.screen.note("dry run: nothing was changed" if dry_run else "done")
 
 
@@ -127,8 +133,8 @@ def group_add(
         str, typer.Argument(metavar="CORP-GROUP", help="The CORP group whose rights it carries.")
     ],
     carrier: Annotated[
-        str, typer.Option(help="How: foreign-principal, shadow-principal or direct.")
-    ] = "foreign-principal",
+        Carrier, typer.Option(metavar="CARRIER", help="How: foreign-principal, shadow-principal or direct.")
+    ] = Carrier.FOREIGN_PRINCIPAL,
     name: PrivName = "",
     adopt: Adopt = False,
     dry_run: DryRun = False,

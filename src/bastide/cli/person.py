@@ -64,9 +64,9 @@ def offers(call: Call) -> None:
 def kill(
     call: Call,
     reason: Annotated[str, typer.Option(help="Why, for the audit.")],
-    request: Annotated[str, typer.Option(help="This request.")] = "",
-    role: Annotated[str, typer.Option(help="All requests for this role.")] = "",
-    user: Annotated[str, typer.Option(help="All requests of this PAM user.")] = "",
+    request: Annotated[str, typer.Option(metavar="ID", help="This request.")] = "",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="All requests for this role.")] = "",
+    user: Annotated[str, typer.Option(metavar="USER", help="All requests of this PAM user.")] = "",
     everything: Annotated[bool, typer.Option("--all", help="All open requests of everybody.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:

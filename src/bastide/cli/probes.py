@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bastide.cli.exits import Stop, missing_extra
+from bastide.clock import SystemClock
 from bastide.config import Config, ConfigError, secret_path
 from bastide.domain.errors import BastideError
 
@@ -98,7 +99,7 @@ def _bind(domain: str, principal: str, keytab: str, controllers: Sequence[str]) 
     from bastide.directory.kerberos import Identity  # noqa: PLC0415  # needs the extra `ad`
     from bastide.directory.ldap import SealedConnect  # noqa: PLC0415
 
-    connect = SealedConnect(Identity(principal, secret_path(keytab)))
+    connect = SealedConnect(Identity(principal, secret_path(keytab)), SystemClock().now)
     names = list(controllers) or list(find_controllers(domain))
     for name in names:
         session, _ = connect(name)
@@ -190,6 +191,55 @@ def local_things(config: Config) -> Iterator[Check]:
     for name in ("master", "signing"):
         yield secret(f"keys: {name}", getattr(config.keys, name))
     yield look("database", lambda: _database(config), "`bastide db upgrade` makes and upgrades it")
+
+
+def passwords(config: Config) -> Iterator[Check]:
+    """What password synchronization needs on this machine."""
+    settings = config.passwords
+    if settings is None:
+        return
+    keys = [secret(f"passwords: OpenPGP key {name}", name) for name in settings.openpgp]
+    keytab = secret("passwords: keytab", settings.keytab)
+    yield from (*keys, keytab)
+    if all(check.ok and check.checked for check in keys):
+        yield look(
+            "passwords: OpenPGP", lambda: _openpgp(settings.openpgp), "`bastide keys generate --openpgp`"
+        )
+    if keytab.ok and keytab.checked:
+        yield look("passwords: PCNSCLNT/", lambda: _acceptor(settings.keytab), "export the keytab again")
+    yield look("passwords: vault", lambda: _vault(config), "check passwords.vault; no backup may hold it")
+
+
+def _openpgp(names: Sequence[str]) -> str:
+    from bastide.store.openpgp import load_opener  # noqa: PLC0415  # heavy, and only here
+
+    load_opener([secret_path(name) for name in names])
+    return f"{len(names)} can be used"
+
+
+def _acceptor(keytab: str) -> str:
+    from bastide.directory.channel import GssAcceptor  # noqa: PLC0415  # needs the extra `ad`
+
+    GssAcceptor(secret_path(keytab)).begin()
+    return "tickets can be accepted"
+
+
+def _vault(config: Config) -> str:
+    from bastide.store.engine import is_sqlite, sqlite_path  # noqa: PLC0415
+    from bastide.store.keys import load_sealer  # noqa: PLC0415
+    from bastide.store.vault import SqlVault  # noqa: PLC0415
+    from bastide.wiring.database import vault_url  # noqa: PLC0415
+
+    if config.passwords is None:
+        return ""
+    url = vault_url(config.passwords)
+    if is_sqlite(url) and not Path(sqlite_path(url)).exists():  # a check makes nothing, least of all as root
+        return f"{sqlite_path(url)} is made when the service starts"
+    vault = SqlVault(url, load_sealer([secret_path(config.keys.master)]))
+    try:
+        return f"{len(vault.references())} changes are on their way"
+    finally:
+        vault.close()
 
 
 def _database(config: Config) -> str:

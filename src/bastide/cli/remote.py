@@ -13,10 +13,8 @@ import typer
 
 from bastide.cli import ask, connection, ticket
 from bastide.cli.console import Column, Screen
-from bastide.cli.exits import Exit, Stop, missing_extra
+from bastide.cli.exits import as_stop
 from bastide.clock import SystemClock
-from bastide.config import ConfigError
-from bastide.domain.errors import BastideError, DirectoryUnavailable, StoreBusy, StoreUnavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -202,21 +200,3 @@ class _ending:  # noqa: N801  # reads as a statement: with _ending(screen)
         if stop is not None:
             self._screen.stop(stop, as_json=self._as_json)
             raise typer.Exit(int(stop.status)) from None
-
-
-def as_stop(error: BaseException | None) -> Stop | None:
-    """What a command may end with, as a Stop."""
-    if isinstance(error, Stop):
-        return error
-    if isinstance(error, ConfigError):
-        return Stop(str(error), remedy="docs/reference/settings.md describes every setting")
-    if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
-        return Stop(
-            f"this needs the Python package {error.name}: install {extra}",
-            status=Exit.USAGE,
-        )
-    if isinstance(error, DirectoryUnavailable | StoreBusy | StoreUnavailable):
-        return Stop(error.message, remedy=error.remedy, status=Exit.UNAVAILABLE)
-    if isinstance(error, BastideError):
-        return Stop(error.message, remedy=error.remedy)
-    return None

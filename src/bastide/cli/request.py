@@ -34,7 +34,7 @@ COLUMNS: list[Column] = [
 )
 def new(
     call: Call,
-    role: Annotated[str, typer.Argument(help="The role, as `bastide offers` shows it.")],
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="The role, as `bastide offers` shows it.")],
     length: Annotated[
         str,
         typer.Option("--for", metavar="TIME", help="How long: 30m, 1h30m or seconds. Default: the role's."),
@@ -69,7 +69,7 @@ def listing(
     everybody: Annotated[
         bool, typer.Option("--all", help="Everybody's (administrators and auditors), not only your own.")
     ] = False,
-    user: Annotated[str, typer.Option(help="With --all: of this PAM user only.")] = "",
+    user: Annotated[str, typer.Option(metavar="USER", help="With --all: of this PAM user only.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 100,
 ) -> None:
     """Requests, newest first."""

@@ -44,6 +44,7 @@ def _plan(config: Config, services: Services, corp_groups: list[str]) -> Plan:
         corp_groups=_corp_groups(services, corp_groups),
         policy=config.policy.ticket_policy,
         cap=timedelta(seconds=config.policy.ticket_cap_seconds),
+        shadow_principals=config.corp is not None and priv.capabilities().shadow_principals,
     )
 
 

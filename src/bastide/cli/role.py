@@ -12,6 +12,7 @@ from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
+from bastide.domain.roles import Enforcer
 
 app = typer.Typer(
     help="Roles: what they give, to whom, who agrees, and under which rules.", no_args_is_help=True
@@ -34,7 +35,9 @@ Approver = Annotated[
     list[str] | None,
     typer.Option("--approver", metavar="FOREST\\WHO", help="Who may agree. May be repeated."),
 ]
-Needed = Annotated[int | None, typer.Option(min=1, help="How many of the approvers must agree. Default: 1.")]
+Needed = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="How many of the approvers must agree. Default: 1.")
+]
 StageOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -69,7 +72,10 @@ AutoApproval = Annotated[
     ),
 ]
 Floor = Annotated[
-    str | None, typer.Option(help="Weakest enforcement accepted: link-ttl, dormant-account or removal.")
+    Enforcer | None,
+    typer.Option(
+        metavar="ENFORCER", help="Weakest enforcement accepted: link-ttl, dormant-account or removal."
+    ),
 ]
 Extension = Annotated[
     bool | None, typer.Option("--extension/--no-extension", help="May be extended. Default: yes.")
@@ -174,9 +180,9 @@ def edit(
         key: value for key, value in locals().items() if key not in {"call", "from_file", "dry_run", "yes"}
     }
     path = f"/roles/{quote(name, safe='')}"
-    before = role_rules.as_draft(call.client.get(path).fields)
     change = role_rules.from_file(from_file) if from_file else {}
     change = role_rules.overlay(change, role_rules.from_options({**given, "name": rename}))
+    before = role_rules.as_draft(call.client.get(path).fields)
     after = role_rules.overlay(before, change)
     changed = role_rules.difference(before, after)
     if not changed:

@@ -3,11 +3,13 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 from typing import Any
 
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.text import seconds
+from bastide.domain.roles import Enforcer
 
 Rules = dict[str, Any]
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -43,7 +45,19 @@ def from_file(path: Path) -> Rules:
         }
     if isinstance(rules.get("window"), str):
         rules["window"] = window(rules["window"])
+    _check_floor(path, rules)
     return rules
+
+
+def _check_floor(path: Path, rules: Rules) -> None:
+    """Before anybody is asked for a password. Raises Stop."""
+    floors = [one.value for one in Enforcer]
+    if rules.get("floor", floors[0]) not in floors:
+        raise Stop(
+            f"{path}: {rules['floor']!r} is no enforcement",
+            remedy=f"write {', '.join(floors)}",
+            status=Exit.USAGE,
+        )
 
 
 def from_options(given: Mapping[str, Any]) -> Rules:
@@ -111,7 +125,15 @@ def window(text: str) -> Rules | None:
         raise Stop(
             f"{text!r} is not a window", remedy="write mon-fri 08:00-18:00 Europe/Zurich", status=Exit.USAGE
         )
-    return {"days": _days(match[1]), "opens": match[2], "closes": match[3], "zone": match[4]}
+    return {"days": _days(match[1]), "opens": _hour(match[2]), "closes": _hour(match[3]), "zone": match[4]}
+
+
+def _hour(text: str) -> str:
+    try:
+        time.fromisoformat(text)
+    except ValueError:
+        raise Stop(f"{text!r} is no time of day", remedy="write 08:00", status=Exit.USAGE) from None
+    return text
 
 
 def _days(text: str) -> list[int]:

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from bastide.cli import logs, probes
 from bastide.cli.exits import Stop
 from bastide.config import Config, load, secret_path
+from bastide.receiver.conversation import Host
+from bastide.receiver.server import Receiver
 from bastide.wiring import Services
 from bastide.wiring.production import build, node_name
 from bastide.workers import jobs
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 #: prctl(2)
 _PR_SET_DUMPABLE = 4
+#: mallopt(3)
+_M_ARENA_MAX = -8
+_ARENAS = 2
+#: An agent may be silent for a day (the longest keep-alive interval); whether it is still there, TCP asks.
+_PATIENCE = 90_000.0
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -59,13 +66,32 @@ def harden() -> None:
         raise Stop("the process cannot be made undumpable", remedy="it must run on Linux")
 
 
+def share_arenas() -> None:
+    """Before the first thread. Else glibc gives the dozens of threads an arena each, and each keeps what it once needed. musl has none."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def return_memory() -> None:
+    """What a burst of work needed goes back to the system. musl does so by itself."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def serve(path: Path, *, with_worker: bool) -> None:
     """Answer the API until SIGTERM. Raises Stop, ConfigError, BastideError."""
     harden()
+    share_arenas()
     config = load(path)
     check_tls(config)
     logs.to_stderr()
-    with open_services(path) as services, _working(config, services, start=with_worker):
+    with (
+        open_services(path) as services,
+        _working(config, services, start=with_worker),
+        _receiving(config, services),
+    ):
         _pool(config.server.threads)
         asyncio.run(_answer(config, services))
 
@@ -77,6 +103,7 @@ def work(path: Path) -> None:
     nobody ever wakes up: seen once in a test.
     """
     harden()
+    share_arenas()
     config = load(path)
     logs.to_stderr()
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
@@ -107,13 +134,51 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
         yield
         return
     services.upkeep.plant()
+    if services.passwords is not None:
+        services.passwords.switchboard.plant()
     owner = f"{node_name(config)}:{os.getpid()}"
-    runner = Runner(store=services.store, jobs=jobs.table(services), owner=owner, clock=services.clock)
+    runner = Runner(
+        store=services.store,
+        jobs=jobs.table(services),
+        owner=owner,
+        clock=services.clock,
+        after_burst=return_memory,
+    )
     runner.start()
     try:
         yield
     finally:
         runner.stop()
+
+
+@contextlib.contextmanager
+def _receiving(config: Config, services: Services) -> Iterator[None]:
+    """The listener for agents on domain controllers, where there is a table [passwords]."""
+    passwords = services.passwords
+    if (
+        config.passwords is None
+        or passwords is None
+        or passwords.acceptor is None
+        or passwords.callers is None
+    ):
+        yield
+        return
+    host = Host(
+        acceptor=passwords.acceptor,
+        callers=passwords.callers,
+        accept=passwords.accept,
+        events=passwords.events,
+        node=node_name(config),
+        monotonic=services.clock.monotonic,
+        patience=_PATIENCE,
+    )
+    passwords.switchboard.off_if_restored()  # here too: a node without a worker takes in as well
+    receiver = Receiver(config.passwords.address, config.passwords.port, host)
+    receiver.start()
+    try:
+        yield
+    finally:
+        receiver.stop()
 
 
 def _pool(threads: int) -> None:
@@ -142,6 +207,18 @@ async def _answer(config: Config, services: Services) -> None:
         raise Stop("the API ended by itself", remedy="look at the log above")
 
 
+def behind_proxies(app: Any, trusted: list[str]) -> Any:
+    """Behind a reverse proxy every call comes from the proxy's address, and one guesser would use up the attempts of all.
+
+    Only what a proxy that is named here appended is believed: the rightmost address that is not a proxy's own.
+    """
+    if not trusted:
+        return app
+    from granian.utils.proxies import wrap_asgi_with_proxy_headers  # noqa: PLC0415  # `worker` does without it
+
+    return wrap_asgi_with_proxy_headers(app, trusted_hosts=trusted)
+
+
 def _server(config: Config, services: Services) -> "Server":
     from granian.constants import HTTPModes, Interfaces, SSLProtocols  # noqa: PLC0415  # `worker` does without it
     from granian.log import LogLevels  # noqa: PLC0415
@@ -157,7 +234,7 @@ def _server(config: Config, services: Services) -> "Server":
             "ssl_protocol_min": SSLProtocols.tls12,
         }
     return Server(
-        create_app(services, origins=config.http.origins),
+        behind_proxies(create_app(services, origins=config.http.origins), config.server.trusted_proxies),
         address=config.server.address,
         port=config.server.port,
         interface=Interfaces.ASGI,

@@ -8,6 +8,8 @@ import os
 import socket
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -107,13 +109,29 @@ def _report(screen: Screen, output: Path, config: Config, made: tuple[Path, ...]
     screen.line(_NEXT.format(file=output))
 
 
+def make_openpgp(directory: Path) -> tuple[str, tuple[Path, ...]]:
+    """The fingerprint, and openpgp.key (mode 0600) with openpgp.pgp, its certificate. Raises Stop if one exists."""
+    from bastide.store.openpgp import PRIVATE, PUBLIC, generate_openpgp  # noqa: PLC0415  # takes its time
+
+    with _making(directory):
+        fingerprint = generate_openpgp(directory)
+    return fingerprint, (directory / PRIVATE, directory / PUBLIC)
+
+
 def make_keys(directory: Path) -> tuple[Path, ...]:
     """master.key and signing.key, mode 0600, in a directory for nobody else. Raises Stop if one exists."""
-    from bastide.store.keys import generate_key_files  # noqa: PLC0415  # cryptography takes its time
+    from bastide.store.keys import MASTER, SIGNING, generate_key_files  # noqa: PLC0415  # cryptography takes its time
 
+    with _making(directory):
+        generate_key_files(directory)
+    return (directory / MASTER, directory / SIGNING)
+
+
+@contextmanager
+def _making(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        generate_key_files(directory)
+        yield
     except FileExistsError as error:
         raise Stop(
             f"{error.filename or directory} exists",
@@ -123,7 +141,6 @@ def make_keys(directory: Path) -> tuple[Path, ...]:
         raise Stop(
             f"{directory}: {error.strerror}", remedy="run as root, or name another directory"
         ) from None
-    return tuple(sorted(directory.glob("*.key")))
 
 
 def _read(path: Path) -> Answers:

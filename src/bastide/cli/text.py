@@ -12,7 +12,9 @@ from bastide.cli.exits import Exit, Stop
 _HIDING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
-_PART = re.compile(r"(\d+)\s*([smhd])")
+#: A length of more digits is none that a clock knows.
+_NUMBER = re.compile(r"[0-9]{1,12}")
+_PART = re.compile(r"(?<![0-9])([0-9]{1,9})\s*([smhd])")
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _ZULU = "%Y-%m-%d %H:%M:%S UTC"
 
@@ -35,7 +37,7 @@ def safe_json(text: str) -> str:
 def seconds(text: str) -> int:
     """`30m`, `1h30m`, `2d` or a bare number of seconds. Raises Stop."""
     compact = text.strip().lower()
-    if compact.isdigit():
+    if _NUMBER.fullmatch(compact):
         return int(compact)
     parts = _PART.findall(compact)
     if not parts or _PART.sub("", compact).strip():
@@ -48,15 +50,16 @@ def seconds(text: str) -> int:
 
 
 def moment(text: str, now: datetime) -> str:
-    """A start as the API wants it: `2026-03-01T22:00` (UTC unless it says otherwise) or `+30m`. Raises Stop."""
-    if text.startswith("+"):
-        return (now + timedelta(seconds=seconds(text[1:]))).isoformat()
+    """A moment as the API wants it: `2026-03-01T22:00` (UTC unless it says otherwise), `+30m` or `-7d`. Raises Stop."""
     try:
+        if text.startswith(("+", "-")):
+            away = timedelta(seconds=seconds(text[1:]))
+            return (now + away if text.startswith("+") else now - away).isoformat()
         read = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Stop(
             f"{one_line(text)!r} is not a point in time",
-            remedy="write 2026-03-01T22:00 (UTC), 2026-03-01T22:00+01:00 or +30m",
+            remedy="write 2026-03-01T22:00 (UTC), 2026-03-01T22:00+01:00, +30m or -7d",
             status=Exit.USAGE,
         ) from None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).isoformat()

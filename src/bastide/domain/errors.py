@@ -15,6 +15,11 @@ BastideError
 |  |- NoSuchObject         the object is gone
 |  |- ObjectExists         the name is taken
 |  `- CapabilityMissing    this directory cannot do that at all
+|- TargetError             a connected system did not do what was asked
+|  |- TargetUnavailable    it did not answer: try again
+|  |- TargetDenied         it knows our account and refuses, or does not know it
+|  |- NotConfigured        its settings name no way to do that
+|  `- BadSource            what it shows cannot be read
 |- StoreError              the database did not do what was asked
 |  |- StoreBusy            locked by others: try again
 |  |- StoreUnavailable     gone or full: an operator must act
@@ -125,6 +130,36 @@ class CapabilityMissing(DirectoryError):
     """This directory cannot do that at all."""
 
     code = "capability-missing"
+
+
+class TargetError(BastideError):
+    """A connected system did not do what was asked."""
+
+    code = "target"
+
+
+class TargetUnavailable(TargetError):
+    """No answer, or a connection that broke. Safe to try again."""
+
+    code = "target-unavailable"
+
+
+class TargetDenied(TargetError):
+    """Our account there is wrong or lacks the right."""
+
+    code = "target-denied"
+
+
+class NotConfigured(TargetError):
+    """The settings of the agent name no way to do that."""
+
+    code = "not-configured"
+
+
+class BadSource(TargetError):
+    """What the system shows cannot be read: a broken file, an unknown cookie. Nothing of it was taken."""
+
+    code = "bad-source"
 
 
 class StoreError(BastideError):

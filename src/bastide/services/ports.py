@@ -11,8 +11,9 @@ from typing import Protocol, Self
 from bastide.domain.audit import Checkpoint, Event, Record
 from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserId
 from bastide.domain.people import Forest, PamUser
-from bastide.domain.requests import Request, State
+from bastide.domain.requests import Place, Request, State
 from bastide.domain.roles import PamGroup, Role, Scope
+from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Metaverse, Switch
 
 # ------------------------------------------------------------------------------------------------------------ directory
 
@@ -323,7 +324,8 @@ class Requests(Protocol):
     def in_states(self, states: Collection[State]) -> tuple[Request, ...]: ...
     def of_role(self, role: RoleId, states: Collection[State]) -> tuple[Request, ...]: ...
     def using_group(self, group: GroupId, states: Collection[State]) -> bool: ...
-    def history(self, *, user: UserId | None, limit: int, before: datetime | None) -> tuple[Request, ...]: ...
+    def history(self, *, user: UserId | None, limit: int, before: Place | None) -> tuple[Request, ...]:
+        """Newest first by (created_at, id), from `before` on: what comes between two pages changes none of them."""
 
 
 class WorkRows(Protocol):
@@ -389,6 +391,11 @@ class UnitOfWork(Protocol):
     work: WorkRows
     audit: AuditLog
     factors: Factors
+    agents: Agents
+    space: ConnectorSpace
+    metaverse: Metaverse
+    changes: Changes
+    switch: Switch
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
@@ -478,8 +485,8 @@ class Acceptor(Protocol):
 class PasswordChecker(Protocol):
     """Proves a password against the forest's KDC. A dormant account cannot be proved, and that is right."""
 
-    def check(self, name: str, password: str) -> None:
-        """Raises NotAuthenticated, DirectoryUnavailable."""
+    def check(self, name: str, password: str) -> int:
+        """The relative id of the account that the KDC proved. Raises NotAuthenticated, DirectoryUnavailable."""
 
 
 class AuditSink(Protocol):

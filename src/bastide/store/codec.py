@@ -49,4 +49,6 @@ def _encode(value: Any) -> Any:
 def _decode(kind: type[Any], value: Any) -> Any:
     if kind is Sid and isinstance(value, str):
         return Sid(value)
+    if kind is object:  # settings of others: any JSON
+        return value
     raise NotImplementedError(f"{kind.__name__} cannot be read from JSON")

@@ -40,6 +40,15 @@ _LARGEST_FILE = 4096
 
 def read_key(path: Path) -> bytes:
     """A key of 32 bytes. Raises StoreUnavailable if the file is missing, open to others, or not a good key."""
+    key = read_guarded(path)
+    problem = _weakness(key)
+    if problem:
+        raise StoreUnavailable(f"the key {path} {problem}", remedy=_HOW_TO_MAKE)
+    return key
+
+
+def read_guarded(path: Path) -> bytes:
+    """A small file that nobody else can read. Raises StoreUnavailable if it is missing or open to others."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -48,13 +57,9 @@ def read_key(path: Path) -> bytes:
         ) from None
     try:
         _check_access(path, os.fstat(descriptor))
-        key = os.read(descriptor, _LARGEST_FILE)
+        return os.read(descriptor, _LARGEST_FILE)
     finally:
         os.close(descriptor)
-    problem = _weakness(key)
-    if problem:
-        raise StoreUnavailable(f"the key {path} {problem}", remedy=_HOW_TO_MAKE)
-    return key
 
 
 def _check_access(path: Path, found: os.stat_result) -> None:
@@ -91,9 +96,14 @@ def generate_key_files(directory: Path) -> None:
         if (directory / name).exists():
             raise FileExistsError(17, "exists", str(directory / name))
     signing = Ed25519PrivateKey.generate()
-    _create(directory / MASTER, secrets.token_bytes(KEY_BYTES), 0o600)
-    _create(directory / SIGNING, signing.private_bytes_raw(), 0o600)
-    _create(directory / SIGNING_PUBLIC, _public_text(signing.public_key()), 0o644)
+    create_file(directory / MASTER, secrets.token_bytes(KEY_BYTES), 0o600)
+    create_file(directory / SIGNING, signing.private_bytes_raw(), 0o600)
+    create_file(directory / SIGNING_PUBLIC, _public_text(signing.public_key()), 0o644)
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """So that the names of new files survive a crash too. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -101,7 +111,8 @@ def generate_key_files(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _create(path: Path, content: bytes, mode: int) -> None:
+def create_file(path: Path, content: bytes, mode: int) -> None:
+    """A new file on disk, with that mode from the start. Raises FileExistsError, OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(file.fileno(), mode)

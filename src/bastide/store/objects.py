@@ -67,7 +67,9 @@ _BY_SID = select(_user_sids.doc).where(
 )
 
 
-class _Objects(Generic[T]):
+class NamedObjects(Generic[T]):
+    """What repositories of named documents share."""
+
     def __init__(self, session: Session, kind: Kind[T]) -> None:
         self._session = session
         self._kind = kind
@@ -137,7 +139,7 @@ class _Objects(Generic[T]):
         return Conflict(f"there is another {self._kind.called} with the name or account of {value.name}")
 
 
-class SqlUsers(_Objects[PamUser]):
+class SqlUsers(NamedObjects[PamUser]):
     """PAM users."""
 
     def __init__(self, session: Session) -> None:
@@ -169,7 +171,7 @@ class SqlUsers(_Objects[PamUser]):
         return None if row is None else _USERS.document.load(row.doc)
 
 
-class SqlGroups(_Objects[PamGroup]):
+class SqlGroups(NamedObjects[PamGroup]):
     """PAM groups."""
 
     def __init__(self, session: Session) -> None:
@@ -196,7 +198,7 @@ class SqlGroups(_Objects[PamGroup]):
         return self._many(ids)
 
 
-class SqlRoles(_Objects[Role]):
+class SqlRoles(NamedObjects[Role]):
     """Roles."""
 
     def __init__(self, session: Session) -> None:

@@ -7,15 +7,15 @@ The rules this module keeps:
   (3) Pokes and audit records are written last, in that order, in the same commit; the wake-up follows the commit.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
 
 from bastide.domain.errors import StoreError
+from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Metaverse, Switch
 from bastide.services.ports import (
     AuditLog,
     Factors,
@@ -29,13 +29,16 @@ from bastide.services.ports import (
 )
 from bastide.store import work as durable
 from bastide.store.audit_log import LOCKED_HEAD, SqlAuditLog
+from bastide.store.codec import micros
 from bastide.store.database import Database
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.factors import SqlFactors
-from bastide.store.failures import translated
 from bastide.store.objects import SqlGroups, SqlRoles, SqlUsers
+from bastide.store.passwords import SqlChanges, SqlSwitch
 from bastide.store.requests import SqlRequests
 from bastide.store.session import Session
+from bastide.store.spaces import SqlAgents, SqlConnectorSpace, SqlMetaverse
+from bastide.store.transactions import transaction
 from bastide.store.work import SqlWorkRows
 
 BUSY = timedelta(seconds=10)
@@ -55,6 +58,11 @@ class SqlUnitOfWork:
     work: WorkRows
     audit: AuditLog
     factors: Factors
+    agents: Agents
+    space: ConnectorSpace
+    metaverse: Metaverse
+    changes: Changes
+    switch: Switch
 
     def __init__(self, database: Database, *, write: bool, followers: Mapping[str, timedelta]) -> None:
         self._database = database
@@ -65,7 +73,7 @@ class SqlUnitOfWork:
     def __enter__(self) -> Self:
         """Begin. A writer waits here until it is its turn."""
         with ExitStack() as entered:
-            session = entered.enter_context(_transaction(self._database, write=self._write))
+            session = entered.enter_context(transaction(self._database, write=self._write))
             head = None
             if self._write:
                 row = session.run(LOCKED_HEAD).one()
@@ -80,6 +88,11 @@ class SqlUnitOfWork:
         self.roles = SqlRoles(session)
         self.requests = SqlRequests(session)
         self.factors = SqlFactors(session)
+        self.agents = SqlAgents(session)
+        self.space = SqlConnectorSpace(session)
+        self.metaverse = SqlMetaverse(session)
+        self.changes = SqlChanges(session)
+        self.switch = SqlSwitch(session)
         self.work = self._work = SqlWorkRows(session)
         self.audit = self._audit = SqlAuditLog(session, head)
         self._session = session
@@ -97,7 +110,7 @@ class SqlUnitOfWork:
         self._audit.flush()
         self._session.commit()
         if poked:
-            self._database.bell.announce()
+            self._database.bell.announce(poked)
 
     def _poke_followers(self) -> None:
         """What follows the audit (signing, export) is due some time after a record: nobody has to look for it."""
@@ -152,7 +165,7 @@ class SqlStore:
         self, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
     ) -> tuple[Work, ...]:
         """Due rows, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is over."""
-        self._listen()
+        self._listen(kinds)
         return self._alone(
             lambda session: durable.claim(session, kinds, owner=owner, lease=lease, limit=limit, now=now)
         )
@@ -163,14 +176,17 @@ class SqlStore:
 
     def next_due(self, kinds: Collection[str]) -> datetime | None:
         """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
-        self._listen()
-        with _transaction(self._database, write=False) as session:
-            return durable.next_due(session, kinds)
+        self._listen(kinds)
+        with transaction(self._database, write=False) as session:
+            due = durable.next_due(session, kinds)
+        self._database.bell.expect(None if due is None else micros(due))
+        return due
 
     def wait(self, timeout: float | None) -> bool:
         """Sleep until somebody pokes a row, anywhere, since this thread's last `claim`, `next_due` or `wait`, or `timeout` seconds are over.
 
-        Whether somebody may have poked one.
+        Whether somebody may have poked one. A poke in this process counts if it is of the kinds that were looked for, and sooner than what
+        `next_due` said.
         """
         self._database.bell.listen()
         return self._database.bell.wait(timeout)
@@ -179,40 +195,14 @@ class SqlStore:
         """Wake every waiting thread of this process (to stop, or after a change of clock)."""
         self._database.bell.ring()
 
-    def _listen(self) -> None:
+    def _listen(self, kinds: Collection[str]) -> None:
         """Before looking at the table: a poke after the look ends the next wait."""
         self._database.bell.listen()
-        self._database.bell.mark()
+        self._database.bell.mark(kinds)
 
     def _alone(self, act: Callable[[Session], R]) -> R:
         """In a commit of its own, without the writers' turn on PostgreSQL."""
-        with _transaction(self._database, write=True) as session:
+        with transaction(self._database, write=True) as session:
             done = act(session)
             session.commit()
             return done
-
-
-@contextmanager
-def _transaction(database: Database, *, write: bool) -> Iterator[Session]:
-    """Begun, and undone at the end unless it was committed."""
-    engine = database.writing if write else database.reading
-    with database.gate.passing(write=write):
-        with translated(database.redact):
-            connection = engine.connect()
-        try:
-            with translated(database.redact):
-                connection.begin()
-            session = Session(connection, database.redact)
-            yield session
-            session.close()
-        finally:
-            _release(connection)
-
-
-def _release(connection: Connection) -> None:
-    """Roll back and give back. A connection that is lost has rolled back already, and must not hide the error that is on its way."""
-    with suppress(DBAPIError):
-        connection.close()
-    if not connection.closed:
-        connection.invalidate()
-        connection.close()

@@ -14,6 +14,10 @@ from bastide.services.caps import Caps
 from bastide.services.factors import Factors
 from bastide.services.grants import Grants
 from bastide.services.links import Links
+from bastide.services.passwords.imports import Imports
+from bastide.services.passwords.management_agents import ManagementAgents
+from bastide.services.passwords.ports import ConnectedSystems
+from bastide.services.passwords.spaces import Spaces
 from bastide.services.people import Subjects
 from bastide.services.ports import (
     Acceptor,
@@ -31,6 +35,8 @@ from bastide.services.probes import Probes
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
 from bastide.services.upkeep import Upkeep
+from bastide.wiring.passwords import PasswordAdapters, Passwords, assemble_passwords
+from bastide.wiring.spaces import assemble_spaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,8 @@ class Adapters:
     random: Random
     sinks: Sequence[AuditSink]
     clock: Clock
+    systems: ConnectedSystems | None = None
+    passwords: PasswordAdapters | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,11 @@ class Services:
     grants: Grants
     links: Links
     upkeep: Upkeep
+    management_agents: ManagementAgents
+    imports: Imports
+    spaces: Spaces
+    #: None: bastide.toml has no section [passwords].
+    passwords: Passwords | None
 
 
 def assemble(
@@ -82,6 +95,9 @@ def assemble(
     caps = Caps(preparer=adapters.preparer, priv=priv, now=now)
     audit = Audit(store=store, signer=adapters.signer, now=now)
     jitter = chance.Random().random  # noqa: S311  # spreads retries; no secret depends on it
+    spaces = assemble_spaces(
+        store=store, systems=adapters.systems, sealer=adapters.sealer, random=random, now=now, jitter=jitter
+    )
     return Services(
         store=store,
         clock=adapters.clock,
@@ -118,13 +134,24 @@ def assemble(
         ),
         audit=audit,
         probes=Probes(prober=adapters.prober),
-        grants=Grants(store=store, priv=priv, now=now, jitter=jitter),
+        grants=Grants(store=store, corp=corp, priv=priv, now=now, jitter=jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
-        upkeep=Upkeep(
-            store=store,
-            audit=audit,
-            sinks=adapters.sinks,
-            now=now,
-            jitter=jitter,
-        ),
+        upkeep=Upkeep(store=store, audit=audit, sinks=adapters.sinks, now=now, jitter=jitter),
+        management_agents=spaces.management_agents,
+        imports=spaces.imports,
+        spaces=spaces.spaces,
+        passwords=_passwords(adapters),
+    )
+
+
+def _passwords(adapters: Adapters) -> Passwords | None:
+    if adapters.passwords is None:
+        return None
+    return assemble_passwords(
+        adapters.passwords,
+        store=adapters.store,
+        systems=adapters.systems,
+        sealer=adapters.sealer,
+        random=adapters.random,
+        now=adapters.clock.now,
     )

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy
 
-from bastide.config import Config, ConfigError, secret_path
+from bastide.config import Config, ConfigError, Passwords, secret_path
 
 _RELATIVE = "sqlite:///"
 _ABSOLUTE = "sqlite:////"
@@ -12,18 +12,26 @@ _ABSOLUTE = "sqlite:////"
 
 def database_url(config: Config) -> str:
     """The database's URL, with its password where one is kept apart. Raises ConfigError."""
-    url = config.database.url
+    return _complete("database.url", config.database.url, config.database.password)
+
+
+def vault_url(passwords: Passwords) -> str:
+    """The same for the vault."""
+    return _complete("passwords.vault", passwords.vault, passwords.vault_password)
+
+
+def _complete(setting: str, url: str, secret: str) -> str:
     if url.startswith(_RELATIVE) and not url.startswith((_ABSOLUTE, f"{_RELATIVE}:memory:")):
         raise ConfigError(
-            f"database.url {url!r} depends on the working directory; use four slashes, as in sqlite:////var/lib/bastide/bastide.db"
+            f"{setting} {url!r} depends on the working directory; use four slashes, as in sqlite:////var/lib/bastide/bastide.db"
         )
-    if not config.database.password:
+    if not secret:
         return url
-    path = secret_path(config.database.password)
+    path = secret_path(secret)
     try:
         password = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"the database password cannot be read: {error}") from None
+        raise ConfigError(f"the password for {setting} cannot be read: {error}") from None
     return sqlalchemy.make_url(url).set(password=password).render_as_string(hide_password=False)
 
 

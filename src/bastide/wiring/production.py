@@ -23,8 +23,10 @@ from bastide.services.ports import AuditSink
 from bastide.services.probes import samples_of
 from bastide.store import keys
 from bastide.store.unit_of_work import SqlStore
+from bastide.targets.registry import Registry
 from bastide.wiring import Adapters, Services, assemble
 from bastide.wiring.database import database_url
+from bastide.wiring.synchronization import password_adapters
 
 #: Records of about the same moment go to the sinks together.
 EXPORT_AFTER = timedelta(seconds=1)
@@ -39,6 +41,7 @@ def build(config: Config) -> Services:
         {EXPORT: EXPORT_AFTER} if sinks else {}
     )
     store = SqlStore(database_url(config), followers=followers)
+    sealer, random = keys.load_sealer([secret_path(config.keys.master)]), keys.SystemRandom()
     adapters = Adapters(
         store=store,
         realms=_realms(config, sides),
@@ -51,14 +54,25 @@ def build(config: Config) -> Services:
             auditors=config.rights.auditors,
             approvers=config.rights.approvers,
         ),
-        sealer=keys.load_sealer([secret_path(config.keys.master)]),
+        sealer=sealer,
         signer=keys.load_signer(
             secret_path(config.keys.signing), [Path(path) for path in config.keys.trusted]
         ),
         hasher=keys.Argon2Hasher(),
-        random=keys.SystemRandom(),
+        random=random,
         sinks=sinks,
         clock=clock,
+        systems=Registry(clock.now, clock.monotonic),
+        passwords=None
+        if config.passwords is None
+        else password_adapters(
+            config.passwords,
+            store=store,
+            sealer=sealer,
+            random=random,
+            clock=clock,
+            domains=_domains(config, clock),
+        ),
     )
     return assemble(
         adapters, preparation(config), session_life=timedelta(minutes=config.http.session_minutes)
@@ -87,7 +101,7 @@ def preparation(config: Config) -> Preparation:
 def controllers(domain: str, names: list[str], account: Account, clock: SystemClock) -> Controllers:
     """The domain controllers of a domain, seen with one identity. Raises ConfigError."""
     source = listed(names) if names else discover(domain)
-    connect = SealedConnect(Identity(account.principal, secret_path(account.keytab)))
+    connect = SealedConnect(Identity(account.principal, secret_path(account.keytab)), clock.now)
     return Controllers(domain, source, connect, clock.monotonic)
 
 
@@ -101,6 +115,19 @@ def _sides(config: Config, clock: SystemClock) -> dict[Forest, ActiveDirectory]:
         forest: ActiveDirectory(forest, controllers(domain, names, account, clock))
         for forest, (domain, names) in wanted.items()
     }
+
+
+def _domains(config: Config, clock: SystemClock) -> dict[str, Controllers]:
+    """The domains whose controllers may speak, seen with the service account."""
+    account = Account(principal=config.priv.principal, keytab=config.priv.keytab)
+    found = {
+        config.priv.domain.lower(): controllers(config.priv.domain, config.priv.controllers, account, clock)
+    }
+    if config.corp is not None:
+        found[config.corp.domain.lower()] = controllers(
+            config.corp.domain, config.corp.controllers, account, clock
+        )
+    return found
 
 
 def _realms(config: Config, sides: Mapping[Forest, ActiveDirectory]) -> dict[Forest, Realm]:

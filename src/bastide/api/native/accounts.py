@@ -98,14 +98,17 @@ def show_group(name: FromPath[str], actor: Caller, services: UseCases) -> views.
 def add_group(
     data: JSONBody[inputs.NewPamGroup], actor: Caller, services: UseCases, dry_run: DryRun = False
 ) -> Response[views.PamGroupView]:
-    """Checks that the carrier can carry this CORP group, and says what to use instead where it cannot."""
+    """Checks that the carrier can carry this CORP group, and says what to use instead where it cannot. Warns of members that a group of
+    the one forest has already.
+    """
     made = services.accounts.add_group(
         actor, data.corp, data.carrier, priv_name=data.priv_name, adopt=data.adopt, dry_run=dry_run
     )
+    findings = services.accounts.standing(actor, made)
     if dry_run:
-        return Response(render.pam_group(made, dry_run=True), status_code=200)
+        return Response(render.pam_group(made, dry_run=True, findings=findings), status_code=200)
     location = {"Location": f"/api/v1/pam-groups/{made.id}"}
-    return Response(render.pam_group(made), status_code=201, headers=location)
+    return Response(render.pam_group(made, findings=findings), status_code=201, headers=location)
 
 
 @delete(

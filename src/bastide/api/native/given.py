@@ -9,7 +9,9 @@ from litestar.params import QueryParameter, SkipValidation
 
 from bastide.api.throttle import Throttle
 from bastide.domain.errors import InvalidInput
+from bastide.domain.ids import parse_id
 from bastide.domain.people import Actor
+from bastide.domain.requests import Place
 from bastide.wiring import Services
 
 UseCases = NamedDependency[SkipValidation[Services]]
@@ -18,10 +20,24 @@ SignInThrottle = NamedDependency[SkipValidation[Throttle]]
 
 DryRun = Annotated[bool, QueryParameter(description="Check and show, change nothing.")]
 When = Annotated[str, QueryParameter(max_length=40, description="RFC 3339 with an offset; empty: no limit.")]
+#: A moment, or what a page gave as `next_before`.
+Before = Annotated[
+    str,
+    QueryParameter(max_length=80, description="`next_before` of a page, or a time: RFC 3339 with an offset."),
+]
 Text = Annotated[str, QueryParameter(max_length=256)]
 
 #: RFC 3339 5.6, with an offset: nobody knows which moment a naive time is.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def place(field: str, text: str) -> Place | None:
+    """Where a page begins: `TIME` or `TIME/ID`; None if it is empty. Raises InvalidInput."""
+    time, separator, request = text.partition("/")
+    at = moment(field, time)
+    if at is None:
+        return None
+    return Place(at, parse_id(field, request) if separator else "")
 
 
 def moment(field: str, text: str) -> datetime | None:

@@ -1,7 +1,7 @@
 """From the domain's objects to what callers get: no decisions here."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from msgspec import UNSET
@@ -135,7 +135,9 @@ def pam_user(one: PamUser, *, dry_run: bool = False) -> views.PamUserView:
     )
 
 
-def pam_group(one: PamGroup, *, dry_run: bool = False) -> views.PamGroupView:
+def pam_group(
+    one: PamGroup, *, dry_run: bool = False, findings: Sequence[Finding] = ()
+) -> views.PamGroupView:
     return views.PamGroupView(
         id=one.id,
         name=one.name,
@@ -147,6 +149,7 @@ def pam_group(one: PamGroup, *, dry_run: bool = False) -> views.PamGroupView:
         adopted=one.adopted,
         enabled=one.enabled,
         created_at=one.created_at,
+        findings=[finding(found) for found in findings] or UNSET,
         dry_run=dry_run or UNSET,
     )
 

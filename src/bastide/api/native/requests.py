@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.door import needs
 from bastide.api.native import inputs, render, views
-from bastide.api.native.given import Caller, Text, UseCases, When, moment
+from bastide.api.native.given import Before, Caller, Text, UseCases, place
 from bastide.domain.people import Right
 from bastide.domain.requests import Request
 from bastide.services.requests import HISTORY_LIMIT
@@ -39,10 +39,10 @@ def submit_request(
 
 @get("/requests", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Your requests")
 def list_requests(
-    actor: Caller, services: UseCases, limit: Limit = _PAGE, before: When = ""
+    actor: Caller, services: UseCases, limit: Limit = _PAGE, before: Before = ""
 ) -> views.Requests:
-    """The caller's own requests, newest first. `before`: made before that moment."""
-    return _page(services, services.requests.mine(actor, limit=limit, before=moment("before", before)), limit)
+    """The caller's own requests, newest first. `before`: `next_before` of a page, for the next one; or made before that moment."""
+    return _page(services, services.requests.mine(actor, limit=limit, before=place("before", before)), limit)
 
 
 @get(
@@ -133,10 +133,10 @@ def decide_request(
     summary="Everybody's requests",
 )
 def list_all_requests(
-    actor: Caller, services: UseCases, user: Text = "", limit: Limit = _PAGE, before: When = ""
+    actor: Caller, services: UseCases, user: Text = "", limit: Limit = _PAGE, before: Before = ""
 ) -> views.Requests:
-    """Newest first. `user`: of this PAM user only. `before`: made before that moment."""
-    found = services.requests.all(actor, user=user, limit=limit, before=moment("before", before))
+    """Newest first. `user`: of this PAM user only. `before`: `next_before` of a page, for the next one; or made before that moment."""
+    found = services.requests.all(actor, user=user, limit=limit, before=place("before", before))
     return _page(services, found, limit)
 
 
@@ -163,7 +163,10 @@ def _one(services: Services, request: Request) -> views.RequestView:
 def _page(services: Services, found: Sequence[Request], limit: int) -> views.Requests:
     missing = services.requests.missing(found)
     items = [render.request(one, missing[one.id]) for one in found]
-    return views.Requests(items=items, next_before=found[-1].created_at if len(found) == limit else None)
+    last = found[-1] if len(found) == limit else None
+    return views.Requests(
+        items=items, next_before=f"{last.created_at.isoformat()}/{last.id}" if last else None
+    )
 
 
 HANDLERS = [

@@ -2,12 +2,23 @@
 
 from litestar import Router
 
-from bastide.api.native import accounts, audit, directory, operations, people, requests, roles
+from bastide.api.native import (
+    accounts,
+    agents,
+    audit,
+    directory,
+    operations,
+    passwords,
+    people,
+    requests,
+    roles,
+    spaces,
+)
 
 PREFIX = "/api/v1"
 
 
 def router() -> Router:
     """The native dialect."""
-    subjects = (people, requests, roles, accounts, audit, directory, operations)
+    subjects = (people, requests, roles, accounts, audit, directory, operations, agents, spaces, passwords)
     return Router(PREFIX, route_handlers=[handler for subject in subjects for handler in subject.HANDLERS])

@@ -149,10 +149,10 @@ class RequestView(View, frozen=True, kw_only=True):
 
 
 class Requests(View, frozen=True, kw_only=True):
-    """`next_before`: the value of `before` for the next page; null: there is none."""
+    """`next_before`: the value of `before` for the next page, to be passed on as it is; null: there is none."""
 
     items: list[RequestView]
-    next_before: datetime | None = None
+    next_before: str | None = None
 
 
 class Killed(View, frozen=True, kw_only=True):
@@ -238,6 +238,17 @@ class PamUsers(View, frozen=True, kw_only=True):
     items: list[PamUserView]
 
 
+class FindingView(View, frozen=True, kw_only=True):
+    """`key` is stable. `forest` is empty for what is about both."""
+
+    key: str
+    forest: str
+    severity: str
+    text: str
+    evidence: str
+    remedy: str
+
+
 class PamGroupView(DryRunnable, frozen=True, kw_only=True):
     id: str
     name: str
@@ -249,6 +260,8 @@ class PamGroupView(DryRunnable, frozen=True, kw_only=True):
     adopted: bool
     enabled: bool
     created_at: datetime
+    #: In the answer to preparing it only.
+    findings: list[FindingView] | UnsetType = UNSET
 
 
 class PamGroups(View, frozen=True, kw_only=True):
@@ -303,17 +316,6 @@ class HeldView(View, frozen=True, kw_only=True):
 
 class Holders(View, frozen=True, kw_only=True):
     items: list[HeldView]
-
-
-class FindingView(View, frozen=True, kw_only=True):
-    """`key` is stable. `forest` is empty for what is about both."""
-
-    key: str
-    forest: str
-    severity: str
-    text: str
-    evidence: str
-    remedy: str
 
 
 class Findings(View, frozen=True, kw_only=True):

@@ -1,0 +1,285 @@
+"""Password changes on their way: what is taken in, in which order, and when a failure is final. Holds no password.
+
+A change is one event on a domain controller. Each target gets a delivery of its own. The newest change of an object wins: an older one never
+overwrites it, however late it arrives (6918 at the source, 6919 at a target).
+
+A change that we caused ourselves, by a delivery into a domain that is also a source, is not passed on again (`echo`).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from bastide.domain.management_agents import CsId, MaId, PasswordManagement
+
+#: How far the clock of a controller may be ahead of ours.
+SKEW = timedelta(minutes=5)
+#: What the agent keeps at most by default (72 h), and a quarter more: older changes are replays.
+OLDEST = timedelta(hours=90)
+
+
+#: A write of ours and the change it caused in a domain have the same time, but for the clocks and the length of a batch.
+ECHO = timedelta(minutes=5)
+#: Changes of one object are counted for so long (6917).
+DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class Stamp:
+    """When a password was changed. `revision` is AD's own counter for the attribute of the object `source`, and decides between two changes of
+    that object; revisions of different objects have nothing to do with each other, there time decides.
+    """
+
+    changed_at: datetime
+    revision: int = 0
+    source: str = ""
+
+    def newer_than(self, other: "Stamp | None") -> bool:
+        """Whether this change came after the other."""
+        if other is None:
+            return True
+        if (
+            self.revision
+            and other.revision
+            and self.source == other.source
+            and self.revision != other.revision
+        ):
+            return self.revision > other.revision
+        return self.changed_at > other.changed_at
+
+
+class Receipt(StrEnum):
+    """What became of a notification when it was taken in."""
+
+    STAGED = "staged"  # 6903, 6907
+    DUPLICATE = "duplicate"  # known reference: nothing to do
+    NOT_IN_CS = "not-in-connector-space"  # 6904
+    NOT_JOINED = "not-joined"  # 6905
+    NO_TARGETS = "no-targets"  # 6906
+    OWN_ACCOUNT = "own-account"  # 6912
+    ECHO = "echo"  # 6912, too: made by us, with the account we set passwords with
+    DAILY_LIMIT = "daily-limit"  # 6917
+    OUT_OF_DATE = "out-of-date"  # 6918
+    NOT_A_SOURCE = "not-a-source"  # 6926
+    STALE_SECRET = "stale-secret"  # the secret is not the password the account has: hash-only set  # noqa: S105
+    UNREADABLE = "unreadable"  # encrypted to a key we do not have, or damaged
+    FUTURE = "future"  # changed later than now, by more than SKEW
+    TOO_OLD = "too-old"  # older than OLDEST
+
+
+class State(StrEnum):
+    """Of a delivery."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CLEARED = "cleared"
+
+
+class Code(StrEnum):
+    """What a target, or we on its behalf, said. The first seven are never tried again."""
+
+    OUT_OF_DATE = "out-of-date"  # 6919
+    NOT_ENABLED = "not-enabled"  # 6921
+    NOT_CONFIGURED = "not-configured"  # 6922
+    OBJECT_MISSING = "object-missing"  # 6923
+    POLICY = "new-password-violate-policy"  # 6927
+    SET_UNSUPPORTED = "set-not-supported"  # 6928
+    KEY_GONE = (
+        "key-gone"  # the vault has no key for it, or the row was tampered with: nobody can open it any more
+    )
+    SUCCESS = "success"
+    UNAVAILABLE = "server-down"
+    DENIED = "access-denied"
+    CREDENTIALS = "ma-credentials-failure"
+    INSECURE = "connection-not-secure"
+    FAILED = "error"
+
+
+FINAL = frozenset(
+    {
+        Code.OUT_OF_DATE,
+        Code.NOT_ENABLED,
+        Code.NOT_CONFIGURED,
+        Code.OBJECT_MISSING,
+        Code.POLICY,
+        Code.SET_UNSUPPORTED,
+        Code.KEY_GONE,
+    }
+)
+
+
+class Proof(StrEnum):
+    """Whether an accepted password was proved by a bind: accepted and proved are different outcomes."""
+
+    NOT_ASKED = "not-asked"
+    PROVED = "proved"
+    NOT_PROVED = "not-proved"  # the target accepted the password and then refused it
+    NOT_TRIED = "not-tried"  # account locked or near its threshold, or the target cannot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One notification, without its secret. `origin` is the controller that took the change, `controller` the one that told us."""
+
+    reference: str
+    ma: MaId | None
+    object: CsId | None
+    domain: str
+    user_guid: str
+    account: str
+    stamp: Stamp
+    controller: str
+    origin: str
+    attempt: int
+    received_at: datetime
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One change on its way to one target object. `mv`: the person for whom it was staged. `sealed` is empty as soon as it is over. `echoed`: the
+    domain told us of this very write (`echo`).
+    """
+
+    id: str
+    reference: str
+    ma: MaId
+    object: CsId
+    dn: str
+    stamp: Stamp
+    created_at: datetime
+    state: State = State.PENDING
+    attempts: int = 0
+    due: datetime | None = None
+    code: Code | None = None
+    proof: Proof = Proof.NOT_ASKED
+    detail: str = ""
+    attempted_at: datetime | None = None
+    shadow: bool = False
+    retry_limit_reached: bool = False
+    sealed: bytes = b""
+    mv: str = ""
+    echoed: bool = False
+
+    def __repr__(self) -> str:
+        return f"Delivery({self.id}, {self.state.value})"
+
+
+def after_attempt(
+    delivery: Delivery,
+    code: Code,
+    detail: str,
+    proof: Proof,
+    rules: PasswordManagement,
+    now: datetime,
+) -> Delivery:
+    """The delivery after a try: done, failed for good, or due again. What is over loses its secret."""
+    tried = replace(
+        delivery,
+        attempts=delivery.attempts + 1,
+        code=code,
+        detail=detail,
+        proof=proof,
+        attempted_at=now,
+        shadow=rules.shadow,
+    )
+    if code is Code.SUCCESS:
+        return replace(tried, state=State.DELIVERED, due=None, sealed=b"")
+    if code in FINAL:
+        return replace(tried, state=State.FAILED, due=None, sealed=b"")
+    if delivery.attempts >= rules.retry_limit:
+        return replace(tried, state=State.FAILED, due=None, sealed=b"", retry_limit_reached=True)
+    return replace(tried, due=now + rules.retry_interval)
+
+
+def context_of(delivery: Delivery) -> str:
+    """What a password is sealed to: this delivery, of this change, to this object. A sealed text in another row does not open."""
+    return f"delivery\n{delivery.id}\n{delivery.reference}\n{delivery.object}"
+
+
+def out_of_order(stamp: Stamp, now: datetime) -> Receipt | None:
+    """FUTURE or TOO_OLD, where the change is outside of the window in which changes are believed."""
+    if stamp.changed_at > now + SKEW:
+        return Receipt.FUTURE
+    if stamp.changed_at < now - OLDEST:
+        return Receipt.TOO_OLD
+    return None
+
+
+class Own(StrEnum):
+    """Whether a change was made by us."""
+
+    NO = "no"
+    YES = "yes"
+    #: Our write is on its way, and nobody knows yet.
+    ASK_LATER = "ask-later"
+
+
+def echo(
+    stamp: Stamp, last: Stamp | None, deliveries: Collection[Delivery], now: datetime
+) -> tuple[Own, tuple[Delivery, ...]]:
+    """Whether this change of an object is what a delivery to that same object did. `last`: the newest change known of the object. Also the
+    deliveries that the change accounts for: the caller marks them `echoed`, so that each explains one change only.
+
+    No digest of a password is kept to recognize it by; what is known is when we wrote, and how often:
+
+      (1) While a delivery is being made, its echo can be faster than our own commit: ask later. One that waits for its next try is not
+          being made; its last try is known.
+      (2) A write explains a change if the two are at most ECHO apart: clocks differ, and a batch takes its time.
+      (3) A write explains one change. If AD counted more changes since the last one known than we made writes, then a person changed the
+          password too, within these minutes, and the newest one is not ours: it is passed on. Nothing of a person's is lost for the sake of
+          (2), and at worst a password of ours goes one step further, in a graph that has no cycle (sync_graph.py).
+    """
+    near = [
+        d for d in deliveries if d.attempted_at is not None and abs(stamp.changed_at - d.attempted_at) <= ECHO
+    ]
+    writes = tuple(d for d in near if not d.shadow and not d.echoed and d.code in _MAY_HAVE_WRITTEN)
+    if any(_in_flight(d, stamp, now) for d in deliveries):
+        return Own.ASK_LATER, ()  # (1)
+    if not writes:
+        return Own.NO, ()  # (2)
+    counted = stamp.revision - last.revision if last is not None and stamp.revision and last.revision else 1
+    return (Own.YES, writes) if counted <= len(writes) else (Own.NO, writes)  # (3)
+
+
+_MAY_HAVE_WRITTEN = frozenset({Code.SUCCESS, Code.UNAVAILABLE, Code.FAILED})
+
+
+def _in_flight(delivery: Delivery, stamp: Stamp, now: datetime) -> bool:
+    being_made = delivery.state is State.PENDING and (delivery.due is None or delivery.due <= now)
+    return being_made and stamp.changed_at >= delivery.created_at - SKEW
+
+
+def newest(deliveries: Collection[Delivery]) -> Delivery:
+    """The delivery with the newest change; of equals the one that came last. Raises ValueError for none."""
+    first, *others = sorted(deliveries, key=lambda one: (one.created_at, one.id))
+    for other in others:
+        if not first.stamp.newer_than(other.stamp):
+            first = other
+    return first
+
+
+def superseded(delivery: Delivery) -> Delivery:
+    """Over without another try: a newer change took its place (6919)."""
+    return replace(delivery, state=State.FAILED, code=Code.OUT_OF_DATE, due=None, sealed=b"")
+
+
+#: What decided about each receipt, for people. Keys are complete: a test compares.
+REASONS: Mapping[Receipt, str] = {
+    Receipt.STAGED: "it was taken in",
+    Receipt.DUPLICATE: "it had been taken in before",
+    Receipt.NOT_IN_CS: "the user is not in the connector space of this domain: import the management agent",
+    Receipt.NOT_JOINED: "the user is not joined to a person: `bastide join explain` says why",
+    Receipt.NO_TARGETS: "the person has no account in any target of this domain",
+    Receipt.OWN_ACCOUNT: "it is an account that passwords are set with; those are never passed on",
+    Receipt.ECHO: "Bastide set this password itself; what it set is not passed on again",
+    Receipt.DAILY_LIMIT: "the password was changed too often in 24 hours",
+    Receipt.OUT_OF_DATE: "a newer change had been taken in before",
+    Receipt.NOT_A_SOURCE: "the domain is not an enabled source, or has no targets",
+    Receipt.STALE_SECRET: "the account had another password by then: a later change is on its way, or only a hash was set",
+    Receipt.UNREADABLE: "it was encrypted to a key that this server does not have, or was damaged",
+    Receipt.FUTURE: "it lies in the future: the clock of the domain controller is wrong, or ours",
+    Receipt.TOO_OLD: "it is older than any change that a domain controller keeps",
+}

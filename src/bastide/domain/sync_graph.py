@@ -1,0 +1,66 @@
+"""The static proof that no password can come back to where it was changed.
+
+Nodes are connected systems, edges lead from a source to its targets. Several agents may stand for one system: a domain that one agent reads
+and another one writes to is one node. Two agents are one system if they have the same id, or name the same DNS domain: as source, or in the
+`domain` of their settings. What is switched off counts too: the proof is about the configuration, not about today's state of it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from bastide.domain.errors import Conflict
+from bastide.domain.management_agents import MaId, ManagementAgent
+
+_DOMAIN = "domain"
+
+
+def refuse_cycles(agents: Collection[ManagementAgent]) -> None:
+    """Raise Conflict, naming the way round, if a password could come back to its source. Call it with all agents, the changed one among them."""
+    if way := cycle(agents):
+        raise Conflict(
+            f"passwords would go round: {' -> '.join(way)}",
+            remedy="take one of these targets out; to reach several systems, name all of them as targets of the first source",
+        )
+
+
+def cycle(agents: Collection[ManagementAgent]) -> tuple[str, ...]:
+    """Names of agents along a cycle, the first one again at the end; empty: there is none."""
+    systems = {agent.id: _system(agent) for agent in agents}
+    names: dict[str, str] = {}
+    for agent in sorted(agents, key=lambda one: one.name):
+        names.setdefault(systems[agent.id], agent.name)
+    edges: dict[str, set[str]] = {}
+    for agent in agents:
+        if agent.source is not None:
+            reached = {systems.get(target, str(target)) for target in agent.source.targets}
+            edges.setdefault(systems[agent.id], set()).update(reached)
+    return tuple(names.get(system, system) for system in _find(edges))
+
+
+def _system(agent: ManagementAgent) -> str:
+    named = agent.source.domain if agent.source is not None else agent.settings.get(_DOMAIN)
+    if isinstance(named, str) and named.strip("."):
+        return f"domain {named.strip('.').casefold()}"
+    return _alone(agent.id)
+
+
+def _alone(agent: MaId) -> str:
+    return f"agent {agent}"
+
+
+def _find(edges: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Depth first, without recursion: a chain of agents may be as long as people make it."""
+    done: set[str] = set()
+    for start in sorted(edges):
+        path: list[str] = []
+        todo: list[tuple[str, bool]] = [(start, False)]
+        while todo:
+            node, leaving = todo.pop()
+            if leaving:
+                done.add(path.pop())
+            elif node in path:
+                return (*path[path.index(node) :], node)
+            elif node not in done:
+                path.append(node)
+                todo.append((node, True))
+                todo.extend((after, False) for after in sorted(edges.get(node, ())))
+    return ()

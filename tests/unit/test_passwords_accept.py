@@ -1,0 +1,426 @@
+"""What is taken in from a domain controller, and what is not: a test for each number of services/passwords/accept.py."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from bastide.domain.errors import StoreError, StoreUnavailable
+from bastide.domain.ids import Sid
+from bastide.domain.management_agents import CsId, Link, MaId
+from bastide.domain.passwords import OLDEST, REASONS, SKEW, Change, Delivery, Receipt, State
+from bastide.wire import Notification, Verdict, check_of
+from tests.support.sync_world import DOMAIN_SID, ReversedOpener, SyncWorld, guid_of
+
+SECRET = "Grüße 🐟 pass"
+
+
+@pytest.fixture
+def world() -> SyncWorld:
+    made = SyncWorld()
+    made.ready("alice", "bob")
+    return made
+
+
+def test_a_change_is_staged_for_each_target_in_one_commit(world: SyncWorld) -> None:
+    told = world.tell("alice", SECRET)
+    assert (told.verdict, told.receipt) == (Verdict.ACCEPTED, Receipt.STAGED)
+    staged = world.deliveries(State.PENDING)
+    assert {one.ma for one in staged} == {"ma-crm", "ma-files"}
+    assert all(one.sealed and SECRET.encode() not in one.sealed for one in staged)
+    assert world.events.numbers()[-3:] == [6903, 6907, 6907]
+    (record,) = world.audit("password.staged")
+    assert record.request == staged[0].reference
+    assert record.subject_name == "alice"
+    world.work()
+    assert world.password("alice", "crm") == world.password("alice", "files") == SECRET
+    assert world.served("crm") == world.served("files") == 1
+
+
+# Step 1 of the procedure.
+def test_while_it_is_switched_off_the_agent_comes_later() -> None:
+    world = SyncWorld(enabled=False)
+    world.ready()
+    told = world.tell("alice", SECRET)
+    assert told.verdict is Verdict.LATER
+    assert told.delay > 0
+    assert world.passwords.accept.heartbeat(world.caller(), 3).verdict is Verdict.LATER
+    assert not world.deliveries()
+    assert not world.vault.references()
+    world.passwords.switchboard.enable(world.dave)
+    assert world.passwords.accept.heartbeat(world.caller(), 3).verdict is Verdict.ACCEPTED
+    assert world.tell("alice", SECRET).receipt is Receipt.STAGED
+
+
+# Step 2 of the procedure.
+def test_a_controller_speaks_for_its_own_domain_only(world: SyncWorld) -> None:
+    """Another domain's controller names a user of CORP: the user is looked for in the space of that domain alone."""
+    world.add_source("lab", "crm")
+    told = world.notification("alice", SECRET, domain="corp")
+    answer = world.passwords.accept.notification(world.caller("lab"), told)
+    assert answer.receipt is Receipt.NOT_IN_CS
+    assert not world.deliveries()
+
+
+# Step 3 of the procedure.
+@pytest.mark.parametrize(
+    ("off", "verdict", "receipt"),
+    [
+        (SKEW + timedelta(seconds=1), Verdict.REFUSED, Receipt.FUTURE),
+        (SKEW, Verdict.ACCEPTED, Receipt.STAGED),
+        (-OLDEST, Verdict.ACCEPTED, Receipt.STAGED),
+        (-OLDEST - timedelta(seconds=1), Verdict.DISCARD, Receipt.TOO_OLD),
+    ],
+)
+def test_the_window(world: SyncWorld, off: timedelta, verdict: Verdict, receipt: Receipt) -> None:
+    told = world.tell("alice", SECRET, at=world.clock.now() + off)
+    assert (told.verdict, told.receipt) == (verdict, receipt)
+    assert bool(world.deliveries()) is (receipt is Receipt.STAGED)
+
+
+def test_a_change_of_the_future_is_taken_when_the_time_has_come(world: SyncWorld) -> None:
+    told = world.notification("alice", SECRET, at=world.clock.now() + timedelta(hours=1))
+    assert world.passwords.accept.notification(world.caller(), told).receipt is Receipt.FUTURE
+    again = msgspec.structs.replace(told, attempt=2)
+    world.passwords.accept.notification(world.caller(), again)
+    assert len(world.audit("password.refused")) == 1, "tries of one notification do not fill the audit"
+    world.clock.move(hours=1)
+    assert world.passwords.accept.notification(world.caller(), again).receipt is Receipt.STAGED
+
+
+@pytest.mark.parametrize("changed_at", [-(2**63), 2**63, 2**70])
+def test_times_that_no_calendar_has(world: SyncWorld, changed_at: int) -> None:
+    assert world.tell("alice", SECRET, changed_at=changed_at).receipt in {Receipt.FUTURE, Receipt.TOO_OLD}
+
+
+# Step 4 of the procedure.
+def test_a_domain_that_is_no_source(world: SyncWorld) -> None:
+    told = world.notification("alice", SECRET)
+    assert world.passwords.accept.notification(world.caller("other"), told).receipt is Receipt.NOT_A_SOURCE
+    assert world.events.numbers()[-1] == 6926
+    for source in (
+        lambda s: replace(s, enabled=False),
+        lambda s: replace(s, enabled=True, targets=()),
+    ):
+        world.change_agent("corp", lambda a, s=source: replace(a, source=s(a.source)))  # type: ignore[misc]
+        assert world.tell("alice", SECRET).receipt is Receipt.NOT_A_SOURCE
+
+
+# Step 5 of the procedure.
+def test_a_known_reference_is_accepted_without_effect(world: SyncWorld) -> None:
+    told = world.notification("alice", SECRET)
+    first = world.passwords.accept.notification(world.caller(), told)
+    before = world.head()
+    again = world.passwords.accept.notification(world.caller(), told)
+    assert (first.receipt, again.receipt) == (Receipt.STAGED, Receipt.DUPLICATE)
+    assert again.verdict is Verdict.ACCEPTED
+    assert world.head() == before
+    world.work()
+    assert world.passwords.accept.notification(world.caller(), told).receipt is Receipt.DUPLICATE
+    world.work()
+    assert world.served("crm") == 1
+
+
+# Step 6 of the procedure.
+def test_a_user_who_is_not_in_the_connector_space(world: SyncWorld) -> None:
+    told = world.tell("nobody", SECRET)
+    assert (told.verdict, told.receipt) == (Verdict.DISCARD, Receipt.NOT_IN_CS)
+    assert world.events.numbers()[-2:] == [6903, 6904]
+    assert world.tell("alice", SECRET, user_guid="no GUID").receipt is Receipt.NOT_IN_CS
+
+
+def test_a_user_who_is_not_joined(world: SyncWorld) -> None:
+    world.add_user("carol", "corp", "crm", joined=False)
+    assert world.tell("carol", SECRET).receipt is Receipt.NOT_JOINED
+    assert world.events.numbers()[-1] == 6905
+    with world.store.write() as uow:
+        found = uow.space.get(CsId(guid_of("cs corp alice")))
+        uow.space.put([replace(found, link=Link.CONFLICT)])
+        uow.commit()
+    assert world.tell("alice", SECRET).receipt is Receipt.NOT_JOINED, "an object in conflict is nobody's"
+
+
+def test_an_account_of_ours_is_never_passed_on(world: SyncWorld) -> None:
+    own = Sid(f"{DOMAIN_SID}-500")
+    world.change_agent("corp", lambda a: replace(a, source=replace(a.source, own_accounts=(own,))))  # type: ignore[type-var]
+    assert world.tell("alice", SECRET, user_sid=str(own)).receipt is Receipt.OWN_ACCOUNT
+    assert world.events.numbers()[-1] == 6912
+    assert world.tell("bob", SECRET).receipt is Receipt.STAGED
+
+
+def test_an_older_change_comes_too_late(world: SyncWorld) -> None:
+    assert world.tell("alice", "new", revision=8).receipt is Receipt.STAGED
+    later = world.clock.now() + timedelta(minutes=1)
+    assert world.tell("alice", "old", revision=7, at=later).receipt is Receipt.OUT_OF_DATE, (
+        "AD's own counter decides, whatever the clocks of two controllers say"
+    )
+    assert world.events.numbers()[-1] == 6918
+    world.work()
+    assert world.password("alice", "crm") == "new"
+
+
+def test_without_a_revision_time_decides(world: SyncWorld) -> None:
+    now = world.clock.now()
+    assert world.tell("alice", "b", revision=0, at=now).receipt is Receipt.STAGED
+    assert world.tell("alice", "a", revision=0, at=now - timedelta(seconds=1)).receipt is Receipt.OUT_OF_DATE
+    assert world.tell("alice", "c", revision=0, at=now + timedelta(seconds=1)).receipt is Receipt.STAGED
+
+
+def test_the_daily_limit(world: SyncWorld) -> None:
+    world.change_agent("corp", lambda a: replace(a, source=replace(a.source, daily_limit=3)))  # type: ignore[type-var]
+    receipts = []
+    for number in range(5):
+        world.clock.move(minutes=1)
+        receipts.append(world.tell("alice", f"pw {number}").receipt)
+    assert receipts == [Receipt.STAGED] * 3 + [Receipt.DAILY_LIMIT] * 2
+    assert world.events.written[-1][1]["Maximum changes"] == 3
+    assert world.tell("bob", SECRET).receipt is Receipt.STAGED, "each object has a limit of its own"
+    world.clock.move(hours=24)
+    assert world.tell("alice", "next day").receipt is Receipt.STAGED
+
+
+def test_a_person_without_accounts_in_the_targets(world: SyncWorld) -> None:
+    world.add_user("erin", "corp")
+    assert world.tell("erin", SECRET).receipt is Receipt.NO_TARGETS
+    assert world.events.numbers()[-1] == 6906
+
+
+def test_only_the_targets_that_the_source_names(world: SyncWorld) -> None:
+    world.change_agent("corp", lambda a: replace(a, source=replace(a.source, targets=(MaId("ma-crm"),))))  # type: ignore[type-var]
+    world.tell("alice", SECRET)
+    world.work()
+    assert world.password("alice", "crm") == SECRET
+    assert not world.served("files")
+
+
+# Step 7 of the procedure.
+def test_what_was_encrypted_to_another_key_stays_with_the_agent(world: SyncWorld) -> None:
+    told = world.tell("alice", SECRET, secret=b"for somebody else")
+    assert (told.verdict, told.receipt) == (Verdict.REFUSED, Receipt.UNREADABLE)
+    odd = ReversedOpener._HEAD + "x".encode("utf-16-le")[::-1] + b"\xd8"
+    assert world.tell("alice", SECRET, secret=odd).receipt is Receipt.UNREADABLE
+    assert not world.vault.references()
+
+
+def test_a_secret_that_is_not_the_accounts_password(world: SyncWorld) -> None:
+    """Only a hash was set since: the blob that Samba kept is of an earlier password."""
+    told = world.notification("alice", SECRET)
+    stale = world.notification("alice", SECRET, check=check_of(told.reference, b"\x11" * 16))
+    answer = world.passwords.accept.notification(world.caller(), stale)
+    assert (answer.verdict, answer.receipt) == (Verdict.DISCARD, Receipt.STALE_SECRET)
+    assert not world.deliveries()
+    assert world.tell("alice", SECRET, check=b"").receipt is Receipt.STAGED, (
+        "a source without the hash sends none"
+    )
+
+
+# Step 8 of the procedure.
+def test_a_key_for_each_change_and_a_context_for_each_delivery(world: SyncWorld) -> None:
+    world.tell("alice", SECRET)
+    world.tell("bob", SECRET)
+    references = {one.reference for one in world.deliveries(State.PENDING)}
+    assert world.vault.references() == references
+    assert len(set(world.vault.get(references).values())) == 2
+    sealed = [one.sealed for one in world.deliveries(State.PENDING)]
+    assert len(set(sealed)) == len(sealed)
+
+
+def test_no_refusal_leaves_a_key(world: SyncWorld) -> None:
+    for fields in ({"user_guid": guid_of("x")}, {"secret": b""}, {"check": b"wrong"}):
+        world.tell("alice", SECRET, **fields)
+    assert not world.vault.references()
+
+
+def test_hostile_passwords_arrive_as_they_are(world: SyncWorld) -> None:
+    for password in ("'\";--", "a\r\nb", "nul\0nul", "-rf", "é" * 256, "🔑" * 128, " lead and trail "):
+        world.clock.move(minutes=1)
+        assert world.tell("alice", password).receipt is Receipt.STAGED
+        world.work()
+        assert world.password("alice", "crm") == password
+
+
+def test_every_receipt_has_words() -> None:
+    assert set(REASONS) == set(Receipt)
+
+
+def test_what_is_refused_for_good_is_remembered(world: SyncWorld) -> None:
+    world.tell("nobody", SECRET)
+    with world.store.read() as uow:
+        ((change, deliveries),) = uow.changes.history(user="nobody", before=None, limit=5)
+    assert change.receipt is Receipt.NOT_IN_CS
+    assert not deliveries
+
+
+# ----------------------------------------------------------------------------------------------------------------- echo
+
+
+@pytest.fixture
+def ring() -> SyncWorld:
+    """CORP and LAB are sources and targets of each other: what refuse_cycles would refuse, saved all the same."""
+    world = SyncWorld()
+    world.add_source("corp", "lab", settable=True)
+    world.add_source("lab", "corp", settable=True)
+    world.add_user("alice", "corp", "lab")
+    return world
+
+
+def test_a_to_b_to_a_is_exactly_one_write(ring: SyncWorld) -> None:
+    assert ring.tell("alice", "first", domain="corp").receipt is Receipt.STAGED
+    ring.work()
+    assert ring.password("alice", "lab") == "first"
+    ring.clock.move(seconds=1)
+    echo = ring.tell("alice", "first", domain="lab", at=ring.clock.now() - timedelta(milliseconds=900))
+    assert (echo.verdict, echo.receipt) == (Verdict.DISCARD, Receipt.ECHO)
+    assert ring.events.numbers()[-1] == 6912
+    ring.work()
+    assert (ring.served("lab"), ring.served("corp")) == (1, 0)
+
+
+def test_a_faster_echo_than_our_commit_comes_later(ring: SyncWorld) -> None:
+    ring.tell("alice", "first", domain="corp")
+    early = ring.notification("alice", "first", domain="lab")
+    assert ring.passwords.accept.notification(ring.caller("lab"), early).verdict is Verdict.LATER
+    ring.work()
+    assert ring.passwords.accept.notification(ring.caller("lab"), early).receipt is Receipt.ECHO
+    ring.work()
+    assert ring.served("corp") == 0
+
+
+def test_a_person_in_the_other_domain_is_heard_after_the_echo(ring: SyncWorld) -> None:
+    ring.tell("alice", "first", domain="corp")
+    ring.work()
+    assert ring.tell("alice", "first", domain="lab").receipt is Receipt.ECHO
+    ring.clock.move(seconds=20)
+    assert ring.tell("alice", "own idea", domain="lab").receipt is Receipt.STAGED
+    ring.work()
+    assert ring.password("alice", "corp") == "own idea"
+    ring.clock.move(seconds=1)
+    assert ring.tell("alice", "own idea", domain="corp").receipt is Receipt.ECHO
+    ring.work()
+    assert (ring.served("lab"), ring.served("corp")) == (1, 1)
+
+
+def test_a_persons_change_that_swallowed_the_echo_is_heard(ring: SyncWorld) -> None:
+    """The agent saw only the newest of two quick changes; AD counted both, so one of them is not ours."""
+    ring.tell("alice", "base", domain="lab", revision=5)
+    ring.work()
+    ring.tell("alice", "base", domain="corp", revision=5)
+    ring.clock.move(hours=1)
+    ring.tell("alice", "first", domain="corp", revision=6)
+    ring.work()
+    ring.clock.move(seconds=5)
+    assert ring.tell("alice", "own idea", domain="lab", revision=7).receipt is Receipt.STAGED
+    ring.work()
+    assert ring.password("alice", "corp") == "own idea"
+
+
+def test_a_change_long_after_our_write_is_a_persons(ring: SyncWorld) -> None:
+    ring.tell("alice", "first", domain="corp")
+    ring.work()
+    ring.clock.move(minutes=6)
+    assert ring.tell("alice", "own idea", domain="lab").receipt is Receipt.STAGED
+
+
+def test_the_same_account_in_two_spaces_is_known_by_its_anchor() -> None:
+    """One agent reads LAB, another one writes to it: the echo is told of the first one's object, the write was to the second one's."""
+    world = SyncWorld()
+    world.add_target("writer")
+    world.add_target("crm")
+    world.add_source("corp", "writer")
+    world.add_source("lab", "crm")
+    world.add_user("alice", "corp", "lab", "writer", "crm")
+    with world.store.write() as uow:
+        written = uow.space.get(CsId(guid_of("cs writer alice")))
+        uow.space.put([replace(written, anchor=guid_of("lab alice"))])
+        uow.commit()
+    world.systems.systems["writer"].put(guid_of("lab alice"))
+    world.tell("alice", "first", domain="corp")
+    world.work()
+    assert world.tell("alice", "first", domain="lab").receipt is Receipt.ECHO
+    assert world.served("crm") == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------- batches
+
+
+def test_several_are_taken_in_with_one_commit_each_judged_after_the_one_before(world: SyncWorld) -> None:
+    world.change_agent("corp", lambda a: replace(a, source=replace(a.source, daily_limit=2)))  # type: ignore[type-var]
+    first = world.notification("alice", "a1")
+    several = [
+        first,
+        world.notification("nobody", SECRET),
+        world.notification("bob", "b1"),
+        first,
+        world.notification("alice", "a0", revision=1, at=world.clock.now() - timedelta(minutes=1)),
+        world.notification("alice", "a2", at=world.clock.now() + timedelta(seconds=1)),
+        world.notification("alice", "a3", at=world.clock.now() + timedelta(seconds=2)),
+        world.notification("bob", SECRET, secret=b"damaged"),
+    ]
+    commits = len(world.audit())
+    told = world.passwords.accept.notifications(world.caller(), several)
+    assert [one.receipt for one in told] == [
+        Receipt.STAGED,
+        Receipt.NOT_IN_CS,
+        Receipt.STAGED,
+        Receipt.DUPLICATE,
+        Receipt.OUT_OF_DATE,
+        Receipt.STAGED,
+        Receipt.DAILY_LIMIT,
+        Receipt.UNREADABLE,
+    ]
+    assert len(world.audit()) == commits + 7
+    assert len(world.vault.references()) == 3
+    world.work()
+    assert (world.password("alice", "crm"), world.password("bob", "crm")) == ("a2", "b1")
+    assert world.served("crm") == 2
+
+
+def test_one_that_the_database_cannot_hold_does_not_hold_up_the_others(world: SyncWorld) -> None:
+    from bastide.store.passwords import SqlChanges
+
+    plain = SqlChanges.add
+
+    def add(self: SqlChanges, change: Change, deliveries: Collection[Delivery]) -> None:
+        if change.account == "bob":
+            raise StoreError("the database refused a statement")
+        plain(self, change, deliveries)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqlChanges, "add", add)
+        several = [world.notification(name, SECRET) for name in ("bob", "alice")]
+        told = world.passwords.accept.notifications(world.caller(), several)
+    assert [one.verdict for one in told] == [Verdict.REFUSED, Verdict.ACCEPTED]
+    assert len(world.vault.references()) == 1
+
+
+def test_a_database_that_is_away_leaves_it_with_the_agent(world: SyncWorld) -> None:
+    from bastide.store.unit_of_work import SqlUnitOfWork
+
+    def away(_: SqlUnitOfWork) -> None:
+        raise StoreUnavailable("the disk of the database is full")
+
+    told = world.notification("alice", SECRET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqlUnitOfWork, "commit", away)
+        with pytest.raises(StoreUnavailable):
+            world.passwords.accept.notification(world.caller(), told)
+    assert not world.deliveries()
+    assert world.passwords.accept.notification(world.caller(), told).receipt is Receipt.STAGED
+    world.work()
+    assert world.password("alice", "crm") == SECRET
+
+
+def test_after_being_answered_nothing_of_the_secret_is_held(world: SyncWorld) -> None:
+    opened: list[object] = []
+    plain = world.passwords.accept._open
+
+    def watched(told: Notification) -> object:
+        opened.append(plain(told))
+        return opened[-1]
+
+    world.passwords.accept._open = watched  # type: ignore[method-assign,assignment]
+    world.tell("alice", SECRET)
+    (secret,) = opened
+    assert not any(secret.password)  # type: ignore[attr-defined]

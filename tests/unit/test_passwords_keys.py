@@ -1,0 +1,131 @@
+"""MD4, the OpenPGP key, and what opens with it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pysequoia import Cert, encrypt
+
+from bastide.domain.errors import StoreError, StoreUnavailable
+from bastide.store.md4 import Md4NtHasher, md4
+from bastide.store.openpgp import PRIVATE, PUBLIC, generate_openpgp, load_opener, read_certificate
+
+#: RFC 1320, A.5.
+VECTORS = {
+    b"": "31d6cfe0d16ae931b73c59d7e0c089c0",
+    b"a": "bde52cb31de33e46245e05fbdbd6fb24",
+    b"abc": "a448017aaf21d8525fc10ae87aa6729d",
+    b"message digest": "d9130a8164549fe818874806e1c7014b",
+    b"abcdefghijklmnopqrstuvwxyz": "d79e1c308aa5bbcdeea8ed63df412da9",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789": "043f8582f241db351ce627e153e7f0e4",
+    b"1234567890" * 8: "e33b4ddc9c38f2199c3e7b164fcc0536",
+}
+PASSWORD = "Grüße 🐟 pass"
+
+
+@pytest.mark.parametrize("message", VECTORS, ids=lambda m: str(len(m)))
+def test_md4(message: bytes) -> None:
+    assert md4(message).hex() == VECTORS[message]
+
+
+@pytest.mark.parametrize("size", [54, 55, 56, 57, 63, 64, 65, 119, 120, 512])
+def test_md4_at_the_edges_of_blocks(size: int) -> None:
+    assert len(md4(b"x" * size)) == 16
+    assert md4(b"x" * size) != md4(b"x" * (size - 1))
+
+
+def test_nt_hash() -> None:
+    """[MS-NLMP] 4.2.2.1.2: the password `Password`."""
+    assert Md4NtHasher().nt_hash("Password").hex() == "a4f49c406510bdcab6824ee7c30fd852"
+
+
+def test_a_key_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
+    fingerprint = generate_openpgp(tmp_path)
+    assert (tmp_path / PRIVATE).stat().st_mode & 0o777 == 0o600
+    certificate = read_certificate(tmp_path / PUBLIC)
+    found = Cert.from_bytes(certificate)
+    assert found.fingerprint == fingerprint
+    assert len(certificate) < len((tmp_path / PRIVATE).read_bytes())
+    (tmp_path / "copy").write_bytes(certificate)
+    (tmp_path / "copy").chmod(0o600)
+    with pytest.raises(StoreUnavailable, match="not a private"):
+        load_opener([tmp_path / "copy"])
+    assert found.expiration is None, "Samba refuses every password change while it cannot encrypt"
+    with pytest.raises(FileExistsError):
+        generate_openpgp(tmp_path)
+    with pytest.raises(StoreUnavailable, match="private"):
+        read_certificate(tmp_path / PRIVATE)
+
+
+def test_what_was_encrypted_opens_with_any_of_the_keys(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        generate_openpgp(folder)
+    opener = load_opener([new / PRIVATE, old / PRIVATE])
+    for folder in (old, new):
+        certificate = Cert.from_bytes(read_certificate(folder / PUBLIC))
+        message = encrypt(PASSWORD.encode("utf-16-le"), [certificate], armor=False)
+        assert opener.open(message).decode("utf-16-le") == PASSWORD
+    with pytest.raises(StoreError) as refused:
+        load_opener([new / PRIVATE]).open(message[:-9] + b"damaged!!")
+    assert "Stack" not in refused.value.message
+    with pytest.raises(StoreError):
+        load_opener([old / PRIVATE]).open(message)
+    with pytest.raises(StoreError):
+        opener.open(b"")
+    assert repr(opener) == "OpenPgpOpener(2 keys)"
+
+
+def test_gnupg_writes_what_we_open(tmp_path: Path) -> None:
+    """Samba encrypts through GnuPG's library, with the keyring of root on the domain controller."""
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg is not installed")
+    generate_openpgp(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    environment = {**os.environ, "GNUPGHOME": str(home)}
+    subprocess.run(["gpg", "--batch", "--quiet", "--import", tmp_path / PUBLIC], env=environment, check=True)
+    arguments = ["--trust-model", "always", "--encrypt", "--recipient", "Bastide password synchronization"]
+    made = subprocess.run(
+        ["gpg", "--batch", "--quiet", *arguments],
+        input=PASSWORD.encode("utf-16-le"),
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False)
+    assert load_opener([tmp_path / PRIVATE]).open(made.stdout).decode("utf-16-le") == PASSWORD
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    (tmp_path / PRIVATE).chmod(0o644)
+    with pytest.raises(StoreUnavailable, match="others"):
+        load_opener([tmp_path / PRIVATE])
+    with pytest.raises(StoreUnavailable):
+        load_opener([tmp_path / "missing"])
+    (tmp_path / "text").write_bytes(b"no key")
+    (tmp_path / "text").chmod(0o600)
+    with pytest.raises(StoreUnavailable):
+        load_opener([tmp_path / "text"])
+    with pytest.raises(StoreUnavailable):
+        read_certificate(tmp_path / "text")
+
+
+def test_the_command_makes_it_and_prints_the_fingerprint(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from bastide.cli.main import app
+
+    folder = tmp_path / "keys"
+    arguments = ["keys", "generate", "--openpgp", "--to", str(folder)]
+    made = CliRunner().invoke(app, arguments)
+    assert made.exit_code == 0, made.stderr
+    assert str(Cert.from_bytes(read_certificate(folder / PUBLIC)).fingerprint) in made.output
+    assert not (folder / "master.key").exists()
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code != 0
+    assert "exists" in again.stderr

@@ -1,0 +1,76 @@
+"""A configured graph in which a password could come back to its source is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bastide.domain.errors import Conflict
+from bastide.domain.management_agents import MaId, ManagementAgent, PasswordSource
+from bastide.domain.sync_graph import cycle, refuse_cycles
+
+
+def agent(
+    name: str, *targets: str, domain: str = "", settings: dict[str, object] | None = None
+) -> ManagementAgent:
+    source = (
+        PasswordSource(domain=domain or f"{name}.test", targets=tuple(map(MaId, targets)))
+        if targets
+        else None
+    )
+    return ManagementAgent(
+        id=MaId(name), name=name.upper(), connector="memory", settings=settings or {}, source=source
+    )
+
+
+def test_a_tree_and_a_chain_are_fine() -> None:
+    refuse_cycles([])
+    refuse_cycles([agent("a", "b", "c"), agent("b", "d"), agent("c", "d"), agent("d")])
+    refuse_cycles([agent("a", "gone")])
+
+
+@pytest.mark.parametrize(
+    ("agents", "way"),
+    [
+        ([agent("a", "a")], ("A", "A")),
+        ([agent("a", "b"), agent("b", "a")], ("A", "B", "A")),
+        ([agent("x", "a"), agent("a", "b"), agent("b", "c"), agent("c", "a")], ("A", "B", "C", "A")),
+    ],
+)
+def test_a_ring_is_refused_and_named(agents: list[ManagementAgent], way: tuple[str, ...]) -> None:
+    assert cycle(agents) == way
+    with pytest.raises(Conflict, match=" -> ".join(way)):
+        refuse_cycles(agents)
+
+
+def test_what_is_switched_off_counts_too() -> None:
+    off = agent("b", "a")
+    assert off.source is not None
+    assert not off.source.enabled
+    assert cycle([agent("a", "b"), off])
+
+
+def test_two_agents_of_one_domain_are_one_system() -> None:
+    """One reads CORP, another one writes to it."""
+    ring = [
+        agent("corp", "lab-writer", domain="corp.test"),
+        agent("lab", "corp-writer", domain="lab.test"),
+        agent("corp-writer", settings={"domain": "CORP.test."}),
+        agent("lab-writer", settings={"domain": "lab.test"}),
+    ]
+    assert cycle(ring)
+    assert not cycle(ring[:1] + ring[2:])
+
+
+def test_a_very_long_chain() -> None:
+    chain = [agent(f"n{number:05}", f"n{number + 1:05}") for number in range(5000)]
+    assert not cycle(chain)
+    assert cycle([*chain, agent("n05000", "n00000")])
+
+
+@given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14))
+def test_it_says_the_same_as_taking_away_sinks(edges: set[tuple[int, int]]) -> None:
+    agents = [agent(str(n), *(str(b) for a, b in sorted(edges) if a == n)) for n in range(7)]
+    left = set(edges)
+    while sinks := {b for _, b in left} - {a for a, _ in left}:
+        left = {(a, b) for a, b in left if b not in sinks}
+    assert bool(cycle(agents)) is bool(left)
