@@ -14,7 +14,7 @@ import ldap.sasl
 SEALED = 256
 #: Seconds from 1601-01-01 to 1970-01-01; accountExpires counts 100 ns ([MS-ADA1] 2.2).
 EPOCH_DIFFERENCE = 11_644_473_600
-#: Values in one modify when many leave a group together: as many as Bastide writes in one.
+#: Values in one modify when many leave a group together. Bastide writes up to 1,000.
 BATCH = 200
 
 
