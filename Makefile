@@ -5,7 +5,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 # Lanes of tests on labs of their own (tests/support/lanes.py): they wait more than they work, so each has a worker beside those of the processors.
-LANES := 3
+LANES := 4
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,7 +14,7 @@ demo: ## Both jobs across two real Samba forests, as a time-line (root)
 	@$(PYTHON) tools/install.py --lab
 	@$(RUN) -m tools.demo
 
-demo-embedded: ## The same job in memory: no root, no network
+demo-embedded: ## The same in memory: no root, no network
 	@$(PYTHON) tools/install.py --python-only
 	@$(RUN) -m bastide.cli.main demo
 

@@ -11,17 +11,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
+from bastide.store import migrations
+from bastide.store.unit_of_work import SqlStore
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
-from benchmarks import objects, phases, report, server
+from benchmarks import objects, phases, report, server, sync_objects, sync_phases
 from benchmarks.phases import Run
 from benchmarks.report import Metric
+from benchmarks.server import ServerProcess
 from benchmarks.stage import Stage
+from benchmarks.sync_objects import Crowd
+from benchmarks.sync_phases import SyncRun
+from benchmarks.sync_stage import CROWD, Agent, SyncStage
 
 PREFIX = "bench"
 INTERRUPTED = 130
@@ -60,23 +68,69 @@ def _measure(lab: Lab, console: Console) -> dict[str, Metric]:
     store, registered = stage.register(url)
     settings = stage.settings("bastide", url)
     run = Run(stage, store, registered)
+    metrics = _grants(run, settings, said)
+    store.close()
+    sync = SyncStage(stage)
+    said("passwords: controller, agent and slapd are prepared")
+    sync.prepare()
+    metrics |= _passwords(sync, said, lambda: phases.idle(run, settings, phases.start_postgres(stage)))
+    said("done")
+    return metrics
+
+
+def _grants(run: Run, settings: Path, said: "_Clock") -> dict[str, Metric]:
+    """The first part."""
     metrics: dict[str, Metric] = {}
     steps: tuple[tuple[str, Callable[[Run], dict[str, Metric]]], ...] = (
         ("activations", phases.activations),
         ("ends, one after the other", phases.single_removals),
         (f"{phases.TOGETHER} ends at once", phases.many_removals),
     )
-    with server.running(stage, settings) as node:
+    with server.running(run.stage, settings) as node:
         said("the server starts")
         for name, step in steps:
             said(name)
             metrics |= step(run)
             node.check()
         metrics |= phases.memory(node)
-    store.close()
-    said(f"idle for {phases.IDLE_S:g} s")
-    metrics |= phases.idle(run, settings, phases.start_postgres(stage))
-    said("done")
+    return metrics
+
+
+def _passwords(sync: SyncStage, said: "_Clock", idle: Callable[[], dict[str, Metric]]) -> dict[str, Metric]:
+    """The second part. The idle phase of the first counts CPU and statements, not time: meanwhile CORP gets its 20,000 users."""
+    url = f"sqlite:///{sync.stage.work / 'passwords.db'}"
+    migrations.upgrade(url)
+    store = SqlStore(url)
+    run = SyncRun(sync, store, Crowd(sync, sync_objects.register(store, sync)), Agent(sync, "agent"))
+    settings = sync.settings("passwords", url)
+    metrics: dict[str, Metric] = {}
+    steps: tuple[tuple[str, Callable[[SyncRun, ServerProcess], dict[str, Metric]]], ...] = (
+        ("passwords, beside syncpasswords", sync_phases.latency),
+        (f"{sync_phases.PER_TURN} passwords at once", sync_phases.rates),
+        (f"{len(CROWD)} passwords after an outage of slapd", sync_phases.target_outage),
+        (f"{len(CROWD)} passwords after an outage of the server", sync_phases.server_outage),
+    )
+    try:
+        with server.running(sync.stage, settings) as node:
+            for name, step in steps:
+                said(name)
+                metrics |= step(run, node)
+                node.check()
+            said("passwords of databases")
+            metrics |= sync_phases.databases(run)
+        said(f"idle for {phases.IDLE_S:g} s; {sync_phases.BULK_USERS} users come to CORP")
+        with ThreadPoolExecutor(1) as pool:
+            populated = pool.submit(sync_phases.populate, sync)
+            metrics |= idle()
+            populated.result()
+        said(f"idle in a large domain for {sync_phases.IDLE_S:g} s")
+        # Another one, new there: the old one would first tell of 20,000 new accounts that it cannot read their passwords.
+        run.agent = Agent(sync, "agent-large")
+        with server.running(sync.stage, settings) as node:
+            metrics |= sync_phases.large_domain(run, node)
+    finally:
+        run.agent.stop()
+        store.close()
     return metrics
 
 

@@ -1,6 +1,6 @@
 """Accounts, groups, rights and states straight into sam.ldb, thousands a second. Runs on /usr/bin/python3, beside a controller that runs.
 
-One JSON object on standard input, {"database": path, "operation": name, ...}; one JSON value as the last line on standard output. It holds no secret.
+One JSON object on standard input, {"database": path, "operation": name, ...}; one JSON value as the last line on standard output.
 """
 
 import json
@@ -19,6 +19,7 @@ from samba.samdb import SamDB  # type: ignore[import-not-found]
 Order = Mapping[str, Any]
 # NORMAL_ACCOUNT and PASSWD_NOTREQD ([MS-ADTS] 2.2.16): enabled, without the cost of a password hash each
 ENABLED = "544"
+COMMIT_EVERY = 5000
 
 
 def open_database(path: str) -> Any:
@@ -51,6 +52,43 @@ def populate(database: Any, order: Order) -> object:
         database.add(group)
     database.transaction_commit()
     return {name: reference(database, name) for name in (*order["users"], *order["groups"], *order["known"])}
+
+
+def populate_many(database: Any, order: Order) -> object:
+    """A large domain: users, and groups of twenty of them each, in units of their own."""
+    users, groups = f"OU=Bulk,{order['base']}", f"OU=BulkGroups,{order['base']}"
+    for unit in (users, groups):
+        database.add({"dn": unit, "objectClass": "organizationalUnit"})
+    database.transaction_start()
+    for number in range(order["users"]):
+        if number % COMMIT_EVERY == 0:
+            database.transaction_commit()
+            database.transaction_start()
+        name = f"bulk{number:05}"
+        user = {
+            "dn": f"CN={name},{users}",
+            "objectClass": "user",
+            "sAMAccountName": name,
+            "mail": f"{name}@corp.test",
+            "employeeID": str(number),
+            "userAccountControl": ENABLED,
+        }
+        database.add(user)
+    for number in range(order["groups"]):
+        name = f"bulkgroup{number:04}"
+        some = [f"CN=bulk{(number * 20 + one) % order['users']:05},{users}" for one in range(20)]
+        database.add(
+            {"dn": f"CN={name},{groups}", "objectClass": "group", "sAMAccountName": name, "member": some}
+        )
+    database.transaction_commit()
+    return order["users"]
+
+
+def set_passwords(database: Any, order: Order) -> object:
+    """As an administrator sets them."""
+    for name, password in order["passwords"].items():
+        database.setpassword(f"(sAMAccountName={name})", password)
+    return len(order["passwords"])
 
 
 def reference(database: Any, name: str) -> dict[str, str]:
@@ -90,6 +128,8 @@ def replace(database: Any, dn: str, name: str, values: list[str]) -> None:
 
 OPERATIONS: dict[str, Callable[[Any, Order], object]] = {
     "populate": populate,
+    "populate_many": populate_many,
+    "set_passwords": set_passwords,
     "grant_rights": grant_rights,
     "arrange": arrange,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bastide.cli import config_file
-from bastide.config import AuditSettings, Config, Corp, Database, Http, Keys, Priv, Rights, Server
+from bastide.config import AuditSettings, Config, Corp, Database, Http, Keys, Passwords, Priv, Rights, Server
 from bastide.directory import delegation
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
@@ -87,7 +87,7 @@ class Stage:
             "known": ["svc-bastide", "svc-bastide-prepare"],
             "expires": ASLEEP,
         }
-        made: dict[str, Reference] = self._samba_side("privdc", "populate", order)
+        made: dict[str, Reference] = self.samba_side("privdc", "populate", order)
         return made
 
     def _populate_corp(self) -> dict[str, Reference]:
@@ -101,7 +101,7 @@ class Stage:
             "known": [],
             "expires": "0",
         }
-        made: dict[str, Reference] = self._samba_side("corpdc", "populate", order)
+        made: dict[str, Reference] = self.samba_side("corpdc", "populate", order)
         return made
 
     def _rights(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -122,7 +122,7 @@ class Stage:
             yield host, [(right.dn, right.sddl) for right in delegation.rights(wanted, forest)]
 
     def _delegate(self, host: str, rights: Sequence[tuple[str, str]]) -> None:
-        self._samba_side(host, "grant_rights", {"rights": rights})
+        self.samba_side(host, "grant_rights", {"rights": rights})
 
     def arrange(self, members: Sequence[str], expires: str = ASLEEP) -> None:
         """The group with exactly these members; everybody's account with this end."""
@@ -132,20 +132,23 @@ class Stage:
             "users": [self.priv[name]["dn"] for name in members or self.names],
             "expires": expires,
         }
-        self._samba_side("privdc", "arrange", order)
+        self.samba_side("privdc", "arrange", order)
 
-    def _samba_side(self, host: str, operation: str, order: Mapping[str, Any]) -> Any:
+    def samba_side(self, host: str, operation: str, order: Mapping[str, Any], timeout: float = 120) -> Any:
+        """Run one operation of samba_side.py beside a controller."""
         database = self.lab.site.database(plan.host(host))
         message = json.dumps({"operation": operation, "database": str(database), **order})
         command: list[str | Path] = ["/usr/bin/python3", "-I", HERE / "samba_side.py"]
-        done = self.lab.exec(host, command, input=message, timeout=120)
+        done = self.lab.exec(host, command, input=message, timeout=timeout)
         if done.returncode:
             raise RuntimeError(f"{operation} on {host}: {done.stderr[-1000:]}")
         return json.loads(done.stdout.splitlines()[-1])  # samba-tool talks too
 
     # ------------------------------------------------------------------------------------------------ the product
 
-    def settings(self, name: str, database: str, port: int = PORT) -> Path:
+    def settings(
+        self, name: str, database: str, port: int = PORT, passwords: Passwords | None = None
+    ) -> Path:
         """The settings of one server of the run."""
         tls = self.lab.site.tls
         domains = {forest: plan.realm(forest).dns for forest in ("priv", "corp")}
@@ -178,6 +181,7 @@ class Stage:
                 approvers=["Bastide Approvers"],
             ),
             audit=AuditSettings(file=str(self.work / f"{name}.audit.jsonl")),
+            passwords=passwords,
         )
         path = self.work / f"{name}.toml"
         path.write_text(config_file.render(config), encoding="utf-8")
@@ -194,31 +198,43 @@ class Stage:
     # ------------------------------------------------------------------------------------------------ timed phases
 
     def drive(self, phase: str, names: Sequence[str], **order: Any) -> Any:
-        """Run one phase in a process of its own on the server's host, and give its result."""
-        result = self.work / "result.json"
-        message = json.dumps({
+        """Run one phase of the first part on the server's host, and give its result."""
+        message = {
             "phase": phase,
             "accounts": [(name, self.priv[name]["dn"]) for name in names],
             "controller": CONTROLLER,
             "container": self.users,
             "group": self.group,
-            "result": str(result),
             **order,
-        })  # fmt: skip
+        }
         environment = {"KRB5_CLIENT_KTNAME": f"FILE:{self.keytab}", "KRB5CCNAME": "MEMORY:bench"}
-        command = [sys.executable, "-m", "benchmarks.drive"]
-        with (self.work / f"{phase}.err").open("w") as errors:
+        return self.run_phase("benchmarks.drive", message, env=environment)
+
+    def run_phase(
+        self,
+        module: str,
+        order: Mapping[str, Any],
+        *,
+        host: str = HOST,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 120,
+    ) -> Any:
+        """Run one phase in a process of its own on a host, and give its result. Raises RuntimeError with what it said."""
+        name = order["phase"]
+        result, said = self.work / f"{name}.{host}.json", self.work / f"{name}.{host}.err"
+        message = json.dumps({"result": str(result), **order})
+        command = [sys.executable, "-m", module]
+        with said.open("w") as errors:
             process = self.lab.popen(
-                HOST, command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=errors, stderr=errors
+                host, command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=errors, stderr=errors
             )
         try:
-            process.communicate(message, timeout=120)
+            process.communicate(message, timeout=timeout)
         finally:
             process.kill()
             process.wait()
         if process.returncode:
-            said = (self.work / f"{phase}.err").read_text()
-            raise RuntimeError(f"{phase}: {said[-1500:]}")
+            raise RuntimeError(f"{name}: {said.read_text()[-1500:]}")
         return json.loads(result.read_text())
 
 

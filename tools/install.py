@@ -42,6 +42,7 @@ LAB_PACKAGES = (
     *("krb5-user", "ldap-utils", "libsasl2-modules-gssapi-mit", "iproute2", "openssl", "postgresql"),
     "libfaketime",  # a process with a wrong clock
     *("slapd", "mariadb-server"),  # connected systems
+    "python3-gpg",  # `samba-tool user syncpasswords --decrypt-samba-gpg`, beside which `make bench` measures
 )
 SAMBA_PACKAGES = (
     *("samba", "samba-ad-dc", "samba-ad-provision", "samba-dsdb-modules", "samba-vfs-modules"),

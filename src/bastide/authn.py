@@ -15,16 +15,8 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import BastideError, DirectoryUnavailable, NotAuthenticated, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Forest, MfaProof, Right
-from bastide.services.ports import (
-    Acceptor,
-    Directory,
-    PasswordChecker,
-    Person,
-    Random,
-    Session,
-    Store,
-    UnitOfWork,
-)
+from bastide.services.ports import Directory, Person, Random, Session, Store, UnitOfWork
+from bastide.services.signin import Acceptor, PasswordChecker
 
 _log = logging.getLogger(__name__)
 KERBEROS = "kerberos"

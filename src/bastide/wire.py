@@ -10,6 +10,7 @@ import hmac
 import struct
 from enum import StrEnum
 from hashlib import sha256
+from typing import Annotated
 from uuid import UUID, uuid5
 
 import msgspec
@@ -22,9 +23,23 @@ PORT = 8446
 #: Longest frame, before sealing. A password of 256 characters makes about 1,100 bytes.
 FRAME_LIMIT = 64 * 1024
 DELAY_LIMIT = 3600
+#: Longest names and secret of a message: characters, bytes. A SID in text has 184 at most ([MS-DTYP] 2.4.2.1).
+NAME_LIMIT = 256
+SID_LIMIT = 184
+SECRET_LIMIT = 4096
+CHECK_LIMIT = 64
+#: `dwVersion` in the replication metadata has 32 bits ([MS-DRSR] 4.1.10.2.12).
+LARGEST_REVISION = 2**32 - 1
 _LENGTH = struct.Struct(">I")
 #: References are made from what replication gives every controller alike, so that two agents name one change alike.
 _REFERENCES = UUID("5b0a2b0e-6f0f-5c55-9c3e-8a6f3c1de2b7")
+
+
+_Uuid = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$", max_length=36)
+]
+_Name = Annotated[str, msgspec.Meta(max_length=NAME_LIMIT)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class WireError(Exception):
@@ -38,10 +53,10 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Hello(Message, frozen=True, tag="hello", kw_only=True):
     """The agent begins. `domain` is a DNS name, `controller` the host it runs on."""
 
-    version: int
-    software: str
-    domain: str
-    controller: str
+    version: _Number
+    software: _Name
+    domain: _Name
+    controller: _Name
 
 
 class Welcome(Message, frozen=True, tag="welcome", kw_only=True):
@@ -59,16 +74,16 @@ class Notification(Message, frozen=True, tag="notification", kw_only=True):
     `secret`: an OpenPGP message for the server, of the password in UTF-16LE. `check`: `check_of` the reference and the account's NT hash; empty: none.
     """
 
-    reference: str
-    user_guid: str
-    user_sid: str
-    account: str
-    changed_at: int
-    revision: int
-    origin: str
-    attempt: int
-    secret: bytes
-    check: bytes
+    reference: _Uuid
+    user_guid: _Uuid
+    user_sid: Annotated[str, msgspec.Meta(max_length=SID_LIMIT)]
+    account: _Name
+    changed_at: _Number
+    revision: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_REVISION)]
+    origin: _Uuid
+    attempt: _Number
+    secret: Annotated[bytes, msgspec.Meta(max_length=SECRET_LIMIT)]
+    check: Annotated[bytes, msgspec.Meta(max_length=CHECK_LIMIT)]
 
     def __repr__(self) -> str:
         return f"Notification({self.reference}, {self.account})"
@@ -77,8 +92,8 @@ class Notification(Message, frozen=True, tag="notification", kw_only=True):
 class Heartbeat(Message, frozen=True, tag="heartbeat", kw_only=True):
     """The agent lives, and has that many notifications waiting; the oldest since `oldest` (100 ns since 1601; 0: none)."""
 
-    waiting: int
-    oldest: int
+    waiting: _Number
+    oldest: _Number
 
 
 class Verdict(StrEnum):
@@ -115,7 +130,7 @@ def encode(message: FromAgent | FromServer) -> bytes:
 
 
 def from_agent(raw: bytes) -> FromAgent:
-    """Read what an agent said. Raises WireError."""
+    """Read what an agent said, with every limit of the messages. Raises WireError."""
     try:
         return _AGENT.decode(raw)
     except msgspec.MsgspecError:

@@ -21,7 +21,7 @@ from bastide_agent.failures import DirectoryGone, SpoolFull, Stop, Unreachable
 from bastide_agent.host import identify
 from bastide_agent.keyring import CannotTell, KeyRing, KeyState
 from bastide_agent.ldapi import Directory
-from bastide_agent.local import NAME, LocalServer, WordList
+from bastide_agent.local import NAME, Asked, LocalServer, WordList, filter_status
 from bastide_agent.metadata import TICKS
 from bastide_agent.privileges import NotOpened, Opener, Thing, machine_keytab
 from bastide_agent.settings import Settings
@@ -50,6 +50,8 @@ class Health:
 
     key: KeyState | None = None
     key_problem: str = "not looked at yet"
+    #: What smb.conf has as `check password script`; None: not known.
+    script: str | None = None
     directory_problem: str = ""
     captured: int = 0
 
@@ -73,6 +75,8 @@ class Agent:
         self._connector: Connector | None = None
         self._spool: Spool | None = None
         self._threads: TargetThreads | None = None
+        self._words = WordList(settings.filter.banned_words) if settings.filter.enabled else None
+        self._local: LocalServer | None = None
 
     def stop(self) -> None:
         """`run` ends in order."""
@@ -94,8 +98,8 @@ class Agent:
             self._clock,
         )
         threads = TargetThreads(self._delivery, spool, self._log)
-        local = LocalServer(self._runtime / NAME, self._words(), self.status, self._log)
-        self._spool, self._threads = spool, threads
+        local = LocalServer(self._runtime / NAME, self._words, self.status, self._log)
+        self._spool, self._threads, self._local = spool, threads, local
         self._connector = KerberosConnector(machine, self._keytab)
         try:
             self._load(spool, reading)
@@ -314,15 +318,13 @@ class Agent:
         except NotOpened as error:
             raise Unreachable(f"no ticket without the machine account's keytab: {error}") from None
 
-    def _words(self) -> WordList | None:
-        chosen = self._settings.filter
-        return WordList(chosen.banned_words) if chosen.enabled else None
-
     def _watch_key(self) -> None:
         """In a thread of its own: GnuPG takes its time."""
         ring = key_ring(self._settings, self._opener)
         while not self._stopping.is_set():
             try:
+                self._health.script = None
+                self._health.script = ring.script()
                 state = ring.look(self._clock.now())
             except CannotTell as error:
                 self._health.key, self._health.key_problem = None, str(error)
@@ -348,6 +350,9 @@ class Agent:
                 "ids": list(key.ids) if key else [],
                 "problems": [*key.fatal, *key.warnings] if key else [self._health.key_problem],
             },
+            "filter": filter_status(
+                self._words, self._health.script, self._local.asked if self._local else Asked()
+            ),
             "targets": [self._target_status(target, deliveries) for target in self._configuration.targets],
         }
 

@@ -244,7 +244,7 @@ class Capture:
 
     def _fits(self, change: Change) -> bool:
         try:
-            wire.encode(change.notification(1))
+            wire.from_agent(wire.encode(change.notification(1)))
         except wire.WireError as error:
             self._log.write(6024, account=change.account, detail=str(error))
             return False

@@ -134,14 +134,30 @@ def _for_people(found: dict[str, object]) -> Iterator[str]:
     )
     yield f"captured  {found['captured']} since the start\n"
     match found:
-        case {"problem": str(problem), "key": {"problems": list(problems)}, "targets": list(targets)}:
+        case {
+            "problem": str(problem),
+            "key": {"problems": list(problems)},
+            "filter": dict(asked),
+            "targets": list(targets),
+        }:
             for sentence in (problem, *problems):
                 if sentence:
                     yield f"PROBLEM   {sentence}\n"
+            yield from _filter_for_people(asked)
             for target in targets:
                 yield from _target_for_people(target)
         case _:
             yield "PROBLEM   the agent answers in words of another version\n"
+
+
+def _filter_for_people(asked: dict[str, object]) -> Iterator[str]:
+    state = "on" if asked["enabled"] else "off"
+    known = asked["used_by_samba"]
+    used = "not known whether Samba uses it" if known is None else f"{'' if known else 'not '}used by Samba"
+    counts = f"asked {asked['asked']} times, {asked['refused']} refused, {asked['undecided']} undecided"
+    yield f"filter    {state}, {used}, {counts}\n"
+    if asked["problem"]:
+        yield f"PROBLEM   filter: {asked['problem']}\n"
 
 
 def _target_for_people(target: dict[str, object]) -> Iterator[str]:

@@ -1,6 +1,9 @@
 """From the queue to one target: what is sent, what its answer means, and when to come again. The transport is a Protocol; threads are in threads.py.
 
-Per user, changes go in the order in which they were made: one that is held back holds back the later ones of its user, and nobody else's.
+Per user, changes go in the order in which they were made: one that was answered `later` holds back the later ones of its user, and nobody else's. One that was
+refused holds back nobody: it may be one that nobody can ever read, and the newest password is what counts. The server knows the order by their stamps.
+
+`later` to a change is about that change. Whether the whole target wants a pause is asked with a heartbeat: `later` to that, or to Hello, pauses it.
 
 Up to WINDOW changes, each of another user, are sent before their answers are read; whose answer does not come is sent again. The first over a new
 connection goes alone, and so does the first after a pause: a target that takes nothing is not asked fifty times.
@@ -92,6 +95,8 @@ class Delivery:
         self._channel: Channel | None = None
         self._window = 1
         self._held: dict[str, float] = {}
+        self._refused: dict[str, float] = {}
+        self._asks = False
         self._not_before = float("-inf")
         self._beat_at = float("-inf")
         self._warn_at = float("-inf")
@@ -107,14 +112,16 @@ class Delivery:
             return self._until(now, now + _FOREVER)
         if now < self._not_before:
             return self._until(now, self._not_before)
-        self._held = {reference: due for reference, due in self._held.items() if due > now}
-        items = self._spool.next_few(self._guid, self._held, self._window)
+        if self._asks:
+            return self.beat
+        self._held, self._refused = _still(self._held, now), _still(self._refused, now)
+        items = self._spool.next_few(self._guid, self._held, self._window, self._refused)
         if items:
             return lambda: self.deliver(_within(items))
         if self._beats and now >= self._beat_at:
             return self.beat
-        dues = [*self._held.values(), self._beat_at if self._beats else now + _FOREVER]
-        return self._until(now, min(dues))
+        beat_at = self._beat_at if self._beats else now + _FOREVER
+        return self._until(now, min([*self._held.values(), *self._refused.values(), beat_at]))
 
     def _until(self, now: float, due: float) -> float:
         if self._warned:
@@ -139,7 +146,8 @@ class Delivery:
     # --------------------------------------------------------------------------------------------------------------- beat
 
     def beat(self) -> None:
-        """Say that we live."""
+        """Say that we live; and hear whether the target wants a pause."""
+        self._asks = False
         message = Heartbeat(waiting=self._spool.waiting(self._guid), oldest=self._spool.oldest(self._guid))
         try:
             (answer,) = self._answers_to({"": message})
@@ -159,16 +167,13 @@ class Delivery:
         messages = {one: tried.item.change.notification(tried.attempts) for one, tried in tries.items()}
         if not messages:
             return  # discarded since
-        pauses: list[int] = []
         try:
             for answer in self._answers_to(messages):
-                self._judge(tries.pop(answer.reference), answer, pauses)
+                self._judge(tries.pop(answer.reference), answer)
         except (Unreachable, WireError, SealBroken, Refused, Unusable) as error:
             self._failed(error)
             for tried in tries.values():
                 self._unanswered(tried, error)
-        if pauses:
-            self._wait_as_told(max(pauses))
 
     def _begin(self, item: Waiting) -> _Try:
         attempts = self._spool.tried(item.change.reference, self._guid)
@@ -187,16 +192,17 @@ class Delivery:
             self._log.write(4301, **said, delivery_attempts=attempts, detail=str(error))
         self._give_up_after_limit(tried.item, attempts)
 
-    def _judge(self, tried: _Try, answer: Answer, pauses: list[int]) -> None:
+    def _judge(self, tried: _Try, answer: Answer) -> None:
         item, attempts = tried.item, tried.attempts
         match answer.verdict:
             case Verdict.ACCEPTED:
                 self._through(item, ok=True)
             case Verdict.LATER:
-                pauses.append(answer.delay)
+                self._held[item.change.reference] = self._clock.monotonic() + self._bounded(answer.delay)
+                self._asks = True
             case Verdict.REFUSED:
                 self._log.write(4301, **self._said(item), delivery_attempts=attempts, detail=answer.reason)
-                self._held[item.change.reference] = self._clock.monotonic() + self.service.retry_interval
+                self._refused[item.change.reference] = self._clock.monotonic() + self.service.retry_interval
                 self._give_up_after_limit(item, attempts)
             case Verdict.DISCARD:
                 detail = f"never to be sent again: {answer.reason}"
@@ -214,6 +220,7 @@ class Delivery:
         """Done with it; the last target says how it ended for all."""
         finished = self._spool.done(item.change.reference, self._guid, ok=ok)
         self._held.pop(item.change.reference, None)
+        self._refused.pop(item.change.reference, None)
         if finished is None:
             return
         names = self._names()
@@ -279,19 +286,22 @@ class Delivery:
 
     def _wait_as_told(self, delay: int) -> None:
         """The server may ask for a pause, within bounds."""
-        name = self.target.name
         self._window = 1
+        self._not_before = self._clock.monotonic() + self._bounded(delay)
+        self._beat_at = self._not_before
+
+    def _bounded(self, delay: int) -> int:
+        """Seconds that are waited where so many were asked for."""
+        name = self.target.name
         if delay < 0:
             self._log.write(4207, target=name, count=delay)
-            seconds = self.service.retry_interval
-        elif not 1 <= delay <= wire.DELAY_LIMIT:
+            return self.service.retry_interval
+        if not 1 <= delay <= wire.DELAY_LIMIT:
             seconds = min(max(delay, 1), wire.DELAY_LIMIT)
             self._log.write(4206, target=name, count=delay, detail=f"{seconds} s are waited")
-        else:
-            seconds = delay
-            self._log.write(2202, target=name, count=delay)
-        self._not_before = self._clock.monotonic() + seconds
-        self._beat_at = self._not_before
+            return seconds
+        self._log.write(2202, target=name, count=delay)
+        return delay
 
     def hang_up(self) -> None:
         """The next message connects again."""
@@ -300,6 +310,10 @@ class Delivery:
         self.status.connected = False
         if channel is not None:
             channel.close()
+
+
+def _still(held: Mapping[str, float], now: float) -> dict[str, float]:
+    return {reference: due for reference, due in held.items() if due > now}
 
 
 def _within(items: Sequence[Waiting]) -> Sequence[Waiting]:

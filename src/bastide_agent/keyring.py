@@ -13,6 +13,7 @@ from pathlib import Path
 from bastide_agent.privileges import NotOpened
 
 PARAMETER = "password hash gpg key ids"
+SCRIPT = "check password script"
 _PATIENCE = 20.0
 _SOON = timedelta(days=14)
 #: Records of `gpg --with-colons` (GnuPG's doc/DETAILS) and their fields.
@@ -82,9 +83,16 @@ class KeyRing:
 
     def look(self, now: datetime) -> KeyState:
         """Raises CannotTell."""
-        ids = ids_in(self._run(["testparm", "-s", f"--parameter-name={PARAMETER}", str(self._configuration)]))
+        ids = ids_in(self._parameter(PARAMETER))
         self._take_copy()
         return judge(ids, self._listing, now)
+
+    def script(self) -> str:
+        """What Samba asks before it takes a new password; empty: nobody. Raises CannotTell."""
+        return self._parameter(SCRIPT).strip()
+
+    def _parameter(self, name: str) -> str:
+        return self._run(["testparm", "-s", f"--parameter-name={name}", str(self._configuration)])
 
     def _take_copy(self) -> None:
         self._copy.mkdir(mode=0o700, exist_ok=True)

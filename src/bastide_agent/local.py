@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
@@ -41,6 +42,14 @@ class WordList:
             return "it holds a banned word"
         return ""
 
+    def problem(self) -> str:
+        """Why it cannot decide now; empty: it can."""
+        try:
+            self._current()
+        except (OSError, UnicodeDecodeError) as error:
+            return f"the word list cannot be read: {type(error).__name__}"
+        return ""
+
     def _current(self) -> tuple[str, ...]:
         if self._path is None:
             return ()
@@ -50,6 +59,48 @@ class WordList:
             self._words = tuple(word for line in lines if (word := line.strip().casefold()))
             self._read_at = (found.st_mtime_ns, found.st_size)
         return self._words
+
+
+@dataclass(slots=True)
+class Asked:
+    """How often the filter asked since the start, and what it heard. `undecided`: what `--when-down` says was done."""
+
+    times: int = 0
+    refused: int = 0
+    undecided: int = 0
+
+    def count(self, given: Answer) -> None:
+        self.times += 1
+        self.refused += given["verdict"] == "refuse"
+        self.undecided += given["verdict"] == "unknown"
+
+
+def filter_status(words: WordList | None, script: str | None, asked: Asked) -> Answer:
+    """For `bastide-agent status`. `script`: what smb.conf has as `check password script`; None: not known."""
+    used = (
+        None if script is None else "bastide-agent" in script.replace("_", "-") and "filter" in script.split()
+    )
+    return {
+        "enabled": words is not None,
+        "used_by_samba": used,
+        "asked": asked.times,
+        "refused": asked.refused,
+        "undecided": asked.undecided,
+        "problem": _filter_problem(words, script, used=used),
+    }
+
+
+def _filter_problem(words: WordList | None, script: str | None, *, used: bool | None) -> str:
+    if words is None:
+        return (
+            "smb.conf uses it, and filter.enabled is false: every new password is undecided" if used else ""
+        )
+    if found := words.problem():
+        return found
+    if used is False:
+        other = "another `check password script`" if script else "no `check password script`"
+        return f"filter.enabled is true, and smb.conf has {other}: nobody asks"
+    return ""
 
 
 def answer(question: object, words: WordList | None, status: Callable[[], Answer]) -> Answer:
@@ -83,6 +134,7 @@ class LocalServer:
         self._words = words
         self._status = status
         self._log = log
+        self.asked = Asked()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._thread = Thread(target=self._run, name="local", daemon=True)
         self._stopping = False
@@ -124,4 +176,7 @@ class LocalServer:
             self._log.write(6002, detail=f"process {pid} of user {uid} is not root and was not answered")
             return
         question = json.loads(caller.recv(_LARGEST))  # (2)
-        caller.sendall(json.dumps(answer(question, self._words, self._status)).encode())
+        given = answer(question, self._words, self._status)
+        if "verdict" in given:
+            self.asked.count(given)
+        caller.sendall(json.dumps(given).encode())

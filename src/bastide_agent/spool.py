@@ -1,6 +1,6 @@
 """The queue: which changes wait for which targets. It survives kill -9 and power cuts; every entry is sealed (spool_file.py).
 
-What it promises: a change that `add` has taken is delivered or given up with an event, never forgotten; per user and target in the order in which changes were made; and of each user
+What it promises: a change that `add` has taken is delivered or given up with an event, never forgotten; per user and target in the order in which changes were made, but for those that the target refused; and of each user
 the newest change outlives every limit but age and retries. That a target took it may be forgotten by a power cut: it is then told again, under the same reference.
 """
 
@@ -333,12 +333,18 @@ class Spool:
         """The first of `next_few`."""
         return next(iter(self.next_few(target, held, 1)), None)
 
-    def next_few(self, target: str, held: Collection[str], most: int) -> list[Waiting]:
-        """The oldest changes for a target, each of another user, that are not held back nor behind one of the same user that is."""
+    def next_few(
+        self, target: str, held: Collection[str], most: int, passed: Collection[str] = ()
+    ) -> list[Waiting]:
+        """The oldest changes for a target, each of another user, that are neither held back nor behind one of the same user that is. Those in `passed` are
+        left out, and do not hold back later ones of their user.
+        """
         with self.changed:
             users: set[str] = set()
             found: list[Waiting] = []
             for reference in self._of.get(target, ()):
+                if reference in passed:
+                    continue
                 item = self._items[reference]
                 if reference not in held and item.change.user_guid not in users:
                     found.append(item)

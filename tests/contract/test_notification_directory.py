@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -95,11 +96,21 @@ def test_the_configuration_of_a_domain(directory: NotificationDirectory) -> None
 def test_names_and_sids_of_groups(directory: NotificationDirectory) -> None:
     sid = directory.group_sid(USERS)
     assert directory.group_sid(f"CORP\\{USERS}") == directory.group_sid(sid) == sid
+    assert directory.group_sid(f"corp.bastide.test\\{USERS}") == sid
     assert directory.group_name(sid) == USERS
     assert directory.group_name("S-1-5-21-9-9-9-9") == "S-1-5-21-9-9-9-9"
     for missing in ("nobody here", "*", "Domain Users)(cn=*", "S-1-5-21-9-9-9-9"):
         with pytest.raises(NotFound):
             directory.group_sid(missing)
+
+
+@pytest.mark.parametrize("domain", ["OTHER", "priv.bastide.test", "BUILTIN", "CORP\\CORP"])
+def test_a_group_of_another_domain_is_not_taken_for_ours(
+    directory: NotificationDirectory, domain: str
+) -> None:
+    """Each domain has its Domain Users: with the wrong group, all the wrong passwords would be told."""
+    with pytest.raises(NotFound):
+        directory.group_sid(f"{domain}\\{USERS}")
 
 
 def test_who_holds_a_service_principal_name(directory: NotificationDirectory) -> None:
@@ -112,3 +123,24 @@ def test_the_ldif_names_every_oid(directory: NotificationDirectory) -> None:
     text = directory.schema_ldif()
     for oid in (*pcns.ATTRIBUTES.values(), pcns.TARGET_CLASS[1], pcns.SERVICE_CLASS[1]):
         assert text.count(f" {oid}\n") == 1
+
+
+@pytest.mark.parametrize("forest", [pytest.param("corp", marks=pytest.mark.lab, id="samba")])
+def test_what_lies_elsewhere_is_not_shown(lab: Lab, tmp_path: Path, forest: str) -> None:
+    """Agents look into one container. A target beside it would look right to an administrator, and never be told anything."""
+    keytab = tmp_path / "admin.keytab"
+    lab.keytab(forest, ["Administrator"], keytab)
+    with inside(lab.namespace("bastide")):
+        identity = Identity(f"Administrator@{lab.realm(forest)}", keytab)
+        session, _ = SealedConnect(identity, SystemClock().now)(lab.fqdn("corpdc"))
+        ours = AdNotificationDirectory(session)
+        ours.extend_schema()
+        ours.save_service(pcns.ServiceSettings())
+        elsewhere = f"CN=Elsewhere,CN=System,{lab.base_dn(forest)}"
+        kind = pcns.TARGET_CLASS[0].encode()
+        session.add(elsewhere, {"objectClass": [b"top", kind]})
+        try:
+            assert ours.read().configuration.targets == ()
+        finally:
+            session.delete(elsewhere)
+            session.raw.unbind_ext_s()

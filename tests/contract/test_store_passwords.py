@@ -79,7 +79,7 @@ def test_what_is_added_is_read_again(store: SqlStore) -> None:
     assert look(store, lambda uow: uow.changes.get("r1")) == change()
     assert look(store, lambda uow: uow.changes.delivery("d2")) == second
     assert look(store, lambda uow: uow.changes.deliveries("r1")) == (first, second)
-    assert look(store, lambda uow: uow.changes.known(["r1", "r2"])) == {"r1"}
+    assert look(store, lambda uow: uow.changes.known(["r1", "r2"])) == {"r1": "corp.test"}
     for missing in (lambda uow: uow.changes.get("x"), lambda uow: uow.changes.delivery("x")):
         with pytest.raises(NotFound):
             look(store, missing)
@@ -163,8 +163,9 @@ def test_history_and_its_filters(store: SqlStore) -> None:
     assert references(before=NOW + timedelta(seconds=2)) == ["r1", "r0"]
     assert references(user="STRASSE") == ["r2", "r0"]
     assert references(user="GUID-bob") == ["r3", "r1"]
-    newest = look(store, lambda uow: uow.changes.newest(["guid-bob", "unknown"]))
+    newest = look(store, lambda uow: uow.changes.newest(MaId("ma-corp"), ["guid-bob", "unknown"]))
     assert newest == {"guid-bob": NOW}
+    assert look(store, lambda uow: uow.changes.newest(MaId("ma-other"), ["guid-bob"])) == {}
 
 
 def test_hostile_names_are_stored(store: SqlStore) -> None:
@@ -186,6 +187,21 @@ def test_clearing(store: SqlStore) -> None:
         look(store, lambda uow: uow.changes.delivery("d1"))
 
 
+def test_what_is_held_keeps_its_key_and_its_history(store: SqlStore) -> None:
+    """Delivered, and what is sealed is still there (services/passwords/late.py)."""
+    until = NOW + timedelta(hours=1)
+    held = replace(delivery("d1", "r1"), state=State.DELIVERED, sealed=b"text", held_until=until)
+    add(store, change("r1"), held)
+    add(store, change("r2"), delivery("d2", "r2", state=State.DELIVERED, sealed=b""))
+    assert look(store, lambda uow: uow.changes.kept([held.object])) == (held,)
+    assert look(store, lambda uow: uow.changes.pending([held.object])) == ()
+    assert look(store, lambda uow: uow.changes.waiting()) == {held.object}
+    assert look(store, lambda uow: uow.changes.open_references(["r1", "r2"])) == {"r1"}
+    assert commit(store, lambda uow: uow.changes.clear_history(NOW + timedelta(hours=2))) == 1
+    commit(store, lambda uow: uow.changes.save([replace(held, sealed=b"")]))
+    assert look(store, lambda uow: uow.changes.open_references(["r1"])) == frozenset()
+
+
 def test_more_than_a_statement_can_hold(store: SqlStore) -> None:
     many = [delivery(f"d{number:04}") for number in range(1200)]
     add(store, change(), *many)
@@ -199,6 +215,12 @@ def test_the_switch(store: SqlStore) -> None:
     assert look(store, lambda uow: uow.switch.enabled()) is False
     commit(store, lambda uow: uow.switch.set(enabled=True))
     assert look(store, lambda uow: uow.switch.enabled()) is True
+
+
+def test_a_database_belongs_to_a_vault(store: SqlStore) -> None:
+    assert look(store, lambda uow: uow.switch.vault()) == ""
+    commit(store, lambda uow: uow.switch.belong("one"))
+    assert look(store, lambda uow: uow.switch.vault()) == "one"
 
 
 # ----------------------------------------------------------------------------------------------------------------- vault
@@ -253,7 +275,20 @@ def test_the_mark(vault: SqlVault) -> None:
     assert vault.mark() is None
     vault.set_mark(7, "a" * 64)
     vault.set_mark(5, "b" * 64)
+    vault.put({"r1": b"1" * 32}, (6, "c" * 64))
+    assert vault.mark() == (7, "a" * 64), "of two workers the later record counts, in any order"
+    vault.put({"r2": b"2" * 32}, (8, "d" * 64))
+    assert vault.mark() == (8, "d" * 64)
+    vault.reset_mark(5, "b" * 64)
     assert vault.mark() == (5, "b" * 64)
+
+
+def test_a_vault_has_an_id_of_its_own(shared_vault_url: str) -> None:
+    one, again, other = (SqlVault(url, MASTER) for url in (shared_vault_url, shared_vault_url, "sqlite://"))
+    assert one.identity() == again.identity() != other.identity()
+    assert one.identity()
+    for vault in (one, again, other):
+        vault.close()
 
 
 def test_threads_share_a_vault(vault: SqlVault) -> None:

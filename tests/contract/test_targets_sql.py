@@ -22,7 +22,7 @@ from bastide.domain.errors import (
     TargetDenied,
     TargetUnavailable,
 )
-from bastide.domain.management_agents import CsId, CsObject, MaId, ManagementAgent
+from bastide.domain.management_agents import CsId, CsObject, MaId, ManagementAgent, PasswordManagement
 from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import Imported, NewPassword, Security
 from bastide.targets.conformance import CHECKS, Subject
@@ -65,8 +65,9 @@ class World:
 
     def agent(self, **more: Any) -> ManagementAgent:
         return ManagementAgent(
-            id=MaId("ma"), name="db", connector=self.kind, settings={**self.settings, **more}
-        )
+            id=MaId("ma"), name="db", connector=self.kind, settings={**self.settings, **more},
+            passwords=PasswordManagement(require_secure=more.get("tls") != "off"),
+        )  # fmt: skip
 
 
 REGISTRY = Registry(now=lambda: datetime(2026, 1, 1, tzinfo=UTC), monotonic=lambda: 0.0)
@@ -120,7 +121,7 @@ def _mariadb(server: "MariaDb", name: str) -> Iterator[World]:
     run(f"CREATE USER svc_{name}@'%' IDENTIFIED BY '{SECRET}' REQUIRE SSL")
     run(f"CREATE USER svc_{name}@localhost IDENTIFIED BY '{SECRET}'")
     for host in ("%", "localhost"):
-        run(f"GRANT UPDATE ON mysql.* TO svc_{name}@'{host}'")
+        run(f"GRANT SELECT, UPDATE ON mysql.* TO svc_{name}@'{host}'")
     run(f"USE {name}")
     settings = {
         "host": "localhost", "port": server.port, "database": name, "user": f"svc_{name}", "ca": str(server.ca),
@@ -424,6 +425,95 @@ def test_contract_of_accounts(world: World, check: str) -> None:
     CHECKS[check](subject)
 
 
+# ------------------------------------------------------------------------------------------------------ whose it is not
+
+
+@BOTH
+def test_the_account_of_the_agent_is_never_set(world: World) -> None:
+    for anchor in (world.settings["user"], world.settings["user"] + " "):
+        for rules in (ROLE, {**ROLE, "privileged": True}):
+            code, detail = _set(world, anchor, "taken-over", rules)
+            assert (code, "own account" in detail) == (Code.SET_UNSUPPORTED, True)
+    with REGISTRY.target(world.agent(passwords=ROLE), SECRET) as target:
+        assert target.change(_object(world.settings["user"]), SECRET, "x-1").code is Code.SET_UNSUPPORTED
+        assert target.security() is Security.SECURE
+
+
+POWER = {
+    "postgresql": (
+        "ALTER ROLE {name} REPLICATION",
+        "ALTER ROLE {name} BYPASSRLS",
+        "ALTER ROLE {name} CREATEROLE",
+        "GRANT pg_write_server_files TO {name}",
+        "CREATE ROLE {via} CREATEROLE; GRANT {via} TO {name}",
+    ),
+    "mariadb": (
+        "GRANT SUPER ON *.* TO {name}@'%'",
+        "GRANT REPLICATION SLAVE ON *.* TO {name}@'%'",
+        "GRANT UPDATE ON mysql.* TO {name}@'%'",
+        "GRANT INSERT ON `my%`.* TO {name}@'%'",
+        "GRANT UPDATE ON mysql.global_priv TO {name}@'%'",
+        "CREATE ROLE {via}; GRANT FILE ON *.* TO {via}; GRANT {via} TO {name}@'%'",
+    ),
+}
+
+
+@BOTH
+def test_accounts_with_power_over_the_server_are_not_set(world: World) -> None:
+    for grant in POWER[world.kind]:
+        name = _role(world)
+        quote = '"' if world.kind == "postgresql" else "`"
+        via = f"{quote}{name}-via{quote}"
+        for statement in grant.format(name=f"{quote}{name}{quote}", via=via).split("; "):
+            world.run(statement)
+        code, detail = _set(world, name, "taken-over")
+        assert (code, "power over the server" in detail) == (Code.SET_UNSUPPORTED, True), grant
+        assert world.opens(name, "old-one"), grant
+        with REGISTRY.target(world.agent(passwords=ROLE), SECRET) as target:
+            assert target.change(_object(name), "old-one", "new-one").code is Code.SET_UNSUPPORTED
+        if "_via" in grant:
+            world.run(f"DROP ROLE {via}")
+    assert _set(world, name, "new-one", {**ROLE, "privileged": True})[0] is Code.SUCCESS
+
+
+@BOTH
+def test_an_ordinary_account_is_set_whatever_it_may_do_with_its_own_tables(world: World) -> None:
+    name = _role(world)
+    world.run("CREATE TABLE mine (id INTEGER)")
+    who = f"`{name}`@'%'" if world.kind == "mariadb" else f'"{name}"'
+    world.run(f"GRANT SELECT, UPDATE ON mine TO {who}")
+    assert _set(world, name, "new-one")[0] is Code.SUCCESS
+    assert world.opens(name, "new-one")
+
+
+@ON_POSTGRES
+def test_a_superuser_is_not_set(world: World) -> None:
+    name = _role(world)
+    world.run(f'ALTER ROLE "{name}" SUPERUSER')
+    assert _set(world, name, "taken-over")[0] is Code.SET_UNSUPPORTED
+
+
+@ON_MARIADB
+def test_root_is_not_set_under_any_spelling_of_its_host(world: World) -> None:
+    settings = {"kind": "role", "name": "user", "host": "host"}
+    for host in ("localhost", "LOCALHOST", "localhost "):
+        with REGISTRY.target(world.agent(passwords=settings), SECRET) as target:
+            (done,) = target.set([NewPassword(_object("1", user="root", host=host), "taken-over")])
+        assert done.code in {Code.SET_UNSUPPORTED, Code.OBJECT_MISSING}, host
+
+
+@ON_POSTGRES
+def test_a_role_that_was_made_again_is_another_one(world: World) -> None:
+    name = _role(world)
+    ((oid,),) = world.run("SELECT oid FROM pg_roles WHERE rolname = %s", name)
+    rules = {**ROLE, "name": "login", "identity": "oid"}
+    with REGISTRY.target(world.agent(passwords=rules), SECRET) as target:
+        (other,) = target.set([NewPassword(_object("1", login=name, oid=str(oid + 1)), "taken-over")])
+        (same,) = target.set([NewPassword(_object("1", login=name, oid=str(oid)), "new-one")])
+    assert (other.code, same.code) == (Code.OBJECT_MISSING, Code.SUCCESS)
+    assert world.opens(name, "new-one")
+
+
 # -------------------------------------------------------------------------------------------------------------- tables
 
 TABLE = {"kind": "table", "table": "accounts", "key": "id", "column": "hash"}
@@ -486,6 +576,23 @@ def test_flags_are_set_where_the_agent_asks_and_columns_exist(world: World) -> N
     assert _set(world, "7", "new-one", flagged, must_change=True, unlock=True) == (Code.SUCCESS, "")
     ((kept, must, locked),) = world.run("SELECT hash, must, locked FROM accounts WHERE id = 7")
     assert (kept[:4], bool(must), locked) == ("$2b$", True, 0)
+
+
+@BOTH
+def test_a_key_that_was_given_to_somebody_else_opens_nothing(world: World) -> None:
+    _accounts(world, "hash VARCHAR(300), person VARCHAR(40)")
+    world.run("UPDATE accounts SET person = 'the-new-one' WHERE id = 7")
+    rules = {**TABLE, "identity": "person", "identity_value": "guid"}
+    with REGISTRY.target(world.agent(passwords=rules), SECRET) as target:
+        (gone,) = target.set([NewPassword(_object("7", guid="the-old-one"), "new-one")])
+        (unknown,) = target.set([NewPassword(_object("7"), "new-one")])
+        assert {kept for _, kept in world.run("SELECT id, hash FROM accounts")} == {None}
+        (found,) = target.set([NewPassword(_object("7", guid="the-new-one"), "new-one")])
+    assert [one.code for one in (gone, unknown, found)] == [
+        Code.OBJECT_MISSING, Code.NOT_CONFIGURED, Code.SUCCESS,
+    ]  # fmt: skip
+    with pytest.raises(InvalidInput, match="go together"):
+        REGISTRY.target(world.agent(passwords={**TABLE, "identity": "person"}), SECRET)
 
 
 @BOTH

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import ldap
 import pytest
@@ -485,6 +486,10 @@ def test_the_filter_decides_for_samba(corp: AgentLab, agent: AgentOnDc) -> None:
     assert set_to("nocomplexity") != ""
     assert set_to("Has-Filtered-1") != "", "the account's name"
     assert set_to("My-WinterSun-1") != "", "a banned word"
+    shown = cast("dict[str, object]", agent.status()["filter"])
+    assert (shown["enabled"], shown["asked"], shown["refused"], shown["undecided"]) == (True, 2, 1, 0)
+    assert shown["used_by_samba"] is False, "the domain goes on without"
+    assert "nobody asks" in str(shown["problem"])
     agent.stop()
     assert set_to("Good-Enough-78") != "", "nobody answers, and the setting says refuse"
     script_open = configuration.read_text().replace("--when-down=refuse", "--when-down=allow")

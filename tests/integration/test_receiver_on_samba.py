@@ -3,9 +3,10 @@
 import secrets
 import socket
 import struct
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -29,7 +30,10 @@ from tests.support.inside import inside
 
 pytest_plugins = ["tests.support.lab"]
 pytestmark = pytest.mark.lab
+GUID = "0e8dd3d5-7b5c-4d1a-b0ef-000000000001"
 CORP, PRIV = "corp.bastide.test", "priv.bastide.test"
+#: [MS-ADTS] 2.2.16.
+WORKSTATION_TRUST_ACCOUNT, TRUSTED_TO_AUTH_FOR_DELEGATION = 0x1000, 0x1000000
 SEALED = (
     Flag.mutual_authentication | Flag.confidentiality | Flag.integrity | Flag.replay_detection | Flag.out_of_sequence_detection
 )  # fmt: skip
@@ -43,9 +47,9 @@ class Book:
     def write(self, number: int, **_: object) -> None:
         self.events.append(number)
 
-    def notification(self, _: Caller, told: wire.Notification) -> Told:
-        self.told.append(told)
-        return Told(wire.Verdict.ACCEPTED)
+    def notifications(self, _: Caller, several: Sequence[wire.Notification]) -> tuple[Told, ...]:
+        self.told += several
+        return tuple(Told(wire.Verdict.ACCEPTED) for _ in several)
 
 
 @dataclass
@@ -61,14 +65,29 @@ class Stage:
         return self.opened[-1]
 
     def credentials(self, forest: str, account: str) -> gssapi.Credentials:
-        keytab = self.keytabs / f"{forest}-{account.strip('$')}.keytab"
-        if not keytab.exists():
-            self.lab.keytab(forest, [account], keytab)
         name = gssapi.Name(f"{account}@{self.lab.realm(forest)}", gssapi.NameType.kerberos_principal)
         cache = f"MEMORY:{forest}-{account.strip('$')}-{time.monotonic_ns()}"
+        keytab = self.keytab(forest, account)
         return gssapi.Credentials(
             name=name, usage="initiate", store={"client_keytab": f"FILE:{keytab}", "ccache": cache}
         )
+
+    def forwardable(self, forest: str, account: str) -> gssapi.Credentials:
+        """A service's own, with which it can get tickets in others' names. libkrb5 asks for such a one where krb5.conf says so; kinit, when it is told."""
+        keytab, cache = self.keytab(forest, account), self.keytabs / f"{account.strip('$')}.ccache"
+        principal = f"{account}@{self.lab.realm(forest)}"
+        command = ["kinit", "-f", "-k", "-t", str(keytab), "-c", f"FILE:{cache}", principal]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+        name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
+        return gssapi.Credentials(
+            name=name, usage="both", store={"keytab": f"FILE:{keytab}", "ccache": f"FILE:{cache}"}
+        )
+
+    def keytab(self, forest: str, account: str) -> Path:
+        made = self.keytabs / f"{forest}-{account.strip('$')}.keytab"
+        if not made.exists():
+            self.lab.keytab(forest, [account], made)
+        return made
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +160,10 @@ class Agent:
         return self.say(wire.Hello(version=wire.VERSION, software="test", domain=domain, controller="dc"))
 
 
-def note(reference: str = "r") -> wire.Notification:
+def note(account: str = "alice") -> wire.Notification:
     return wire.Notification(
-        reference=reference, user_guid="g", user_sid="s", account="alice", changed_at=1, revision=1, origin="o",
-        attempt=1, secret=b"ciphertext", check=b"",
+        reference=GUID, user_guid=GUID, user_sid="s", account=account, changed_at=1, revision=1, origin=GUID, attempt=1,
+        secret=b"ciphertext", check=b"",
     )  # fmt: skip
 
 
@@ -159,7 +178,7 @@ def test_a_controller_of_either_domain_is_heard(stage: Stage, forest: str, accou
     agent = Agent(stage, stage.credentials(forest, account), f"bastide.{domain}")
     assert agent.hello(domain) == wire.Welcome(version=wire.VERSION, node="node-1")
     answer = agent.say(note(domain))
-    assert answer == wire.Answer(reference=domain, verdict=wire.Verdict.ACCEPTED)
+    assert answer == wire.Answer(reference=GUID, verdict=wire.Verdict.ACCEPTED)
     assert stage.book.told[-1] == note(domain)
 
 
@@ -232,6 +251,57 @@ def test_an_unsealed_or_repeated_message_ends_it(stage: Stage) -> None:
     with pytest.raises((EOFError, OSError)):
         again.receive()
     assert len(stage.book.told) == before + 1
+
+
+def delegating(stage: Stage, account: str) -> None:
+    """A member server that may speak to our name in anybody's name ([MS-SFU])."""
+    administrator = stage.keytabs / "administrator.keytab"
+    stage.lab.keytab("corp", ["Administrator"], administrator)
+    identity = Identity(f"Administrator@{stage.lab.realm('corp')}", administrator)
+    session, _ = SealedConnect(identity, SystemClock().now)(f"corpdc.{CORP}")
+    password = f'"{secrets.token_hex(16)}aA1!"'.encode("utf-16-le")
+    trusted = TRUSTED_TO_AUTH_FOR_DELEGATION | WORKSTATION_TRUST_ACCOUNT
+    session.add(
+        f"CN={account},CN=Computers,{stage.lab.base_dn('corp')}",
+        {
+            "objectClass": [b"computer"],
+            "sAMAccountName": [f"{account}$".encode()],
+            "unicodePwd": [password],
+            "servicePrincipalName": [f"HTTP/{account.lower()}.{CORP}".encode()],
+            "userAccountControl": [str(trusted).encode()],
+            "msDS-AllowedToDelegateTo": [f"PCNSCLNT/bastide.{CORP}".encode()],
+        },
+    )
+    session.raw.unbind_ext_s()
+
+
+def test_a_delegated_ticket_of_a_controller_is_refused(stage: Stage) -> None:
+    """A server that may delegate gets a ticket for our name with the controller's own PAC in it: all but one part of it says `controller`."""
+    delegating(stage, "SRV2")
+    own = stage.forwardable("corp", "SRV2$")
+    controller = gssapi.Name(f"CORPDC$@{stage.lab.realm('corp')}", gssapi.NameType.kerberos_principal)
+    agent = Agent(stage, own.impersonate(controller), f"bastide.{CORP}")
+    before = len(stage.book.events)
+    with pytest.raises((EOFError, OSError)):
+        agent.hello(CORP)
+    assert stage.book.events[before:] == [6915]
+
+
+def test_the_kdc_gives_nobody_a_ticket_of_a_controller_that_is_not_delegated(stage: Stage) -> None:
+    """What install-the-agent.md says to do, and that the controller itself goes on."""
+    delegating(stage, "SRV3")
+    own = stage.forwardable("corp", "SRV3$")
+    controller = gssapi.Name(f"CORPDC$@{stage.lab.realm('corp')}", gssapi.NameType.kerberos_principal)
+    sensitive = ["samba-tool", "user", "sensitive", "CORPDC$"]
+    stage.lab.exec("corpdc", [*sensitive, "on"], check=True)
+    try:
+        with pytest.raises(GSSError):
+            Agent(stage, own.impersonate(controller), f"bastide.{CORP}").shake_hands()
+        agent = Agent(stage, stage.credentials("corp", "CORPDC$"), f"bastide.{CORP}")
+        assert agent.hello(CORP) == wire.Welcome(version=wire.VERSION, node="node-1")
+    finally:
+        stage.lab.exec("corpdc", [*sensitive, "off"], check=True)
+    Agent(stage, own.impersonate(controller), f"bastide.{CORP}").context.step()
 
 
 def test_a_recorded_handshake_is_worth_nothing(stage: Stage) -> None:

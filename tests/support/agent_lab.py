@@ -87,6 +87,9 @@ gnupg = "{site.gnupg(self.host)}"
             self.process.wait(30)
             self.process = None
 
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def pid(self) -> int:
         """Of the agent itself: `ip netns exec` and the shell become it."""
         assert self.process is not None

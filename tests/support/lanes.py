@@ -26,6 +26,7 @@ RUN_PREFIX = "t-"
 
 #: Which tests run one after the other, on one lab: the first pattern counts. Each lane should take about as long as the others.
 LANES = {
+    "passwords": r"tests/e2e/test_passwords_",
     "grants": r"tests/e2e/test_grants_on_samba\.py",
     "contract": r"tests/contract/.*\[(samba|slapd|postgresql|mariadb)|tests/e2e/test_(kill|wrong_clock)_on_samba\.py",
     "forests": r"tests/(integration|e2e)/",

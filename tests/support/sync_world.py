@@ -65,6 +65,10 @@ def guid_of(name: str) -> str:
     return str(uuid5(_SPACE, name))
 
 
+def sid_of(name: str) -> str:
+    return f"{DOMAIN_SID}-{1000 + sum(name.encode())}"
+
+
 def filetime(moment: datetime) -> int:
     return (moment - _YEAR_1601) // timedelta(microseconds=1) * 10
 
@@ -196,7 +200,7 @@ class SyncWorld:
             anchor=guid_of(f"{space} {name}"),
             dn=f"CN={name},OU={space}",
             type="user",
-            attributes={"sAMAccountName": (name,)},
+            attributes={"sAMAccountName": (name,), "objectSid": (sid_of(name),)},
             link=Link.JOINED if mv else Link.NONE,
             mv=mv,
             because="sAMAccountName = accountName" if mv else "",
@@ -226,7 +230,7 @@ class SyncWorld:
         fields: dict[str, Any] = {
             "reference": reference,
             "user_guid": guid,
-            "user_sid": f"{DOMAIN_SID}-{1000 + sum(name.encode())}",
+            "user_sid": sid_of(name),
             "account": name,
             "changed_at": filetime(changes.pop("at", self.clock.now())),
             "revision": self.revisions.get(key, 2),

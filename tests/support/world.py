@@ -15,8 +15,9 @@ from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision, Request, State
 from bastide.domain.roles import Carrier, PamGroup, Role, Scope
 from bastide.services.accounts import Preparation
-from bastide.services.ports import Accepted, AuditQuery
+from bastide.services.ports import AuditQuery
 from bastide.services.roles import RoleDraft, StageDraft
+from bastide.services.signin import Accepted
 from bastide.store.unit_of_work import SqlStore
 from bastide.targets.memory import MemorySystems
 from bastide.wiring import Adapters, Services, assemble

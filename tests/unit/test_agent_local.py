@@ -6,19 +6,20 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from bastide_agent import commands, local, privileges
 from bastide_agent import filter as asking
-from bastide_agent import local, privileges
 from bastide_agent.complexity import objection
 from bastide_agent.failures import DirectoryGone, Stop
 from bastide_agent.keyring import CannotTell, KeyRing, ids_in, judge
 from bastide_agent.ldapi import request_value, response_value
-from bastide_agent.local import LocalServer, WordList
+from bastide_agent.local import Asked, LocalServer, WordList
 from bastide_agent.privileges import NotOpened, Opener, Thing, split_off
 from tests.support.agent import NOON, MemoryLog
 
@@ -83,6 +84,62 @@ def test_a_list_that_cannot_be_read_decides_nothing(tmp_path: Path) -> None:
     nonsense: object
     for nonsense in (1, [], {}, {"ask": "filter"}, {"ask": "filter", "password": 1}, {"ask": "x"}):
         assert local.answer(nonsense, WordList(""), dict)["verdict"] == "unknown"
+
+
+# --------------------------------------------------------------------------------------------------------------- status
+
+OURS = "/usr/bin/bastide-agent filter --when-down=refuse"
+
+
+@pytest.mark.parametrize(
+    ("enabled", "script", "used", "problem"),
+    [
+        (False, "", False, ""),
+        (False, "/usr/bin/other", False, ""),
+        (False, None, None, ""),
+        (False, OURS, True, "filter.enabled is false"),
+        (True, OURS, True, ""),
+        (True, None, None, ""),
+        (True, "", False, "has no `check password script`"),
+        (True, "/usr/bin/other", False, "has another `check password script`"),
+    ],
+)
+def test_status_says_whether_the_filter_is_used(
+    enabled: bool, script: str | None, used: bool | None, problem: str
+) -> None:
+    found = local.filter_status(WordList("") if enabled else None, script, Asked())
+    assert (found["enabled"], found["used_by_samba"]) == (enabled, used)
+    assert problem in str(found["problem"])
+    assert bool(found["problem"]) == bool(problem)
+    (line, *problems) = commands._filter_for_people(dict(found))
+    assert line.startswith(f"filter    {'on' if enabled else 'off'}, ")
+    assert (", used by Samba" in line, "not used" in line, "not known" in line) == (
+        used is True,
+        used is False,
+        used is None,
+    )
+    assert [one.startswith("PROBLEM   filter: ") for one in problems] == [True] * bool(problem)
+
+
+def test_status_says_that_the_word_list_cannot_be_read(tmp_path: Path) -> None:
+    found = local.filter_status(WordList(str(tmp_path / "none")), OURS, Asked())
+    assert "cannot be read" in str(found["problem"])
+
+
+def test_what_the_filter_asked_is_counted(tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    words.write_text("summer\n")
+    server = LocalServer(tmp_path / "agent.sock", WordList(str(words)), dict, MemoryLog())
+    server.start()
+    try:
+        for password in ("Winter-1", "Summer-1"):
+            asking.ask(str(tmp_path / "agent.sock"), {"ask": "filter", "password": password})
+        words.unlink()
+        asking.ask(str(tmp_path / "agent.sock"), {"ask": "filter", "password": "Winter-1"})
+        asking.ask(str(tmp_path / "agent.sock"), {"ask": "status"})
+    finally:
+        server.stop()
+    assert server.asked == (Asked(3, 1, 1) if os.geteuid() == 0 else Asked())
 
 
 # --------------------------------------------------------------------------------------------------------------- socket
@@ -352,8 +409,9 @@ def test_a_late_answer_is_not_taken_for_another(things: tuple[Opener, dict[Thing
 def test_the_opener_ends_with_the_agent_and_holds_nothing(things: tuple[Opener, dict[Thing, Path]]) -> None:
     opener, _ = things
     os.close(opener.open(Thing.KEYTAB))
-    held = sorted(os.listdir(f"/proc/{opener.pid}/fd"), key=int)  # noqa: PTH208  # names are enough
-    assert len(held) == 4
+    deadline = time.monotonic() + 5  # it closes what it has sent after it has sent it
+    while len(held := os.listdir(f"/proc/{opener.pid}/fd")) != 4:  # noqa: PTH208  # names are enough
+        assert time.monotonic() < deadline, held
     opener.close()
     with pytest.raises(ProcessLookupError):
         os.kill(opener.pid, 0)

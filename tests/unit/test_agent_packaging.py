@@ -111,6 +111,7 @@ def test_the_unit_gives_root_no_more_than_it_needs_to_become_nobody() -> None:
         ("RestrictSUIDSGID", "yes"),
         ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
         ("LimitCORE", "0"),
+        ("MemorySwapMax", "0"),
         ("UMask", "0077"),
         ("RuntimeDirectoryMode", "0700"),
         ("Restart", "always"),

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from bastide.cli import demo_embedded_passwords
+from bastide.cli.demo_embedded_passwords import NEW
 from bastide.cli.main import app
+from bastide.targets.memory import Account, MemorySystem
 
 #: Imports of the extras fail in there, as on a machine that has them not.
 WITHOUT_EXTRAS = """
@@ -32,6 +36,36 @@ def test_the_demo_plays_to_its_end(tmp_path: Path) -> None:
     assert any(outcome.startswith("whole: ") for outcome in outcomes)
     assert any("true end of access" in outcome for outcome in outcomes)
     assert steps["alice tries the share with a fresh ticket"] == "refused"
+
+
+def test_the_second_act_brings_one_password_everywhere() -> None:
+    result = CliRunner().invoke(app, ["demo", "--json"])
+    assert result.exit_code == 0, result.stderr
+    steps = {step["step"]: step["outcome"] for step in json.loads(result.stdout)}
+    assert (
+        "are one person, by join rule 1"
+        in steps["an administrator connects three systems, and imports who is there"]
+    )
+    changed = steps["bob changes the password once, in CORP"]
+    assert all(f"{name} after " in changed for name in ("openldap", "postgresql", "mariadb"))
+    told = steps["an administrator asks what became of it"]
+    assert told.count("A sign-in with it was tried and worked.") == 3
+    assert "key was destroyed" in steps["who can still read bob's password?"]
+    assert NEW not in result.stdout
+
+
+class Stubborn(MemorySystem):
+    """Says yes, and keeps the password it had."""
+
+    def _store(self, account: Account, password: str) -> None: ...
+
+
+def test_the_second_act_fails_where_a_system_keeps_the_old_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_embedded_passwords, "MemorySystem", Stubborn)
+    monkeypatch.setattr(demo_embedded_passwords, "_PATIENCE", 0.5)
+    result = CliRunner().invoke(app, ["demo"])
+    assert result.exit_code != 0
+    assert "not everywhere" in result.output
 
 
 def test_the_demo_says_that_its_clock_jumps() -> None:

@@ -116,6 +116,7 @@ def test_there_are_two_units() -> None:
         ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
         ("SystemCallArchitectures", "native"),
         ("LimitCORE", "0"),
+        ("MemorySwapMax", "0"),
         ("UMask", "0077"),
         ("StateDirectoryMode", "0700"),
     ],

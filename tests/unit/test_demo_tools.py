@@ -52,8 +52,12 @@ def test_another_password_is_not_found(tmp_path: Path) -> None:
 
 
 def test_arguments_and_environment_are_looked_at(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", "input()", "argument-7391"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, env={"SECRET": "environment-7391"}) as started:
+    program = [sys.executable, "-c", "input('ready')", "argument-7391"]
+    with subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"SECRET": "environment-7391"}
+    ) as started:
+        assert started.stdout is not None
+        assert started.stdout.read(5) == b"ready"
         hits = [
             search(tmp_path, [started.pid], {"it": word}).hits
             for word in (b"argument-7391", b"environment-7391")

@@ -13,9 +13,10 @@ import pytest
 from bastide import pcns, wire
 from bastide.cli import pcnscfg
 from bastide.domain.management_agents import Link, PasswordManagement, PasswordSource
-from bastide.domain.passwords import DAY, FINAL, OLDEST, SKEW, Code, Proof, Receipt, State
+from bastide.domain.passwords import DAY, FINAL, LONGEST, OLDEST, SKEW, Code, Proof, Receipt, State
 from bastide.domain.sync_events import EVENTS
-from bastide.services.passwords import accept, notification, outcomes
+from bastide.services.passwords import notification, outcomes, refusals, told
+from bastide.store import openpgp
 from bastide_agent.events import CATALOG
 
 ROOT = Path(__file__).parents[2]
@@ -104,10 +105,10 @@ def test_receipts_are_described_with_what_the_agent_does() -> None:
     rows = {found[1].strip("`"): found[2].split("|") for found in _ROW.finditer(table)}
     assert rows.keys() == {receipt.value for receipt in Receipt}
     again = {name for name, cells in rows.items() if cells[1].strip() == "tries again"}
-    assert again == {receipt.value for receipt in accept._NOT_NOW}
+    assert again == {receipt.value for receipt in told.NOT_NOW}
     said = {name: _numbers(cells[2]) - {6903, 6907} for name, cells in rows.items()}
     special = {Receipt.OWN_ACCOUNT: 6912, Receipt.ECHO: 6912}
-    known = {**accept._NUMBERS, **special}
+    known = {**told.NUMBERS, **special}
     assert said == {r.value: {known[r]} if r in known else set() for r in Receipt}
 
 
@@ -160,9 +161,12 @@ def test_who_says_what_is_described() -> None:
     assert {name for name, who in speakers.items() if who == "server"} == set(_messages()) - agent
 
 
+def _verdicts() -> str:
+    return _read("wire.md").partition("| verdict |")[2].partition("\n\n")[0]
+
+
 def test_the_verdicts_are_described() -> None:
-    rows = {name for name, cells in _rows("wire.md").items() if len(cells) == 1}
-    assert rows == {verdict.value for verdict in wire.Verdict}
+    assert set(re.findall(r"^\| `(\w+)`", _verdicts(), re.MULTILINE)) == set(wire.Verdict)
 
 
 def test_the_limits_of_the_wire_are_those_of_the_code() -> None:
@@ -170,7 +174,19 @@ def test_the_limits_of_the_wire_are_those_of_the_code() -> None:
     assert [int(n) for n in re.findall(r"^Version (\d+)\.", text, re.MULTILINE)] == [wire.VERSION]
     assert f"port {wire.PORT} unless" in text
     assert f"`{wire.SERVICE}/host`" in text
-    assert f"at most {wire.DELAY_LIMIT}" in _rows("wire.md")["later"][0]
+    assert _verdicts().count(f"at most {wire.DELAY_LIMIT}") == 2
+    numbers = (wire.NAME_LIMIT, wire.SID_LIMIT, wire.SECRET_LIMIT, wire.CHECK_LIMIT)
+    assert (
+        "at most {} characters, `user_sid` {}; `secret` at most {:,} bytes, `check` {};".format(*numbers)
+        in text
+    )
+    assert wire.LARGEST_REVISION == 2**32 - 1
+    assert wire.SECRET_LIMIT == openpgp.MESSAGE_LIMIT
+    assert openpgp.PASSWORD_LIMIT == 2 * LONGEST
+    assert f"with {openpgp._ROOM >> 20} MiB and\n  {openpgp._TIME:.0f} s for each" in text
+    assert f"holds more than {openpgp.PASSWORD_LIMIT} bytes" in text
+    assert f"refuses {refusals.ALLOWED:,} notifications an hour" in text
+    assert timedelta(hours=1) == refusals.WINDOW
     said = re.search(r"at most ([\d,]+) bytes before it is sealed; a frame at most ([\d,]+)", text)
     assert said is not None
     message, frame = (int(number.replace(",", "")) for number in said.groups())

@@ -202,7 +202,7 @@ def test_a_job_warms_up_before_its_first_claim_and_lives_without(world: World) -
         order.append("warm up")
         raise DirectoryUnavailable("no controller answers")
 
-    def run(works: object) -> None:
+    def run(works: object, _: object) -> None:
         assert works
         order.append("run")
         claimed.set()

@@ -197,6 +197,22 @@ def test_4_targets_are_found_by_name_and_no_password_goes_round(world: SpaceWorl
         world.services.management_agents.remove(world.dave, "ldap")
 
 
+def test_4_a_source_reads_the_domain_that_it_is_told_of(
+    world: SpaceWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its source it would be OTHER, while it writes to CORP."""
+    monkeypatch.setattr(world.services.management_agents._systems, "check", lambda *_: None)
+    settings = {"system": "corp", "domain": "Corp.Test."}
+    for domain in ("other.test", "corp.test"):
+        made = draft("corp", source=PasswordSource(domain=domain))
+        made = replace(made, agent=replace(made.agent, settings=settings))
+        if domain == "corp.test":
+            world.services.management_agents.add(world.dave, made)
+            continue
+        with pytest.raises(InvalidInput, match=r"source\.domain"):
+            world.services.management_agents.add(world.dave, made)
+
+
 def test_5_a_secret_is_sealed_to_its_agent_and_never_shown(world: SpaceWorld) -> None:
     world.add("hr", system=MemorySystem(secret=SECRET))
     with pytest.raises(TargetDenied):

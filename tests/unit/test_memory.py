@@ -63,7 +63,7 @@ def test_memory_is_given_back_after_a_burst_only(rows: int, burst: bool) -> None
     store, clock = SqlStore("sqlite://"), SystemClock()
     given_back, idle = threading.Event(), threading.Event()
 
-    def finish(works: Sequence[Work]) -> None:
+    def finish(works: Sequence[Work], _: object) -> None:
         with store.write() as uow:
             uow.work.finish_many([(work, None) for work in works])
             uow.commit()

@@ -11,8 +11,10 @@ from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.domain.ids import Sid
 from bastide.domain.management_agents import CsId, Link, MaId
 from bastide.domain.passwords import OLDEST, REASONS, SKEW, Change, Delivery, Receipt, State
+from bastide.services.passwords import refusals
+from bastide.services.passwords.callers import Caller
 from bastide.wire import Notification, Verdict, check_of
-from tests.support.sync_world import DOMAIN_SID, ReversedOpener, SyncWorld, guid_of
+from tests.support.sync_world import ReversedOpener, SyncWorld, guid_of, sid_of
 
 SECRET = "Grüße 🐟 pass"
 
@@ -64,6 +66,22 @@ def test_a_controller_speaks_for_its_own_domain_only(world: SyncWorld) -> None:
     assert not world.deliveries()
 
 
+def test_a_domain_cannot_use_up_the_references_of_another_one(world: SyncWorld) -> None:
+    """References are made of what every controller knows; one of LAB says first what one of CORP will say."""
+    world.add_source("lab", "crm")
+    real = world.notification("alice", SECRET)
+    evil = msgspec.structs.replace(real, secret=b"x", check=b"")
+    answer = world.passwords.accept.notification(world.caller("lab"), evil)
+    assert answer.receipt is Receipt.NOT_IN_CS
+    answers = world.passwords.accept.notifications(world.caller(), [real, real])
+    assert [one.receipt for one in answers] == [Receipt.STAGED, Receipt.DUPLICATE]
+    assert world.passwords.accept.notification(world.caller(), real).receipt is Receipt.DUPLICATE
+    assert world.passwords.accept.notification(world.caller("lab"), evil).receipt is Receipt.DUPLICATE
+    world.work()
+    assert world.password("alice", "crm") == SECRET
+    assert not world.vault.references()
+
+
 # Step 3 of the procedure.
 @pytest.mark.parametrize(
     ("off", "verdict", "receipt"),
@@ -71,13 +89,25 @@ def test_a_controller_speaks_for_its_own_domain_only(world: SyncWorld) -> None:
         (SKEW + timedelta(seconds=1), Verdict.REFUSED, Receipt.FUTURE),
         (SKEW, Verdict.ACCEPTED, Receipt.STAGED),
         (-OLDEST, Verdict.ACCEPTED, Receipt.STAGED),
-        (-OLDEST - timedelta(seconds=1), Verdict.DISCARD, Receipt.TOO_OLD),
+        (-OLDEST - timedelta(seconds=1), Verdict.REFUSED, Receipt.OVERDUE),
     ],
 )
 def test_the_window(world: SyncWorld, off: timedelta, verdict: Verdict, receipt: Receipt) -> None:
     told = world.tell("alice", SECRET, at=world.clock.now() + off)
     assert (told.verdict, told.receipt) == (verdict, receipt)
     assert bool(world.deliveries()) is (receipt is Receipt.STAGED)
+
+
+def test_what_is_too_old_is_for_good_only_if_something_newer_is_known(world: SyncWorld) -> None:
+    """The agent of the controller was down for four days, and has the newest password."""
+    old = world.clock.now() - OLDEST - timedelta(seconds=1)
+    assert world.tell("alice", SECRET, revision=8).receipt is Receipt.STAGED
+    for revision in (0, 7, 8):
+        told = world.tell("alice", SECRET, at=old, revision=revision)
+        assert (told.verdict, told.receipt) == (Verdict.DISCARD, Receipt.TOO_OLD)
+    told = world.tell("alice", SECRET, at=old, revision=9)
+    assert (told.verdict, told.receipt) == (Verdict.REFUSED, Receipt.OVERDUE)
+    assert world.tell("nobody", SECRET, at=old, revision=9).receipt is Receipt.TOO_OLD
 
 
 def test_a_change_of_the_future_is_taken_when_the_time_has_come(world: SyncWorld) -> None:
@@ -106,6 +136,16 @@ def test_a_domain_that_is_no_source(world: SyncWorld) -> None:
     ):
         world.change_agent("corp", lambda a, s=source: replace(a, source=s(a.source)))  # type: ignore[misc]
         assert world.tell("alice", SECRET).receipt is Receipt.NOT_A_SOURCE
+
+
+def test_nothing_is_kept_of_a_domain_that_is_not_set_up_as_a_source(world: SyncWorld) -> None:
+    before = world.head()
+    for off in (timedelta(0), -2 * OLDEST, 2 * SKEW):
+        told = world.notification("alice", SECRET, at=world.clock.now() + off)
+        world.passwords.accept.notification(world.caller("other"), told)
+    assert world.head() == before
+    with world.store.read() as uow:
+        assert not uow.changes.history(user="", before=None, limit=5)
 
 
 # Step 5 of the procedure.
@@ -143,11 +183,45 @@ def test_a_user_who_is_not_joined(world: SyncWorld) -> None:
 
 
 def test_an_account_of_ours_is_never_passed_on(world: SyncWorld) -> None:
-    own = Sid(f"{DOMAIN_SID}-500")
+    own = Sid(sid_of("alice"))
     world.change_agent("corp", lambda a: replace(a, source=replace(a.source, own_accounts=(own,))))  # type: ignore[type-var]
-    assert world.tell("alice", SECRET, user_sid=str(own)).receipt is Receipt.OWN_ACCOUNT
+    assert world.tell("alice", SECRET).receipt is Receipt.OWN_ACCOUNT
     assert world.events.numbers()[-1] == 6912
     assert world.tell("bob", SECRET).receipt is Receipt.STAGED
+
+
+def test_a_controller_does_not_say_whose_account_it_is(world: SyncWorld) -> None:
+    """An account of ours, under the SID of somebody else: what was imported counts."""
+    own = Sid(sid_of("alice"))
+    world.change_agent("corp", lambda a: replace(a, source=replace(a.source, own_accounts=(own,))))  # type: ignore[type-var]
+    told = world.tell("alice", SECRET, user_sid=sid_of("bob"))
+    assert (told.verdict, told.receipt) == (Verdict.REFUSED, Receipt.OTHER_ACCOUNT)
+    with world.store.write() as uow:
+        found = uow.space.get(CsId(guid_of("cs corp bob")))
+        uow.space.put([replace(found, attributes={"sAMAccountName": ("bob",)})])
+        uow.commit()
+    assert world.tell("bob", SECRET).receipt is Receipt.OTHER_ACCOUNT, "nobody knows that it is not ours"
+    assert not world.deliveries()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"domain": "Corp.test.", "principal": "alice@CORP.TEST"},
+        {"domain": "corp.test", "bind_name": "CORP\\Alice"},
+        {"domain": "corp.test", "bind_name": "CN=alice,OU=corp"},
+    ],
+)
+def test_the_accounts_of_agents_are_ours_without_being_named(
+    world: SyncWorld, settings: dict[str, object]
+) -> None:
+    writer = world.add_target("writer")
+    world.change_agent("writer", lambda a: replace(a, settings=settings))
+    assert world.tell("alice", SECRET).receipt is Receipt.OWN_ACCOUNT
+    assert world.tell("bob", SECRET).receipt is Receipt.STAGED
+    elsewhere = {**settings, "domain": "lab.test"}
+    world.change_agent(writer.name, lambda a: replace(a, settings=elsewhere))
+    assert world.tell("alice", SECRET).receipt is Receipt.STAGED
 
 
 def test_an_older_change_comes_too_late(world: SyncWorld) -> None:
@@ -216,6 +290,44 @@ def test_a_secret_that_is_not_the_accounts_password(world: SyncWorld) -> None:
     )
 
 
+@pytest.mark.parametrize("password", ["", "x" * 257, "🔑" * 129])
+def test_a_password_that_no_account_can_have_is_not_passed_on(world: SyncWorld, password: str) -> None:
+    told = world.tell("alice", password)
+    assert (told.verdict, told.receipt) == (Verdict.DISCARD, Receipt.UNFIT)
+    assert not world.deliveries()
+
+
+def test_nothing_is_opened_that_will_not_be_staged(world: SyncWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[bytes] = []
+    opener = world.adapters.opener
+    plain = opener.open
+
+    def watched(message: bytes) -> bytes:
+        opened.append(message)
+        return plain(message)
+
+    monkeypatch.setattr(opener, "open", watched)
+    world.add_user("carol", "corp", "crm", joined=False)
+    world.add_user("erin", "corp")
+    for name in ("nobody", "carol", "erin"):
+        world.tell(name, SECRET)
+    world.tell("alice", SECRET, revision=8)
+    world.tell("alice", "old", revision=7)
+    assert opened == [ReversedOpener.seal(SECRET)]
+
+
+def test_without_a_process_to_open_it_the_agent_keeps_it(
+    world: SyncWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: bytes) -> bytes:
+        raise StoreUnavailable("no process can be started")
+
+    monkeypatch.setattr(world.adapters.opener, "open", away)
+    with pytest.raises(StoreUnavailable):
+        world.tell("alice", SECRET)
+    assert not world.audit("password.refused")
+
+
 # Step 8 of the procedure.
 def test_a_key_for_each_change_and_a_context_for_each_delivery(world: SyncWorld) -> None:
     world.tell("alice", SECRET)
@@ -225,6 +337,47 @@ def test_a_key_for_each_change_and_a_context_for_each_delivery(world: SyncWorld)
     assert len(set(world.vault.get(references).values())) == 2
     sealed = [one.sealed for one in world.deliveries(State.PENDING)]
     assert len(set(sealed)) == len(sealed)
+
+
+# Step 9 of the procedure.
+def test_a_controller_that_invents_notifications_fills_nothing(
+    world: SyncWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "ALLOWED", 3)
+    told = [world.tell("nobody", SECRET) for _ in range(3)]
+    assert [one.receipt for one in told] == [Receipt.NOT_IN_CS] * 3
+    before = world.head()
+    for fields in ({}, {"secret": b"x"}, {"at": world.clock.now() + 2 * SKEW}):
+        told = [world.tell("nobody", SECRET, **fields)]
+        assert (told[0].verdict, told[0].receipt) == (Verdict.LATER, None)
+        assert told[0].delay > 0
+    assert world.head() == before
+    assert world.tell("alice", SECRET).receipt is Receipt.STAGED, "good ones are taken in all the same"
+    other = Caller("corp.test", "DC2$", "dc2.corp.test")
+    answer = world.passwords.accept.notification(other, world.notification("nobody", SECRET))
+    assert answer.receipt is Receipt.NOT_IN_CS, "each controller has its own"
+    world.clock.move(minutes=21)
+    assert world.tell("nobody", SECRET).receipt is Receipt.NOT_IN_CS
+    assert world.tell("nobody", SECRET).verdict is Verdict.LATER
+
+
+def test_the_server_decides_whether_a_refusal_is_in_the_audit(world: SyncWorld) -> None:
+    """What the agent says of its tries does not."""
+    told = world.notification("alice", SECRET, secret=b"junk", attempt=99)
+    for _ in range(3):
+        assert world.passwords.accept.notification(world.caller(), told).receipt is Receipt.UNREADABLE
+    again = msgspec.structs.replace(told, attempt=1)
+    assert world.passwords.accept.notification(world.caller(), again).receipt is Receipt.UNREADABLE
+    assert len(world.audit("password.refused")) == 1
+
+
+def test_a_revision_that_no_directory_has(world: SyncWorld) -> None:
+    for revision in (2**63, 2**70, -1):
+        world.clock.move(minutes=1)
+        assert world.tell("bob" if revision < 0 else "alice", SECRET, revision=revision).receipt in {
+            Receipt.STAGED,
+            Receipt.OUT_OF_DATE,
+        }
 
 
 def test_no_refusal_leaves_a_key(world: SyncWorld) -> None:
@@ -251,95 +404,6 @@ def test_what_is_refused_for_good_is_remembered(world: SyncWorld) -> None:
         ((change, deliveries),) = uow.changes.history(user="nobody", before=None, limit=5)
     assert change.receipt is Receipt.NOT_IN_CS
     assert not deliveries
-
-
-# ----------------------------------------------------------------------------------------------------------------- echo
-
-
-@pytest.fixture
-def ring() -> SyncWorld:
-    """CORP and LAB are sources and targets of each other: what refuse_cycles would refuse, saved all the same."""
-    world = SyncWorld()
-    world.add_source("corp", "lab", settable=True)
-    world.add_source("lab", "corp", settable=True)
-    world.add_user("alice", "corp", "lab")
-    return world
-
-
-def test_a_to_b_to_a_is_exactly_one_write(ring: SyncWorld) -> None:
-    assert ring.tell("alice", "first", domain="corp").receipt is Receipt.STAGED
-    ring.work()
-    assert ring.password("alice", "lab") == "first"
-    ring.clock.move(seconds=1)
-    echo = ring.tell("alice", "first", domain="lab", at=ring.clock.now() - timedelta(milliseconds=900))
-    assert (echo.verdict, echo.receipt) == (Verdict.DISCARD, Receipt.ECHO)
-    assert ring.events.numbers()[-1] == 6912
-    ring.work()
-    assert (ring.served("lab"), ring.served("corp")) == (1, 0)
-
-
-def test_a_faster_echo_than_our_commit_comes_later(ring: SyncWorld) -> None:
-    ring.tell("alice", "first", domain="corp")
-    early = ring.notification("alice", "first", domain="lab")
-    assert ring.passwords.accept.notification(ring.caller("lab"), early).verdict is Verdict.LATER
-    ring.work()
-    assert ring.passwords.accept.notification(ring.caller("lab"), early).receipt is Receipt.ECHO
-    ring.work()
-    assert ring.served("corp") == 0
-
-
-def test_a_person_in_the_other_domain_is_heard_after_the_echo(ring: SyncWorld) -> None:
-    ring.tell("alice", "first", domain="corp")
-    ring.work()
-    assert ring.tell("alice", "first", domain="lab").receipt is Receipt.ECHO
-    ring.clock.move(seconds=20)
-    assert ring.tell("alice", "own idea", domain="lab").receipt is Receipt.STAGED
-    ring.work()
-    assert ring.password("alice", "corp") == "own idea"
-    ring.clock.move(seconds=1)
-    assert ring.tell("alice", "own idea", domain="corp").receipt is Receipt.ECHO
-    ring.work()
-    assert (ring.served("lab"), ring.served("corp")) == (1, 1)
-
-
-def test_a_persons_change_that_swallowed_the_echo_is_heard(ring: SyncWorld) -> None:
-    """The agent saw only the newest of two quick changes; AD counted both, so one of them is not ours."""
-    ring.tell("alice", "base", domain="lab", revision=5)
-    ring.work()
-    ring.tell("alice", "base", domain="corp", revision=5)
-    ring.clock.move(hours=1)
-    ring.tell("alice", "first", domain="corp", revision=6)
-    ring.work()
-    ring.clock.move(seconds=5)
-    assert ring.tell("alice", "own idea", domain="lab", revision=7).receipt is Receipt.STAGED
-    ring.work()
-    assert ring.password("alice", "corp") == "own idea"
-
-
-def test_a_change_long_after_our_write_is_a_persons(ring: SyncWorld) -> None:
-    ring.tell("alice", "first", domain="corp")
-    ring.work()
-    ring.clock.move(minutes=6)
-    assert ring.tell("alice", "own idea", domain="lab").receipt is Receipt.STAGED
-
-
-def test_the_same_account_in_two_spaces_is_known_by_its_anchor() -> None:
-    """One agent reads LAB, another one writes to it: the echo is told of the first one's object, the write was to the second one's."""
-    world = SyncWorld()
-    world.add_target("writer")
-    world.add_target("crm")
-    world.add_source("corp", "writer")
-    world.add_source("lab", "crm")
-    world.add_user("alice", "corp", "lab", "writer", "crm")
-    with world.store.write() as uow:
-        written = uow.space.get(CsId(guid_of("cs writer alice")))
-        uow.space.put([replace(written, anchor=guid_of("lab alice"))])
-        uow.commit()
-    world.systems.systems["writer"].put(guid_of("lab alice"))
-    world.tell("alice", "first", domain="corp")
-    world.work()
-    assert world.tell("alice", "first", domain="lab").receipt is Receipt.ECHO
-    assert world.served("crm") == 0
 
 
 # ---------------------------------------------------------------------------------------------------------------- batches

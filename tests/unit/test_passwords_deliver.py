@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bastide.domain.errors import CapabilityMissing, LostLease, NotConfigured, TargetDenied, TargetUnavailable
-from bastide.domain.management_agents import CsId, MvId, Operation
+from bastide.domain.management_agents import CsId, Link, ManagementAgent, MvId, Operation, PasswordSource
 from bastide.domain.passwords import FINAL, Code, Delivery, Proof, Stamp, State
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.lanes import Lanes
@@ -142,6 +142,40 @@ def test_an_object_that_is_gone_or_somebody_elses(world: SyncWorld) -> None:
     assert world.served("files") == 2
     assert [one.code for one in of(world, "crm")] == [Code.OBJECT_MISSING] * 2
     assert 6923 in world.events.numbers()
+
+
+@pytest.mark.parametrize(
+    ("cut", "code"),
+    [
+        ("join", Code.OBJECT_MISSING),
+        ("source object", Code.OBJECT_MISSING),
+        ("target", Code.NOT_ENABLED),
+        ("source", Code.NOT_ENABLED),
+    ],
+)
+def test_what_was_cut_off_since_is_not_delivered(world: SyncWorld, cut: str, code: Code) -> None:
+    """An administrator found that the account was joined to the wrong person, or that its passwords have no business there."""
+    world.tell("alice", SECRET)
+    source = CsId(guid_of("cs corp alice"))
+    with world.store.write() as uow:
+        if cut == "join":
+            uow.space.put([replace(uow.space.get(source), link=Link.APART, mv=None)])
+        elif cut == "source object":
+            uow.space.remove([source])
+        uow.commit()
+    if cut == "target":
+        world.change_agent("corp", lambda a: replace(a, source=replace(_source(a), targets=())))
+    elif cut == "source":
+        world.change_agent("corp", lambda a: replace(a, source=replace(_source(a), enabled=False)))
+    world.work()
+    assert not world.served("crm")
+    assert {one.code for one in world.deliveries(State.FAILED)} == {code}
+    assert not world.vault.references()
+
+
+def _source(agent: ManagementAgent) -> PasswordSource:
+    assert agent.source is not None
+    return agent.source
 
 
 def test_what_the_target_does_not_have(world: SyncWorld) -> None:

@@ -2,15 +2,28 @@
 
 import os
 import shutil
+import struct
 import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pysequoia import Cert, encrypt
 
 from bastide.domain.errors import StoreError, StoreUnavailable
+from bastide.store import openpgp
 from bastide.store.md4 import Md4NtHasher, md4
-from bastide.store.openpgp import PRIVATE, PUBLIC, generate_openpgp, load_opener, read_certificate
+from bastide.store.openpgp import (
+    MESSAGE_LIMIT,
+    PASSWORD_LIMIT,
+    PRIVATE,
+    PUBLIC,
+    generate_openpgp,
+    load_opener,
+    read_certificate,
+)
 
 #: RFC 1320, A.5.
 VECTORS = {
@@ -98,6 +111,113 @@ def test_gnupg_writes_what_we_open(tmp_path: Path) -> None:
     )
     subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False)
     assert load_opener([tmp_path / PRIVATE]).open(made.stdout).decode("utf-16-le") == PASSWORD
+
+
+def _packet(tag: int, body: bytes) -> bytes:
+    """RFC 9580, 4.2.1."""
+    return bytes([0xC0 | tag, 255]) + struct.pack(">I", len(body)) + body
+
+
+def _compressed(pieces: Iterator[bytes], layers: int) -> bytes:
+    """Packets, compressed so many times over (RFC 9580, 5.6)."""
+    squeeze = zlib.compressobj(9)
+    body = b"".join(map(squeeze.compress, pieces)) + squeeze.flush()
+    for _ in range(layers - 1):
+        body = zlib.compress(_packet(8, b"\x02" + body), 9)
+    return _packet(8, b"\x02" + body)
+
+
+def _huge_literal(size: int) -> Iterator[bytes]:
+    head = b"b\0" + bytes(4)
+    yield bytes([0xCB, 255]) + struct.pack(">I", size + len(head)) + head
+    for _ in range(size >> 20):
+        yield bytes(1 << 20)
+
+
+def _endless(count: int) -> Iterator[bytes]:
+    """Marker packets, which are skipped, and then a password."""
+    for _ in range(count >> 16):
+        yield _packet(10, b"PGP") * (1 << 16)
+    yield _packet(11, b"b\0" + bytes(4) + PASSWORD.encode("utf-16-le"))
+
+
+def _encrypted(folder: Path, packets: bytes) -> bytes:
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg is not installed")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    environment = {**os.environ, "GNUPGHOME": str(home)}
+    subprocess.run(["gpg", "--batch", "--quiet", "--import", folder / PUBLIC], env=environment, check=True)
+    arguments = ["--trust-model", "always", "--no-literal", "-z", "0", "--encrypt"]
+    made = subprocess.run(
+        ["gpg", "--batch", "--quiet", *arguments, "--recipient", "Bastide password synchronization"],
+        input=packets,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False)
+    return made.stdout
+
+
+def test_a_small_message_that_becomes_a_huge_one_is_refused(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    bomb = _encrypted(tmp_path, _compressed(_huge_literal(200 << 20), 3))
+    assert len(bomb) < 1000
+    opener = load_opener([tmp_path / PRIVATE])
+    good = encrypt(b"x\0", [Cert.from_bytes(read_certificate(tmp_path / PUBLIC))], armor=False)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="more than a password"):
+            opener.open(bomb)
+        assert opener.open(good) == b"x\0", "the next message is opened"
+
+
+def test_a_message_that_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate_openpgp(tmp_path)
+    bomb = _encrypted(tmp_path, _compressed(_endless(1 << 25), 3))
+    assert len(bomb) < MESSAGE_LIMIT
+    opener = load_opener([tmp_path / PRIVATE])
+    good = encrypt(b"x\0", [Cert.from_bytes(read_certificate(tmp_path / PUBLIC))], armor=False)
+    assert opener.open(good) == b"x\0"
+    monkeypatch.setattr(openpgp, "_TIME", 0.5)
+    with pytest.raises(StoreError, match="more than a password"):
+        opener.open(bomb)
+    monkeypatch.setattr(openpgp, "_TIME", 30.0)
+    assert opener.open(good) == b"x\0"
+
+
+def test_the_longest_password_opens_and_a_longer_one_does_not(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    certificate = Cert.from_bytes(read_certificate(tmp_path / PUBLIC))
+    opener = load_opener([tmp_path / PRIVATE])
+    longest = "é".encode("utf-16-le") * 256
+    assert len(longest) == PASSWORD_LIMIT
+    message = encrypt(longest, [certificate], armor=False)
+    assert opener.open(message) == longest
+    for wrong in (encrypt(longest + b"x\0", [certificate], armor=False), message + bytes(MESSAGE_LIMIT)):
+        with pytest.raises(StoreError, match="more than a password"):
+            opener.open(wrong)
+
+
+def test_the_process_has_neither_keys_in_its_arguments_nor_an_environment(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    opener = load_opener([tmp_path / PRIVATE])
+    with pytest.raises(StoreError):
+        opener.open(b"")
+    assert opener._child is not None
+    process = opener._child._process
+    there = Path(f"/proc/{process.pid}")
+    assert there.joinpath("environ").read_bytes() == b""
+    assert len(there.joinpath("cmdline").read_bytes().split(b"\0")) == 4
+    del opener
+    assert process.poll() is not None, "it ends with its opener"
+
+
+def test_without_a_process_the_message_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate_openpgp(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    with pytest.raises(StoreUnavailable):
+        load_opener([tmp_path / PRIVATE]).open(b"x")
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bastide.domain.passwords import State
+from bastide.services.passwords.late import HOLD
 from bastide.services.passwords.ports import NewPassword
 from bastide.store.unit_of_work import SqlUnitOfWork
 from bastide.store.vault import SqlVault
@@ -129,6 +130,8 @@ def _story(at: int, passwords: Sequence[str], *, work_between: bool = False) -> 
                     _settle(world)
             _settle(world)
         _settle(world)
+        world.clock.moment += HOLD
+        world.runner.run_due()
         world.passwords.switchboard.plant()
         for target in ("crm", "files"):
             assert world.password("alice", target) == passwords[-1]

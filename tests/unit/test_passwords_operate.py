@@ -169,6 +169,10 @@ def test_a_standby_takes_over_without_loss(tmp_path: Path) -> None:
     standby.work()
     assert standby.password("alice", "crm") == standby.password("alice", "files") == "one"
     assert (standby.served("crm"), standby.served("files")) == (2, 2)
+    assert len(standby.vault.references()) == 1, "the dead node may only have stalled"
+    standby.clock.move(hours=1)
+    standby.work()
+    assert (standby.served("crm"), standby.served("files")) == (2, 2)
     assert not standby.vault.references()
     first.close()
     standby.close()
@@ -332,6 +336,19 @@ def test_coverage_names_whom_no_notification_came_for() -> None:
     world.clock.move(seconds=-30)
     (found,) = world.passwords.coverage.measure(AUDITOR, "CORP.test")
     assert found.fresh == 1, "a change of this minute may still be on its way"
+
+
+def test_what_another_domain_says_of_a_user_covers_nobody() -> None:
+    dates = Dates()
+    world = SyncWorld(dates=dates)
+    world.ready("alice")
+    world.add_source("lab", "crm")
+    told = world.notification("alice", SECRET)
+    world.passwords.accept.notification(world.caller("lab"), told)
+    dates.rows = [PasswordDate(guid_of("corp alice"), "alice", world.clock.now(), "dc1")]
+    world.clock.move(hours=1)
+    (found,) = world.passwords.coverage.measure(AUDITOR, "corp.test")
+    assert (found.users, found.covered) == (1, 0)
 
 
 def test_a_later_change_without_a_notification_is_uncovered() -> None:

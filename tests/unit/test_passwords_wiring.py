@@ -48,11 +48,12 @@ def build(folder: Path, world: SyncWorld, **changes: Any):  # type: ignore[no-un
 
 def test_a_password_goes_all_the_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     generate_openpgp(tmp_path)
-    world = SyncWorld()
+    world = SyncWorld(enabled=False)
     world.ready("alice")
     adapters = build(tmp_path, world, event_level=3)
     world.adapters = replace(adapters, threads=1)
     world.passwords, world.sealer = world.assemble(), SEALER
+    world.passwords.switchboard.enable(world.dave)
     world.runner = world.new_runner()
     certificate = Cert.from_bytes(read_certificate(tmp_path / PUBLIC))
     sealed = encrypt(SECRET.encode("utf-16-le"), [certificate], armor=False)

@@ -29,7 +29,8 @@ WHOLE = TargetChange(
 @pytest.fixture
 def directory() -> MemoryNotificationDirectory:
     groups = {"Domain Users": USERS, "Domain Admins": ADMINS, "Staff": STAFF}
-    made = MemoryNotificationDirectory(groups, {SPN: ("CN=svc-bastide,DC=corp",)})
+    names = ("CORP", "corp.example.com")
+    made = MemoryNotificationDirectory(groups, {SPN: ("CN=svc-bastide,DC=corp",)}, names)
     made.extend_schema()
     return made
 

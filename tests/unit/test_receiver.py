@@ -23,17 +23,18 @@ from tests.support.sync_world import SyncWorld
 
 DC = Peer("DC1$@CORP.EXAMPLE.COM", "CORP.EXAMPLE.COM", "CORP.EXAMPLE.COM", 1000, 516)
 PASSWORD = b"Canary-Pa55word"
+GUID = "0e8dd3d5-7b5c-4d1a-b0ef-000000000002"
 NOTE = wire.Notification(
-    reference="0e8dd3d5-7b5c-5d1a-b0ef-000000000001", user_guid="g", user_sid="s", account="alice", changed_at=1, revision=1,
-    origin="o", attempt=1, secret=PASSWORD, check=b"",
+    reference="0e8dd3d5-7b5c-5d1a-b0ef-000000000001", user_guid=GUID, user_sid="s", account="alice", changed_at=1, revision=1,
+    origin=GUID, attempt=1, secret=PASSWORD, check=b"",
 )  # fmt: skip
 
 
 class FlippedChannel:
     """Turns every byte over, and counts: what is not sealed by the other end, or comes again, is noticed."""
 
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
+    def __init__(self, peer: Peer, lifetime: float = 36_000) -> None:
+        self.peer, self.lifetime = peer, lifetime
         self._sent = self._seen = 0
 
     def seal(self, message: bytes) -> bytes:
@@ -52,6 +53,7 @@ class Handshakes:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self.lifetime = 36_000.0
 
     def begin(self) -> "Handshakes":
         return self
@@ -61,7 +63,7 @@ class Handshakes:
             return b"go on", None
         if token != b"ticket":
             raise NotAuthenticated("the ticket was not accepted")
-        return b"welcome", FlippedChannel(self.peer)
+        return b"welcome", FlippedChannel(self.peer, self.lifetime)
 
 
 @dataclass
@@ -323,10 +325,18 @@ def test_4_every_message_is_sealed_and_in_order(agent: Agent, book: Book, how: s
     assert len(book.told) == (1 if how == "repeated" else 0)
 
 
+def name_of(number: int) -> str:
+    return f"0e8dd3d5-7b5c-5d1a-b0ef-{1000 + number:012}"
+
+
+def numbered(number: int) -> str:
+    return f"0e8dd3d5-7b5c-5d1a-b0ef-{number + 16:012x}"
+
+
 def notes(number: int, account: str = "alice", secret: bytes = PASSWORD) -> list[wire.Notification]:
     return [
         wire.Notification(
-            **{**_fields(NOTE), "reference": f"r{n}", "account": account, "secret": secret, "check": b""}
+            **{**_fields(NOTE), "reference": name_of(n), "account": account, "secret": secret, "check": b""}
         )
         for n in range(number)
     ]
@@ -364,25 +374,31 @@ def test_5_what_has_arrived_is_taken_in_together_and_answered_in_order(agent: Ag
 
 def test_5_at_most_fifty_at_a_time(agent: Agent, book: Book) -> None:
     held_up(agent, book, notes(120))
-    assert [agent.hear() for _ in range(120)] == [accepted(f"r{n}") for n in range(120)]
+    assert [agent.hear() for _ in range(120)] == [accepted(name_of(n)) for n in range(120)]
     assert book.commits == [1, 50, 50, 20]
 
 
-def test_5_at_most_so_many_bytes_at_a_time(agent: Agent, book: Book) -> None:
-    told = notes(12, secret=bytes(60_000))
+def test_5_at_most_so_many_bytes_at_a_time(agent: Agent, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "BATCH_BYTES", 16_000)
+    told = notes(12, secret=bytes(4_000))
     sender = threading.Thread(target=held_up, args=(agent, book, told))
     sender.start()
     sender.join(10)
     assert [agent.hear() for _ in told] == [accepted(one.reference) for one in told]
     assert sum(book.commits) == 13
-    assert max(book.commits) <= conversation.BATCH_BYTES // 60_000 + 1
+    assert max(book.commits) <= conversation.BATCH_BYTES // 4_000 + 1
 
 
 def test_5_a_heartbeat_between_them_is_answered_in_its_place(agent: Agent, book: Book) -> None:
     first, second, third = notes(3)
     held_up(agent, book, [first, second, wire.Heartbeat(waiting=1, oldest=0), third])
     answers = [agent.hear() for _ in range(4)]
-    assert [one.reference for one in answers if isinstance(one, wire.Answer)] == ["r0", "r1", "", "r2"]
+    assert [one.reference for one in answers if isinstance(one, wire.Answer)] == [
+        name_of(0),
+        name_of(1),
+        "",
+        name_of(2),
+    ]
     assert book.commits == [1, 2, 1]
 
 
@@ -391,9 +407,9 @@ def test_5_half_a_frame_waits_for_its_other_half_and_holds_up_nobody(agent: Agen
     first, second = notes(2)
     raw = b"".join(wire.frame(agent.channel.seal(wire.encode(one))) for one in (first, second))
     agent.socket.sendall(raw[:-10])
-    assert agent.hear() == accepted("r0")
+    assert agent.hear() == accepted(name_of(0))
     agent.socket.sendall(raw[-10:])
-    assert agent.hear() == accepted("r1")
+    assert agent.hear() == accepted(name_of(1))
     assert book.commits == [1, 1]
 
 

@@ -1,5 +1,7 @@
 """A configured graph in which a password could come back to its source is refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,17 @@ def test_two_agents_of_one_domain_are_one_system() -> None:
     ]
     assert cycle(ring)
     assert not cycle(ring[:1] + ring[2:])
+
+
+def test_an_agent_that_names_two_domains_is_both() -> None:
+    """As a source it says OTHER, but what it writes to is CORP."""
+    liar = replace(agent("x", settings={"domain": "corp.test"}), source=PasswordSource(domain="other.test"))
+    source = agent("corp", "x", domain="corp.test")
+    assert cycle([liar, source])
+    honest = replace(liar, settings={"domain": "other.test"})
+    assert not cycle([honest, source])
+    third = agent("third", settings={"domain": "OTHER.test."})
+    assert cycle([liar, agent("corp", "third", domain="corp.test"), third]), "names are tied through others"
 
 
 def test_a_very_long_chain() -> None:

@@ -1,13 +1,19 @@
 """The LDAP family without a server: settings, marks, what an error means, and what is never read or sent."""
 
+import base64
+import html
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import ldap
 import msgspec
 import pytest
-from ldap.controls import KNOWN_RESPONSE_CONTROLS
+from ldap.controls import KNOWN_RESPONSE_CONTROLS, AssertionControl
 
+from bastide.directory.entries import Entry
 from bastide.directory.session import Session
 from bastide.domain.errors import BadSource, CapabilityMissing, InvalidInput, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
@@ -179,6 +185,61 @@ def test_a_server_that_repeats_the_password_is_not_quoted() -> None:
     assert len(told("x" * 10_000, [])) == 300
 
 
+AWKWARD = "p\"a\\ss'w0rd-Long\u00e9"
+SPELLED: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "JSON": json.dumps,
+    "Python": repr,
+    "Python bytes": lambda one: repr(one.encode()),
+    "SQL": lambda one: one.replace("'", "''"),
+    "URL": quote,
+    "HTML": html.escape,
+    "upper case": str.upper,
+    "its beginning": lambda one: one[:8],
+    "its end": lambda one: one[-8:],
+    "hex": lambda one: one.encode().hex(),
+    "hex of UTF-16": lambda one: one.encode("utf-16-le").hex(" "),
+    "base64": lambda one: base64.b64encode(one.encode()).decode(),
+    "base64 of UTF-16": lambda one: base64.urlsafe_b64encode(one.encode("utf-16-le")).decode(),
+    "base64 within more": lambda one: base64.b64encode(f"x:{one}\n".encode()).decode(),
+    "one sign at a time": " ".join,
+    "backwards": lambda one: one[::-1],
+}
+
+
+#: A short password cannot be told from chance in most spellings.
+_SHORT = [("x1-", "as it is"), ("x1-", "upper case"), ("x1-", "hex of UTF-16")]
+
+
+@pytest.mark.parametrize(
+    ("password", "spelled"), [*((one, spelled) for one in (AWKWARD, GOOD) for spelled in SPELLED), *_SHORT]
+)
+def test_a_password_is_found_in_any_spelling(password: str, spelled: str) -> None:
+    text = f"bad request near {SPELLED[spelled](password)}"
+    assert (
+        told(text, ["", password]) == "what it said is not repeated here: it may hold a part of the password"
+    )
+    assert told("bad request near line 3, code 0000052D", [password]).endswith("code 0000052D")
+
+
+def test_a_refused_sign_in_does_not_tell_the_password() -> None:
+    class Telling(Raw):
+        def simple_bind_s(self, *_: object) -> None:
+            raise error(ldap.INVALID_CREDENTIALS, f"no user with {json.dumps(AWKWARD)}")
+
+    with pytest.raises(TargetDenied) as refused:
+        ldap_connection.bind(Session(Telling(), "h", 1.0), "cn=b", AWKWARD)
+    assert "w0rd" not in f"{refused.value.message} {refused.value.__cause__!r}"
+    assert refused.value.__suppress_context__
+
+
+def test_a_connection_that_breaks_does_not_tell_the_password() -> None:
+    raw = Raw(ldap.COMPARE_TRUE(), error(ldap.SERVER_DOWN, f"gone at {GOOD.upper()}"))
+    with pytest.raises(TargetUnavailable) as broken:
+        target(raw).set([NewPassword(cs_object("a", "uid=a"), GOOD)])
+    assert "CORRECT" not in f"{broken.value.message} {broken.value.__cause__!r}"
+
+
 # ------------------------------------------------------------------------------------------------------------- passwords
 
 
@@ -236,11 +297,88 @@ class Raw:
         return 0, answer, number, []
 
 
-def target(raw: Raw, *, password_modify: bool = True, reset: bool = False) -> LdapTarget:
+def target(
+    raw: Raw, *, password_modify: bool = True, reset: bool = False, assertion: bool = False
+) -> LdapTarget:
     made = LdapTarget(read_settings(LdapSettings, LDAP), opening("x"))
     made._session = Session(raw, "h", 1.0)
-    made._able = _Abilities(password_modify=password_modify, reset=reset)
+    made._able = _Abilities(password_modify=password_modify, reset=reset, assertion=assertion)
     return made
+
+
+def guards(raw: Raw, operation: str) -> list[bytes]:
+    """The assertions (RFC 4528: a filter in BER) with which each operation of a kind was sent; empty: none."""
+    return [
+        next((c.encodeControlValue() for a in arguments if isinstance(a, list) for c in a if isinstance(c, AssertionControl)), b"")
+        for name, arguments in raw.started if name == operation
+    ]  # fmt: skip
+
+
+def test_where_assertions_are_offered_another_entry_under_the_name_gets_nothing() -> None:
+    raw = Raw(ldap.COMPARE_TRUE(), error(ldap.ASSERTION_FAILED))
+    (done,) = target(raw, assertion=True).set([NewPassword(cs_object("the-anchor", "uid=a"), GOOD)])
+    assert done.code is Code.OBJECT_MISSING
+    (guard,) = guards(raw, "passwd")
+    assert b"entryUUID" in guard
+    assert b"the-anchor" in guard
+
+
+def test_a_server_that_takes_no_assertion_with_this_operation_is_asked_once_only() -> None:
+    no = error(ldap.UNAVAILABLE_CRITICAL_EXTENSION)
+    raw = Raw(ldap.COMPARE_TRUE(), no, [], [], ldap.COMPARE_TRUE(), [], [])
+    made = target(raw, assertion=True, reset=True)
+    for _ in range(2):
+        (done,) = made.set([NewPassword(cs_object("x", "uid=a"), GOOD, must_change=True)])
+        assert done.code is Code.SUCCESS
+    assert [bool(one) for one in guards(raw, "passwd")] == [True, False, False]
+    assert [bool(one) for one in guards(raw, "modify_ext")] == [True, True]
+
+
+def test_without_assertions_on_offer_none_is_sent() -> None:
+    raw = Raw(ldap.COMPARE_TRUE(), [])
+    target(raw).set([NewPassword(cs_object("x", "uid=a"), GOOD)])
+    assert guards(raw, "passwd") == [b""]
+
+
+class State(Session):
+    """An account's entry and its policy, and nothing else that can be read."""
+
+    def __init__(self, raw: Raw, policy: dict[str, list[bytes]]) -> None:
+        super().__init__(raw, "h", 1.0)
+        self.policy = policy
+
+    def read(self, dn: str, *_: object, **__: object) -> Entry | None:
+        if dn == "uid=a":
+            return Entry.read(dn, {"pwdPolicySubentry": [b"cn=policy"]} if self.policy else {})
+        return Entry.read(dn, self.policy)
+
+
+_NONE, _HIDDEN, _UNKNOWN = ldap.NO_SUCH_ATTRIBUTE, ldap.INSUFFICIENT_ACCESS, ldap.UNDEFINED_TYPE
+
+
+@pytest.mark.parametrize(
+    ("answers", "policy", "allowed"),
+    [
+        ((_NONE, _NONE, _UNKNOWN, _UNKNOWN), {}, True),
+        ((_NONE, _NONE, _NONE, ldap.COMPARE_TRUE), {}, True),
+        ((_NONE, _NONE, _NONE, ldap.COMPARE_FALSE), {}, False),
+        ((_NONE, _NONE, ldap.COMPARE_TRUE, _NONE), {}, False),
+        ((_NONE, _HIDDEN, _UNKNOWN, _UNKNOWN), {}, False),
+        ((_HIDDEN, _NONE, _UNKNOWN, _UNKNOWN), {}, False),
+        ((_NONE, ldap.COMPARE_FALSE, _UNKNOWN, _UNKNOWN), {}, False),
+        ((_UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN), {}, False),
+        ((_HIDDEN, _HIDDEN, _UNKNOWN, _UNKNOWN), {"pwdLockout": [b"FALSE"]}, True),
+        ((_HIDDEN, _HIDDEN, _UNKNOWN, _UNKNOWN), {"pwdLockout": [b"TRUE"]}, False),
+        ((_HIDDEN, _HIDDEN, _UNKNOWN, _UNKNOWN), {"pwdMaxFailure": [b"3"]}, False),
+        ((_NONE, _NONE, _UNKNOWN, _UNKNOWN), {"pwdMaxFailure": [b"1"]}, False),
+    ],
+)
+def test_nobody_signs_in_where_it_is_not_known_whether_a_failure_is_on_record(
+    answers: tuple[type[ldap.LDAPError], ...], policy: dict[str, list[bytes]], *, allowed: bool
+) -> None:
+    made = target(Raw())
+    made._session = State(Raw(*(error(kind) for kind in answers)), policy)
+    assert made._may_bind("uid=a") is allowed
 
 
 def test_a_server_without_password_modify_is_sent_nothing() -> None:
@@ -314,3 +452,14 @@ def test_a_directory_that_is_told_to_read_no_changes() -> None:
     connector = LdapConnector(read_settings(LdapSettings, {**LDAP, "delta": "none"}), opening("x"))
     with pytest.raises(CapabilityMissing):
         next(connector.read(b"{}"))
+
+
+def test_what_389_ds_refuses_is_not_tried_again() -> None:
+    """Met on 389-ds 2.3: a NUL is a protocol error to it, and pwdReset is in its schema and cannot be written."""
+    raw = Raw(ldap.COMPARE_TRUE(), error(ldap.PROTOCOL_ERROR))
+    (done,) = target(raw).set([NewPassword(cs_object("a", "uid=a"), "Aa1-\0-x")])
+    assert done.code is Code.POLICY
+    raw = Raw(ldap.COMPARE_TRUE(), [], error(ldap.UNWILLING_TO_PERFORM))
+    (done,) = target(raw, reset=True).set([NewPassword(cs_object("a", "uid=a"), GOOD, must_change=True)])
+    assert done.code is Code.SET_UNSUPPORTED
+    assert "was set" in done.detail

@@ -147,6 +147,7 @@ def test_an_error_of_one_account_is_a_result_without_the_password(deed: Exceptio
         results = target.set([NewPassword(cs_object("sample"), GOOD)] * 2)
     assert [one.code for one in results] == [code, code]
     assert GOOD not in repr(results)
+    assert "too weak" not in repr(results), "it may spell the password in a way that nobody looks for"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +166,7 @@ def test_an_error_of_the_connection_is_raised_without_secrets(
         target.set([NewPassword(cs_object("sample"), GOOD)])
     assert GOOD not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert SECRET not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert not {"lost", "denied"} & set(str(caught.value).split())
 
 
 @pytest.mark.parametrize("at_open", [RuntimeError(SECRET), TargetUnavailable(SECRET), OSError(SECRET)])

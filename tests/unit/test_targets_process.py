@@ -9,7 +9,7 @@ import pytest
 
 from bastide.domain.errors import BadSource, CapabilityMissing, InvalidInput, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import NewPassword, Security
+from bastide.services.passwords.ports import NewPassword, Result, Security
 from bastide.targets.kinds import read_settings
 from bastide.targets.process import ProcessConnector, ProcessSettings, ProcessTarget
 from bastide.targets.process_child import Child, check_program
@@ -202,6 +202,19 @@ def test_a_detail_that_repeats_a_secret_is_left_out(folder: Path) -> None:
     with pytest.raises(TargetDenied) as refused, process_target(folder, fault="refuse"):
         pytest.fail("it was opened")
     assert "the-secret-of-the-agent" not in refused.value.message
+
+
+def test_none_of_a_programs_words_are_kept(folder: Path) -> None:
+    """It has had the password: there are more ways to spell one than we could look for."""
+    absent = cs_object("nobody")
+    with process_target(folder) as target:
+        (missing,) = target.set([NewPassword(absent, GOOD)])
+        changed = target.change(FIRST, "not-the-old-one", GOOD)
+    assert missing == Result(Code.OBJECT_MISSING, "it answered object-missing; its own words are not kept")
+    assert changed == Result(Code.DENIED, "it answered access-denied; its own words are not kept")
+    with pytest.raises(TargetDenied) as refused, process_target(folder, fault="refuse"):
+        pytest.fail("it was opened")
+    assert refused.value.message.endswith(": it answered access-denied; its own words are not kept")
 
 
 def test_a_large_batch_goes_through_with_several_in_flight(folder: Path) -> None:

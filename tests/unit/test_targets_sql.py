@@ -80,6 +80,16 @@ def test_a_table_is_written_with_quoted_names_and_parameters(name: str) -> None:
     assert compiled.params == {"hash": None, "flag0": "1", "key": None}
 
 
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_identity_is_asked_in_the_same_statement(name: str) -> None:
+    vendor, dialect, wanted = UPDATES[name]
+    compiled = updating(vendor, COLUMNS, "id", EVIL, {"Mixed": "1"}, "Mixed").compile(dialect=dialect)
+    condition = _flat(compiled).removeprefix(wanted)
+    assert condition.startswith(" AND ")
+    assert "Mixed" in condition
+    assert compiled.params == {"hash": None, "flag0": "1", "key": None, "identity": None}
+
+
 @pytest.mark.parametrize(
     ("name", "dialect", "wanted"),
     [

@@ -1,4 +1,4 @@
-"""`bastide demo`: the main job in a few seconds, without root, network or Active Directory."""
+"""`bastide demo`: both jobs in a few seconds, without root, network or Active Directory."""
 
 import typer
 
@@ -12,7 +12,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(screen: Screen, as_json: bool) -> None:
-    """Play the main job on directories in memory: ask, approve, use, end, verify. Leaves nothing behind."""
+    """Play both jobs in memory: access that ends, and one password for every system. Leaves nothing behind."""
     from bastide.cli.demo_embedded import play  # noqa: PLC0415  # loads the whole service
 
     timeline = play(screen if not as_json else None)

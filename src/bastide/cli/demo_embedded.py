@@ -1,4 +1,4 @@
-"""The main job on two forests in memory and SQLite in a temporary directory; use cases, workers, second factors and audit are the real ones.
+"""Both jobs on two forests in memory and SQLite in a temporary directory; use cases, workers, second factors and audit are the real ones.
 
 Time is the machine's own, except that it jumps where a person would wait: for the next code of the authenticator, and for the end of a
 grant, whose least length is 60 s. Every jump is printed.
@@ -7,7 +7,7 @@ grant, whose least length is 60 s. Every jump is printed.
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +16,7 @@ import pyotp
 
 from bastide.authn import Realm, RightsTable
 from bastide.cli.console import Screen
+from bastide.cli.demo_embedded_passwords import SecondAct, Synchronization
 from bastide.cli.exits import Stop
 from bastide.cli.text import when
 from bastide.clock import Clock, SystemClock
@@ -28,8 +29,8 @@ from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision, Request, State
 from bastide.domain.roles import Carrier, Role, Scope, Ttl
 from bastide.services.accounts import Preparation
-from bastide.services.ports import Accepted
 from bastide.services.roles import RoleDraft, StageDraft
+from bastide.services.signin import Accepted
 from bastide.store import keys, migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide.wiring import Adapters, Services, assemble
@@ -84,7 +85,8 @@ class Timeline:
         self.steps.append(step)
         if self._screen is not None:
             self._screen.line(f"{step.seconds * 1000:8.1f} ms  {text}")
-            self._screen.line(f"             {outcome}", "green")
+            for line in outcome.splitlines():
+                self._screen.line(f"             {line}", "green")
 
     def say(self, text: str) -> None:
         if self._screen is not None:
@@ -126,6 +128,7 @@ class Stage:
     corp: MemoryForest
     priv: MemoryForest
     clock: JumpingClock
+    sync: Synchronization
 
     def act(self, name: str, right: Right, forest: Forest = Forest.PRIV) -> Actor:
         """Sign in as the API does, from CORP with the password and from PRIV with a ticket. Raises Stop if the right is not there."""
@@ -161,7 +164,19 @@ class Play:
         do("the grant ends", self.ended)
         do("alice tries the share with a fresh ticket", self.refused_after)
         do("alice tries with the ticket she kept", self.kept_ticket)
-        do("an auditor verifies the audit", self.verify)
+        two = SecondAct(
+            self._s.sync,
+            self._s.services,
+            lambda: self._s.act("adm.dave", Right.ADMINISTER),
+            self._s.clock.now,
+        )
+        self._t.say("Second act: one password for every system. They are in memory too.")
+        do("an administrator connects three systems, and imports who is there", two.connect)
+        do("an administrator switches synchronization on", two.enable)
+        do("bob changes the password once, in CORP", two.change)
+        do("who can still read bob's password?", two.erased)
+        do("an administrator asks what became of it", two.explain)
+        do("an auditor verifies the audit of both acts", self.verify)
 
     # ---------------------------------------------------------------------------------------------------------- scenes
 
@@ -333,14 +348,18 @@ def _stage(directory: Path, clock: JumpingClock) -> Iterator[Stage]:
     url = f"sqlite:///{directory / 'bastide.db'}"
     migrations.upgrade(url)
     with closing(SqlStore(url)) as store:
-        services = assemble(_adapters(store, corp, priv, sids, clock, directory), _preparation())
+        adapters = _adapters(store, corp, priv, sids, clock, directory)
+        sync = Synchronization(directory, corp, adapters.sealer, adapters.random)
+        adapters = replace(adapters, systems=sync.systems, passwords=sync.adapters)
+        services = assemble(adapters, _preparation())
         runner = Runner(store=store, jobs=jobs.table(services), owner="demo", clock=clock)
         services.upkeep.plant()
         runner.start()
         try:
-            yield Stage(services, runner, corp, priv, clock)
+            yield Stage(services, runner, corp, priv, clock, sync)
         finally:
             runner.stop()
+            sync.close()
 
 
 def _adapters(

@@ -26,6 +26,8 @@ _NEEDED = (
     | RequirementFlag.out_of_sequence_detection
 )
 _TOKEN_LIMIT = 64 * 1024
+#: The name attribute with S4U_DELEGATION_INFO of the PAC ([MS-PAC] 2.9), as MIT Kerberos gives it: the ticket was got by a service, in the caller's name.
+_DELEGATION = b"urn:mspac:delegation-info"
 #: PrimaryGroupId follows UserId in KERB_VALIDATION_INFO ([MS-PAC] 2.5).
 _PRIMARY_GROUP = 124
 _CONTROLLERS_OU = "OU=Domain Controllers"
@@ -57,7 +59,9 @@ class GssHandshake:
         self._context = gssapi.SecurityContext(creds=own, usage="accept")
 
     def step(self, token: bytes) -> tuple[bytes, Channel | None]:
-        """Raises NotAuthenticated: for NTLM, for a ticket without a PAC, for a caller who does without sealing or mutual authentication."""
+        """Raises NotAuthenticated: for NTLM, for a ticket without a PAC, or that a service got in the caller's name, for a caller who does without
+        sealing or mutual authentication.
+        """
         if len(token) > _TOKEN_LIMIT:
             raise NotAuthenticated(_REFUSED)
         try:
@@ -75,8 +79,11 @@ class GssChannel:
     """Seals and opens messages. Not for two threads at a time."""
 
     def __init__(self, context: gssapi.SecurityContext, peer: Peer) -> None:
+        """Raises GSSError if the ticket is over already."""
         self._context = context
         self.peer = peer
+        #: What GSS-API says of it later (a message is refused when the ticket is over) not every release of MIT Kerberos does; so it is kept.
+        self.lifetime = float(context.lifetime or 0)
 
     def seal(self, message: bytes) -> bytes:
         """Raises NotAuthenticated when the ticket is over: the caller connects again."""
@@ -99,6 +106,8 @@ class GssChannel:
 def _peer(context: gssapi.SecurityContext) -> Peer:
     caller = context.initiator_name
     principal = str(caller)
+    if _DELEGATION in list(caller.attributes):  # asked for by name, one that is not there is an error
+        raise NotAuthenticated("the ticket was got by a service in the caller's name, not by the caller")
     pac = caller.attributes[PAC]
     return Peer(
         principal=principal,

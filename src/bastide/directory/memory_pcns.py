@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from bastide import pcns
 from bastide.directory import pcns_schema
+from bastide.directory.names import read_name, require_domain
 from bastide.domain.errors import NoSuchObject, NotFound, ObjectExists
 from bastide.services.passwords.ports import Settings
 
@@ -13,7 +14,14 @@ _SCHEMA = "CN=Schema,CN=Configuration,DC=memory"
 class MemoryNotificationDirectory:
     """A domain with these groups (name to SID) and holders of service principal names."""
 
-    def __init__(self, groups: Mapping[str, str], holders: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        groups: Mapping[str, str],
+        holders: Mapping[str, tuple[str, ...]],
+        names: tuple[str, str] = ("CORP", "corp.bastide.test"),
+    ) -> None:
+        """`names`: the domain's NetBIOS and DNS name."""
+        self._netbios, self._dns_name = names
         self._groups = dict(groups)
         self._holders = dict(holders)
         self._extended = False
@@ -60,9 +68,10 @@ class MemoryNotificationDirectory:
         del self._targets[dn]
 
     def group_sid(self, name: str) -> str:
-        plain = name.rpartition("\\")[2].lower()
+        wanted = read_name(name)
+        require_domain(wanted, self._netbios, self._dns_name)
         for known, sid in self._groups.items():
-            if plain in {known.lower(), sid.lower()}:
+            if wanted.text.lower() == sid.lower() or (wanted.account or wanted.upn).lower() == known.lower():
                 return sid
         raise NotFound(f"there is no group {name[:80]!r} in this domain")
 

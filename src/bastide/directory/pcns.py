@@ -1,12 +1,14 @@
 """The PCNS configuration in one domain, read and written as the person who calls: the service account has no right to it, and gets none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ldap.filter import filter_format
 
 from bastide import pcns
 from bastide.directory import pcns_schema
-from bastide.directory.entries import any_sid, by_sid, child
+from bastide.directory.capabilities import read_domain
+from bastide.directory.entries import Entry, any_sid, by_sid, child
+from bastide.directory.names import read_name, require_domain
 from bastide.directory.session import ADD, REPLACE, Session, Unsaid
 from bastide.domain.errors import Conflict, DirectoryDenied, InvalidInput, NoSuchObject, NotFound
 from bastide.domain.ids import Sid
@@ -48,14 +50,16 @@ class AdNotificationDirectory:
         return tuple(added)
 
     def read(self) -> Settings:
-        """Raises NotFound if the schema or the configuration is not there, Conflict if it cannot be read."""
+        """Raises NotFound if the schema or the configuration is not there, Conflict if it cannot be read. Looks where agents look, and nowhere else: an object
+        in another place would be shown here, and never be used.
+        """
         names = self._known()
         ours = {theirs.lower(): _named(oid) for oid, theirs in names.items()}
         classes = [names[oid] for oid in _CLASSES if oid in names]
         condition = "(|" + "".join(filter_format("(objectClass=%s)", [name]) for name in classes) + ")"
         wanted = ["cn", "objectClass", "objectGUID", *names.values()]
         entries = []
-        for found in self._session.search(f"CN=System,{self._base}", condition, wanted):
+        for found in self._below_container(condition, wanted):
             values = {ours.get(name, name): held for name, held in found.attributes.items()}
             values["objectClass"] = [
                 ours.get(value.decode().lower(), value.decode()).encode()
@@ -104,11 +108,15 @@ class AdNotificationDirectory:
         self._session.delete(dn)
 
     def group_sid(self, name: str) -> str:
-        r"""By sAMAccountName, `DOMAIN\name` or SID. Raises NotFound, InvalidInput."""
-        if name.upper().startswith("S-1-"):
-            condition = any_sid([Sid.parse(name.upper())])
+        r"""By sAMAccountName, `DOMAIN\name` or SID. Raises NotFound, for a name of another domain too; InvalidInput."""
+        wanted = read_name(name)
+        if wanted.sid is not None:
+            condition = any_sid([wanted.sid])
         else:
-            condition = filter_format("(sAMAccountName=%s)", [name.rpartition("\\")[2]])
+            if wanted.domain:
+                domain = read_domain(self._session)
+                require_domain(wanted, domain.netbios, domain.dns_name)
+            condition = filter_format("(sAMAccountName=%s)", [wanted.account or wanted.upn])
         found = self._session.search(self._base, f"(&(objectClass=group){condition})", ["objectSid"])
         if not found:
             raise NotFound(f"there is no group {name[:80]!r} in this domain")
@@ -131,6 +139,12 @@ class AdNotificationDirectory:
         return pcns_schema.ldif(self._schema)
 
     # ------------------------------------------------------------------------------------------------ helpers
+
+    def _below_container(self, condition: str, wanted: Sequence[str]) -> list[Entry]:
+        try:
+            return self._session.search(f"{pcns.CONTAINER},{self._base}", condition, wanted)
+        except NoSuchObject:
+            return []
 
     def _known(self) -> Mapping[str, str]:
         """OID to lDAPDisplayName as this forest has it. Raises NotFound if the schema was not extended."""

@@ -7,7 +7,7 @@ from gssapi.raw.misc import GSSError
 
 from bastide.directory.kerberos import PAC, PasswordCheck, rid_of
 from bastide.domain.errors import NotAuthenticated
-from bastide.services.ports import Accepted
+from bastide.services.signin import Accepted
 
 _TOKEN_LIMIT = 64 * 1024
 _REFUSED = "the ticket was not accepted"

@@ -6,7 +6,7 @@ overwrites it, however late it arrives (6918 at the source, 6919 at a target).
 A change that we caused ourselves, by a delivery into a domain that is also a source, is not passed on again (`echo`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,8 @@ OLDEST = timedelta(hours=90)
 
 #: A write of ours and the change it caused in a domain have the same time, but for the clocks and the length of a batch.
 ECHO = timedelta(minutes=5)
+#: Longest password, in UTF-16 units: what Active Directory takes.
+LONGEST = 256
 #: Changes of one object are counted for so long (6917).
 DAY = timedelta(hours=24)
 
@@ -66,6 +68,9 @@ class Receipt(StrEnum):
     UNREADABLE = "unreadable"  # encrypted to a key we do not have, or damaged
     FUTURE = "future"  # changed later than now, by more than SKEW
     TOO_OLD = "too-old"  # older than OLDEST
+    OVERDUE = "overdue"  # as old, but AD's own counter says that nothing newer is known
+    OTHER_ACCOUNT = "other-account"  # the SID is not the one that was imported with this GUID
+    UNFIT = "unfit-password"  # empty, or longer than LONGEST
 
 
 class State(StrEnum):
@@ -140,7 +145,8 @@ class Change:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One change on its way to one target object. `mv`: the person for whom it was staged. `sealed` is empty as soon as it is over. `echoed`: the
-    domain told us of this very write (`echo`).
+    domain told us of this very write (`echo`). `held_until`: it was taken over from a worker that may still write an older password, so what
+    is sealed is kept until then, also when delivered, to be set again. `late_writes`: how often such a worker did.
     """
 
     id: str
@@ -162,6 +168,8 @@ class Delivery:
     sealed: bytes = b""
     mv: str = ""
     echoed: bool = False
+    held_until: datetime | None = None
+    late_writes: int = 0
 
     def __repr__(self) -> str:
         return f"Delivery({self.id}, {self.state.value})"
@@ -215,6 +223,8 @@ class Own(StrEnum):
     YES = "yes"
     #: Our write is on its way, and nobody knows yet.
     ASK_LATER = "ask-later"
+    #: The passwords must be compared; where ours cannot be opened any more, it counts as a person's.
+    COMPARE = "compare"
 
 
 def echo(
@@ -231,6 +241,8 @@ def echo(
       (3) A write explains one change. If AD counted more changes since the last one known than we made writes, then a person changed the
           password too, within these minutes, and the newest one is not ours: it is passed on. Nothing of a person's is lost for the sake of
           (2), and at worst a password of ours goes one step further, in a graph that has no cycle (sync_graph.py).
+      (4) Where AD's counter is not known, before or now, and where a write of ours only may have happened, the passwords decide: the one that was
+          opened is compared with ours, as long as its key exists. Later than that it is passed on, as in (3).
     """
     near = [
         d for d in deliveries if d.attempted_at is not None and abs(stamp.changed_at - d.attempted_at) <= ECHO
@@ -240,11 +252,27 @@ def echo(
         return Own.ASK_LATER, ()  # (1)
     if not writes:
         return Own.NO, ()  # (2)
-    counted = stamp.revision - last.revision if last is not None and stamp.revision and last.revision else 1
-    return (Own.YES, writes) if counted <= len(writes) else (Own.NO, writes)  # (3)
+    if last is None or not stamp.revision or not last.revision:
+        return Own.COMPARE, writes  # (4)
+    counted = stamp.revision - last.revision
+    if counted <= sum(one.code is Code.SUCCESS for one in writes):
+        return Own.YES, _accounted(writes, counted)
+    return (Own.COMPARE if counted <= len(writes) else Own.NO), writes  # (3), (4)
 
 
 _MAY_HAVE_WRITTEN = frozenset({Code.SUCCESS, Code.UNAVAILABLE, Code.FAILED})
+
+
+def _accounted(writes: Sequence[Delivery], counted: int) -> tuple[Delivery, ...]:
+    """As many of the writes that surely happened as AD counted, the oldest first: the echo of a later one is still on its way, and marked now it
+    would be taken for a person's. Those that only may have happened explain nothing more.
+    """
+    sure = sorted((one for one in writes if one.code is Code.SUCCESS), key=_attempted)
+    return (*sure[: max(counted, 0)], *(one for one in writes if one.code is not Code.SUCCESS))
+
+
+def _attempted(delivery: Delivery) -> tuple[datetime, str]:
+    return delivery.attempted_at or delivery.created_at, delivery.id
 
 
 def _in_flight(delivery: Delivery, stamp: Stamp, now: datetime) -> bool:
@@ -282,4 +310,7 @@ REASONS: Mapping[Receipt, str] = {
     Receipt.UNREADABLE: "it was encrypted to a key that this server does not have, or was damaged",
     Receipt.FUTURE: "it lies in the future: the clock of the domain controller is wrong, or ours",
     Receipt.TOO_OLD: "it is older than any change that a domain controller keeps",
+    Receipt.OVERDUE: "it is too old to be believed, although nothing newer is known: the user must change the password again",
+    Receipt.OTHER_ACCOUNT: "the account has another SID than the one that was imported, or none was: import the management agent, with objectSid",
+    Receipt.UNFIT: f"the password is empty, or longer than {LONGEST} characters",
 }

@@ -140,7 +140,7 @@ EVENTS: Mapping[int, SyncEvent] = {
             _W,
             "database was restored from a backup: sync disabled",
             (),
-            "services/passwords/switch: the mark in the vault names an audit record that the database does not have",
+            "services/passwords/switch: the mark in the vault names an audit record that the database does not have, or the database belongs to another vault",
         ),
         SyncEvent(
             6917,

@@ -2,10 +2,10 @@
 
 Nodes are connected systems, edges lead from a source to its targets. Several agents may stand for one system: a domain that one agent reads
 and another one writes to is one node. Two agents are one system if they have the same id, or name the same DNS domain: as source, or in the
-`domain` of their settings. What is switched off counts too: the proof is about the configuration, not about today's state of it.
+`domain` of their settings; one that names two domains ties both together. What is switched off counts too: the proof is about the configuration, not about today's state of it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from bastide.domain.errors import Conflict
 from bastide.domain.management_agents import MaId, ManagementAgent
@@ -24,7 +24,7 @@ def refuse_cycles(agents: Collection[ManagementAgent]) -> None:
 
 def cycle(agents: Collection[ManagementAgent]) -> tuple[str, ...]:
     """Names of agents along a cycle, the first one again at the end; empty: there is none."""
-    systems = {agent.id: _system(agent) for agent in agents}
+    systems = _systems(agents)
     names: dict[str, str] = {}
     for agent in sorted(agents, key=lambda one: one.name):
         names.setdefault(systems[agent.id], agent.name)
@@ -36,11 +36,31 @@ def cycle(agents: Collection[ManagementAgent]) -> tuple[str, ...]:
     return tuple(names.get(system, system) for system in _find(edges))
 
 
-def _system(agent: ManagementAgent) -> str:
-    named = agent.source.domain if agent.source is not None else agent.settings.get(_DOMAIN)
-    if isinstance(named, str) and named.strip("."):
-        return f"domain {named.strip('.').casefold()}"
-    return _alone(agent.id)
+def _systems(agents: Collection[ManagementAgent]) -> dict[MaId, str]:
+    """Agent to its node. All names that some agent has in common are one node, which goes by the first of them."""
+    node: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while node.setdefault(name, name) != name:
+            name = node[name]
+        return name
+
+    labels = {agent.id: sorted(_names(agent)) or [_alone(agent.id)] for agent in agents}
+    for first, *others in labels.values():
+        for other in others:
+            low, high = sorted((root(first), root(other)))
+            node[high] = low
+    return {agent: root(first) for agent, (first, *_) in labels.items()}
+
+
+def domains_of(agent: ManagementAgent) -> frozenset[str]:
+    """The DNS domains that an agent names: as its source, and in its settings. In lower case, without a dot at the end."""
+    named = (agent.source.domain if agent.source is not None else None, agent.settings.get(_DOMAIN))
+    return frozenset(one.strip(".").casefold() for one in named if isinstance(one, str) and one.strip("."))
+
+
+def _names(agent: ManagementAgent) -> Iterator[str]:
+    return (f"domain {one}" for one in domains_of(agent))
 
 
 def _alone(agent: MaId) -> str:

@@ -1,16 +1,29 @@
-"""The listener for agents: a thread for each connection, few of them, each with an end."""
+"""The listener for agents: a thread for each connection, few of them, each with an end. Who gets a place is decided in places.py."""
 
+import itertools
 import logging
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from bastide.receiver.conversation import Conversation, Host
+from bastide.receiver.places import Places
+from bastide.services.passwords.callers import Caller
 
 _log = logging.getLogger(__name__)
-#: More domain controllers than that are served in turn: the rest wait in the kernel's queue.
+#: Threads, with those that were told to go and have not gone yet. Above it, a new connection is hung up on.
 CONNECTIONS = 128
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """One connection and the thread that serves it."""
+
+    connection: socket.socket
+    thread: threading.Thread
 
 
 class Receiver:
@@ -19,9 +32,10 @@ class Receiver:
     def __init__(self, address: str, port: int, host: Host) -> None:
         self._host = host
         self._listener = socket.create_server((address, port), backlog=CONNECTIONS)
-        self._free = threading.BoundedSemaphore(CONNECTIONS)
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._numbers = itertools.count(1)
+        self._open: dict[int, _Talk] = {}
+        self._places = Places()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="receiver", daemon=True)
 
@@ -42,45 +56,74 @@ class Receiver:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
-            talking = dict(self._open)
-        for connection in talking:
+            talking = list(self._open.values())
+        for talk in talking:
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
-        for thread in talking.values():
-            thread.join(timeout)
+                talk.connection.shutdown(socket.SHUT_RD)
+        for talk in talking:
+            if talk.thread.is_alive():
+                talk.thread.join(timeout)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
-            self._free.acquire()
             try:
                 connection, peer = self._listener.accept()
             except OSError as error:
-                self._free.release()
                 if not self._stopping.is_set():
                     _log.warning("no connection can be taken: %s", error)
                     self._stopping.wait(1.0)
                 continue
-            self._talk(connection, str(peer[0]))
+            try:
+                self._talk(connection, str(peer[0]))
+            except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+                connection.close()
+                _log.warning("the connection from %s cannot be served: %s", peer[0], error)
 
     def _talk(self, connection: socket.socket, address: str) -> None:
+        """Raises OSError, RuntimeError; then the connection has no place."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        number = next(self._numbers)
         thread = threading.Thread(
-            target=self._serve, args=(connection, address), name=f"agent-{address}", daemon=True
+            target=self._serve, args=(number, connection, address), name=f"agent-{address}", daemon=True
         )
         with self._lock:
-            self._open[connection] = thread
-        thread.start()
+            if len(self._open) >= CONNECTIONS:
+                raise ConnectionRefusedError("too many connections are open")
+            self._open[number] = _Talk(connection, thread)
+            self._hang_up(self._places.enter(number, address), socket.SHUT_RDWR)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._leave(number)
+            raise
 
-    def _serve(self, connection: socket.socket, address: str) -> None:
+    def _serve(self, number: int, connection: socket.socket, address: str) -> None:
+        def admitted(caller: Caller) -> None:
+            with self._lock:
+                gone = self._places.admit(number, f"{caller.account}@{caller.domain}")
+                # What it is saying is taken in and answered; it only says nothing new.
+                self._hang_up(gone, socket.SHUT_RD)
+
         try:
             with connection:
-                Conversation(connection, address, self._host, self._stopping.is_set).run()
+                Conversation(connection, address, self._host, self._stopping.is_set, admitted).run()
         except Exception:  # noqa: BLE001  # a caller must not be able to end the listener
             _log.exception("unexpected, in the conversation with %s", address)
         finally:
-            with self._lock:
-                self._open.pop(connection, None)
-            self._free.release()
+            self._leave(number)
+
+    def _hang_up(self, numbers: Sequence[int], how: int) -> None:
+        """Call with the lock held: so the descriptor is still theirs."""
+        for number in numbers:
+            talk = self._open.get(number)
+            if talk is not None:
+                with suppress(OSError):
+                    talk.connection.shutdown(how)
+
+    def _leave(self, number: int) -> None:
+        with self._lock:
+            self._open.pop(number, None)
+            self._places.leave(number)

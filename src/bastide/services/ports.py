@@ -402,6 +402,13 @@ class UnitOfWork(Protocol):
     def commit(self) -> None: ...
 
 
+class Lease(Protocol):
+    """Whose the claimed rows of a job are."""
+
+    def require(self) -> None:
+        """Before a step that another node must not overtake. Raises LostLease if the rows are not surely ours for as long as half a lease."""
+
+
 class Store(Protocol):
     """The database."""
 
@@ -463,30 +470,6 @@ class Random(Protocol):
     def token(self, size: int) -> bytes: ...
     def password(self, length: int) -> str:
         """Printable, with all four character classes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A ticket that was accepted: `name@REALM`, the realm whose key it was made with, the relative id in its PAC, the answer for the caller."""
-
-    principal: str
-    key_realm: str
-    rid: int
-    answer: bytes
-
-
-class Acceptor(Protocol):
-    """Accepts SPNEGO tokens with the HTTP/ keytab."""
-
-    def accept(self, token: bytes) -> Accepted:
-        """Raises NotAuthenticated; also for a ticket without a PAC."""
-
-
-class PasswordChecker(Protocol):
-    """Proves a password against the forest's KDC. A dormant account cannot be proved, and that is right."""
-
-    def check(self, name: str, password: str) -> int:
-        """The relative id of the account that the KDC proved. Raises NotAuthenticated, DirectoryUnavailable."""
 
 
 class AuditSink(Protocol):

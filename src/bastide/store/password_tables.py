@@ -81,6 +81,7 @@ password_changes = Table(
     Column("reference", _Id, primary_key=True),
     Column("ma_id", _Id),
     Column("object_id", _Id),
+    Column("domain", _Name, nullable=False),
     Column("user_guid", _Id, nullable=False),
     Column("account_key", _Name, nullable=False),
     Column("receipt", String(32), nullable=False),
@@ -128,11 +129,12 @@ password_sources = Table(
     Column("count", Integer, nullable=False),
 )
 
-#: One row: whether password synchronization is enabled. It is not until a person says so.
+#: One row: whether password synchronization is enabled (it is not until a person says so), and the id of the vault it was enabled with.
 password_switch = Table(
     "password_switch",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("enabled", Boolean, nullable=False),
+    Column("vault", _Id),
     CheckConstraint("id = 1", name="one_row"),
 )

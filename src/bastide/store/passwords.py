@@ -36,29 +36,34 @@ _SAVE = (
     .where(_d.id == bindparam("id_"))
     .values(state=bindparam("state"), sealed=bindparam("sealed"), doc=bindparam("doc"))
 )
-_KNOWN = select(_c.reference).where(_c.reference.in_(_IDS))
+_KNOWN = select(_c.reference, _c.domain).where(_c.reference.in_(_IDS))
 _GET = select(_c.doc).where(_c.reference == bindparam("reference"))
 _GET_DELIVERY = select(*_ROW).where(_d.id == bindparam("id"))
 _OF_REFERENCES = select(_d.reference, *_ROW).where(_d.reference.in_(_IDS)).order_by(_d.created_at, _d.id)
 _PENDING_OF = select(*_ROW).where(_d.object_id.in_(_IDS), _PENDING)
+#: Undelivered, or held although delivered.
+_KEPT = or_(_PENDING, _d.sealed.is_not(None))
+_KEPT_OF = select(*_ROW).where(_d.object_id.in_(_IDS), _KEPT)
 _STILL_PENDING = select(_d.id).where(_d.id.in_(_IDS), _PENDING)
-_WAITING = select(_d.object_id).where(_PENDING).distinct()
+_WAITING = select(_d.object_id).where(_KEPT).distinct()
 _MADE = select(*_ROW).where(_d.object_id.in_(_IDS), _d.created_at >= bindparam("since"))
-_NEWEST = select(_c.doc).where(_c.user_guid.in_(_IDS))
+_NEWEST = select(_c.doc).where(_c.user_guid.in_(_IDS), _c.ma_id == bindparam("ma"))
 _APPLIED = select(_s.object_id, _s.changed_at, _s.revision, _s.source).where(_s.object_id.in_(_IDS))
 _SOURCE = select(_o.changed_at, _o.revision, _o.day_began, _o.count.label("number")).where(
     _o.object_id == bindparam("id")
 )
-_OPEN = select(_d.reference).where(_d.reference.in_(_IDS), _PENDING).distinct()
+_OPEN = select(_d.reference).where(_d.reference.in_(_IDS), _KEPT).distinct()
 _PUT_STAMPS = upserts(tables.password_stamps, ["object_id"])
 _PUT_SOURCE = upserts(tables.password_sources, ["object_id"])
 _ALL_PENDING = select(*_ROW).where(_PENDING).order_by(_d.created_at, _d.id)
 _COUNT = select(func.count()).select_from(tables.password_deliveries).where(_d.state == bindparam("state"))
 _FORGET = delete(tables.password_changes).where(
-    _c.received_at < bindparam("before"), ~_c.reference.in_(select(_d.reference).where(_PENDING))
+    _c.received_at < bindparam("before"), ~_c.reference.in_(select(_d.reference).where(_KEPT))
 )
 _ENABLED = select(_w.enabled)
 _SET_ENABLED = update(tables.password_switch).values(enabled=bindparam("enabled_"))
+_VAULT = select(_w.vault)
+_BELONG = update(tables.password_switch).values(vault=bindparam("vault_"))
 
 
 class SqlChanges:
@@ -73,9 +78,9 @@ class SqlChanges:
         if deliveries:
             self._session.run(_ADD_DELIVERIES, [_delivery_row(one) for one in deliveries])
 
-    def known(self, references: Collection[str]) -> frozenset[str]:
-        """Those that were taken in, or refused for good."""
-        return frozenset(row.reference for row in self._each(_KNOWN, references))
+    def known(self, references: Collection[str]) -> Mapping[str, str]:
+        """Those that were taken in, or refused for good, and the domain that each is of."""
+        return {row.reference: row.domain for row in self._each(_KNOWN, references)}
 
     def get(self, reference: str) -> Change:
         """Raises NotFound."""
@@ -99,22 +104,26 @@ class SqlChanges:
         """Undelivered ones of these target objects."""
         return tuple(_delivery(row) for row in self._each(_PENDING_OF, objects))
 
+    def kept(self, objects: Collection[CsId]) -> tuple[Delivery, ...]:
+        """Of these target objects: undelivered ones, and delivered ones whose password is held in case it must be set again."""
+        return tuple(_delivery(row) for row in self._each(_KEPT_OF, objects))
+
     def still_pending(self, ids: Collection[str]) -> frozenset[str]:
         """Which of these deliveries are undelivered."""
         return frozenset(row.id for row in self._each(_STILL_PENDING, ids))
 
     def waiting(self) -> frozenset[CsId]:
-        """All target objects with an undelivered delivery."""
+        """All target objects with a delivery that is undelivered or held."""
         return frozenset(CsId(row.object_id) for row in self._session.run(_WAITING))
 
     def made(self, objects: Collection[CsId], since: datetime) -> tuple[Delivery, ...]:
         """Deliveries to these target objects that were staged since, whatever became of them."""
         return tuple(_delivery(row) for row in self._each(_MADE, objects, since=micros(since)))
 
-    def newest(self, user_guids: Collection[str]) -> Mapping[str, datetime]:
-        """User to the time of the newest change we were told of, whatever became of it."""
+    def newest(self, ma: MaId, user_guids: Collection[str]) -> Mapping[str, datetime]:
+        """User to the time of the newest change that this agent's domain told of, whatever became of it."""
         found: dict[str, datetime] = {}
-        for row in self._each(_NEWEST, user_guids):
+        for row in self._each(_NEWEST, user_guids, ma=ma):
             change = _CHANGE.load(row.doc)
             at = change.stamp.changed_at
             found[change.user_guid] = max(at, found.get(change.user_guid, at))
@@ -169,7 +178,7 @@ class SqlChanges:
         self._session.run(_PUT_SOURCE[self._session.dialect], row)
 
     def open_references(self, references: Collection[str]) -> frozenset[str]:
-        """Those that still have an undelivered delivery."""
+        """Those that still have a delivery that is undelivered or held."""
         return frozenset(row.reference for row in self._each(_OPEN, references))
 
     def queue(self, *, ma: MaId | None, limit: int) -> tuple[Delivery, ...]:
@@ -238,12 +247,21 @@ class SqlSwitch:
         """From this commit on."""
         self._session.run(_SET_ENABLED, {"enabled_": enabled})
 
+    def vault(self) -> str:
+        """The id of the vault that this database belongs to; empty: none yet."""
+        return str(self._session.run(_VAULT).scalar_one() or "")
+
+    def belong(self, vault: str) -> None:
+        """To the vault with this id, from this commit on."""
+        self._session.run(_BELONG, {"vault_": vault})
+
 
 def _change_row(change: Change) -> dict[str, object]:
     return {
         "reference": change.reference,
         "ma_id": change.ma,
         "object_id": change.object,
+        "domain": change.domain,
         "user_guid": change.user_guid,
         "account_key": _key(change.account),
         "receipt": change.receipt.value,

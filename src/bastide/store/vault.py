@@ -17,6 +17,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from uuid import uuid4
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -63,8 +64,18 @@ _marks = Table(
     Column("hash", String(64), nullable=False),
     CheckConstraint("id = 1", name="vault_mark_one_row"),
 )
+#: One row: the id of this vault.
+_identity = Table(
+    "vault_identity",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("vault", String(64), nullable=False),
+    CheckConstraint("id = 1", name="vault_identity_one_row"),
+)
 _PUT = upserts(_keys, ["reference"])
-_PUT_MARK = upserts(_marks, ["id"])
+_RESET_MARK = upserts(_marks, ["id"])
+_PUT_MARK = upserts(_marks, ["id"], only_if=lambda new: _marks.c.seq < new.seq)
+_IDENTITY = select(_identity.c.vault)
 _GET = select(_keys.c.reference, _keys.c.sealed).where(
     _keys.c.reference.in_(bindparam("ids", expanding=True))
 )
@@ -95,7 +106,9 @@ class SqlVault:
         self._database.close()
 
     def put(self, keys: Mapping[str, bytes], mark: tuple[int, str] | None = None) -> None:
-        """By reference, and the mark in the same commit. Replaces earlier keys of the same references, which nobody got an answer about."""
+        """By reference, and the mark, if it is a later one, in the same commit. Replaces earlier keys of the same references, which nobody got an
+        answer about.
+        """
         rows = [
             {"reference": reference, "sealed": self._sealer.seal(key, _context(reference))}
             for reference, key in sorted(keys.items())
@@ -136,10 +149,21 @@ class SqlVault:
         return None if row is None else (int(row.seq), str(row.hash))
 
     def set_mark(self, seq: int, hash: str) -> None:  # noqa: A002  # the port's word
-        """Replaces the mark."""
+        """Unless there is a later one: two workers may come in any order."""
         with self._transaction(write=True) as session:
             session.run(_PUT_MARK[session.dialect], {"id": 1, "seq": seq, "hash": hash})
             session.commit()
+
+    def reset_mark(self, seq: int, hash: str) -> None:  # noqa: A002  # the port's word
+        """Whatever there was: an administrator has said that this database is the right one."""
+        with self._transaction(write=True) as session:
+            session.run(_RESET_MARK[session.dialect], {"id": 1, "seq": seq, "hash": hash})
+            session.commit()
+
+    def identity(self) -> str:
+        """The id that this vault got by chance when it was made. A database belongs to one vault."""
+        with self._transaction(write=False) as session:
+            return str(session.run(_IDENTITY).scalar_one())
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Session]:
@@ -165,6 +189,8 @@ class SqlVault:
             if connection.dialect.name == "postgresql":
                 connection.execute(_TURN)
             _metadata.create_all(connection)
+            if connection.execute(_IDENTITY).first() is None:
+                connection.execute(_identity.insert().values(id=1, vault=str(uuid4())))
 
 
 def _make_file(path: str) -> None:

@@ -13,7 +13,7 @@ from ldap.filter import escape_filter_chars
 
 from bastide.directory.constants import AccountControl
 from bastide.directory.entries import Entry, by_guid, plain_dn
-from bastide.directory.session import Change, Session
+from bastide.directory.session import Change, Session, translate
 from bastide.domain.errors import BadSource, NoSuchObject, TargetDenied, TargetUnavailable
 from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
@@ -21,7 +21,17 @@ from bastide.services.passwords.ports import Imported, NewPassword, Page, Result
 from bastide.targets import dirsync
 from bastide.targets.ad_connection import ActiveDirectorySettings, ldaps, open_session
 from bastide.targets.kinds import Kind, Opening
-from bastide.targets.ldap_connection import bind, door, in_flight, is_encrypted, pages, result_of, said
+from bastide.targets.ldap_connection import (
+    bound,
+    door,
+    in_flight,
+    is_encrypted,
+    pages,
+    quiet,
+    result_of,
+    said,
+    target_error,
+)
 from bastide.targets.spelling import told, unfit
 
 #: SAM_NORMAL_USER_ACCOUNT ([MS-SAMR] 2.2.1.9): people, not computers, and not the accounts of trusts.
@@ -181,7 +191,9 @@ class AdTarget:
         starts = [
             partial(raw.modify_ext, by_guid(passwords[n].object.anchor), _changes(passwords[n])) for n in rest
         ]
-        for number, (_, error) in zip(rest, in_flight(self._open, starts), strict=True):
+        for number, (_, error) in zip(
+            rest, in_flight(self._open, starts, [one.password for one in passwords]), strict=True
+        ):
             results[number] = _result(error, [passwords[number].password])
         return [results[number] for number in range(len(passwords))]
 
@@ -195,7 +207,7 @@ class AdTarget:
             (ldap.MOD_ADD, "unicodePwd", [_quoted(new)]),
         ]
         ((_, error),) = in_flight(
-            self._open, [partial(self._open.raw.modify_ext, by_guid(object.anchor), modify)]
+            self._open, [partial(self._open.raw.modify_ext, by_guid(object.anchor), modify)], [old, new]
         )
         return _result(error, [old, new])
 
@@ -208,11 +220,13 @@ class AdTarget:
             return Proof.NOT_TRIED
         session = ldaps(self._settings, self._open.controller)
         try:
-            bind(session, dn, password)
-        except TargetDenied as error:
-            return Proof.PROVED if _RIGHT.search(error.message) else Proof.NOT_PROVED
-        else:
-            return Proof.PROVED
+            error = bound(session, dn, password)
+            if error is None or _RIGHT.search(said(error)[1]):
+                return Proof.PROVED
+            found = target_error(translate(error, "sign in", session.controller))
+            if isinstance(found, TargetDenied):
+                return Proof.NOT_PROVED
+            raise quiet(found, [password]) from None
         finally:
             session.raw.unbind_ext_s()
 

@@ -18,12 +18,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a kind gets beside its settings. `monotonic`: seconds of a clock that never goes back."""
+    """What a kind gets beside its settings. `monotonic`: seconds of a clock that never goes back. `require_secure` False: the agent's audited
+    waiver, without which no secret may go where the settings turn the protection off.
+    """
 
     name: str
     secret: str = field(repr=False)
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
+    require_secure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

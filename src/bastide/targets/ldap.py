@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 import ldap
 import msgspec
+from ldap.controls import AssertionControl, LDAPControl
 from ldap.filter import filter_format
 
 from bastide.directory.entries import Entry
@@ -45,14 +46,20 @@ from bastide.targets.spelling import unfit
 
 #: RFC 3062 1.
 PASSWORD_MODIFY = "1.3.6.1.4.1.4203.1.11.1"  # noqa: S105  # the name of an operation
+#: RFC 4528 3.
+ASSERTION = "1.3.6.1.1.12"
 _DEFAULT_ATTRIBUTES = ("uid", "cn", "sn", "givenName", "displayName", "mail", "employeeNumber")
 #: Entries in one search by anchor, and from how many on that is done.
 _IN_FILTER = 64
 _MANY = 8
 #: draft-behera-ldap-password-policy-10 5.3, as OpenLDAP's ppolicy and 389-ds keep them.
-_LOCKED, _FAILURES, _POLICY, _MOST_FAILURES, _RESET = (
-    "pwdAccountLockedTime", "pwdFailureTime", "pwdPolicySubentry", "pwdMaxFailure", "pwdReset",
+_LOCKED, _FAILURES, _POLICY, _MOST_FAILURES, _LOCKOUT, _RESET = (
+    "pwdAccountLockedTime", "pwdFailureTime", "pwdPolicySubentry", "pwdMaxFailure", "pwdLockout", "pwdReset",
 )  # fmt: skip
+#: A time at which nobody failed: the value does not matter, the answer to the question does.
+_LONG_AGO = b"19700101000000Z"
+#: What 389-ds keeps besides, whose own names tell nothing there.
+_UNLOCKED, _COUNT = "accountUnlockTime", "passwordRetryCount"
 
 
 class LdapSettings(Settings, frozen=True, kw_only=True):
@@ -191,6 +198,8 @@ class _Abilities:
 
     password_modify: bool
     reset: bool
+    #: Whether an operation can be told to fail if the entry is not the one that was meant.
+    assertion: bool = False
 
 
 class LdapTarget:
@@ -201,9 +210,11 @@ class LdapTarget:
         self._opening = opening
         self._session: Session | None = None
         self._able = _Abilities(password_modify=False, reset=False)
+        #: Until the server says that it takes no assertion with Password Modify.
+        self._guarding = True
 
     def __enter__(self) -> Self:
-        """Raises TargetUnavailable, TargetDenied."""
+        """Raises TargetUnavailable, TargetDenied, CapabilityMissing."""
         session = self._settings.connect()
         try:
             bind(session, self._settings.bind_name, self._opening.secret)
@@ -234,13 +245,39 @@ class LdapTarget:
         for number in range(len(passwords)):
             if number not in results and number not in places:
                 results[number] = Result(Code.OBJECT_MISSING, "no entry has this anchor any more")
-        raw = self._open.raw
-        starts = [partial(raw.passwd, dn, None, passwords[n].password) for n, dn in places.items()]
-        for (number, dn), (_, error) in zip(places.items(), in_flight(self._open, starts), strict=True):
-            done = result_of(error, [passwords[number].password])
+        for number, error in self._sent(passwords, places).items():
+            done = _result(error, [passwords[number].password])
             must_change = passwords[number].must_change and done.code is Code.SUCCESS
-            results[number] = self._require_change(dn) if must_change else done
+            results[number] = (
+                self._require_change(places[number], passwords[number].object) if must_change else done
+            )
         return [results[number] for number in range(len(passwords))]
+
+    def _sent(
+        self, passwords: Sequence[NewPassword], places: Mapping[int, str]
+    ) -> dict[int, ldap.LDAPError | None]:
+        """What the server said to each. Under an assertion, if it takes one with this operation: OpenLDAP lists the control and does not."""
+        guarded = self._able.assertion and self._guarding
+        raw = self._open.raw
+        starts = [
+            partial(raw.passwd, dn, None, passwords[n].password, *self._guard(passwords[n].object, guarded))
+            for n, dn in places.items()
+        ]
+        answers = in_flight(self._open, starts, [passwords[n].password for n in places])
+        errors = {number: error for number, (_, error) in zip(places, answers, strict=True)}
+        again = {
+            n: places[n] for n, e in errors.items() if isinstance(e, ldap.UNAVAILABLE_CRITICAL_EXTENSION)
+        }
+        if guarded and again:
+            self._guarding = False
+            errors |= self._sent(passwords, again)
+        return errors
+
+    def _guard(self, one: CsObject, wanted: bool) -> tuple[list[LDAPControl], ...]:
+        """The controls of an operation, or none: it fails if the entry has another anchor by then."""
+        if not wanted:
+            return ()
+        return ([AssertionControl(True, filter_format(f"({self._settings.anchor}=%s)", [one.anchor]))],)
 
     def change(self, object: CsObject, old: str, new: str) -> Result:  # noqa: A002  # the port's word
         """As the person: the server then checks the old one, the history and the ages. One bind. Raises TargetUnavailable."""
@@ -253,8 +290,8 @@ class LdapTarget:
         session = self._settings.connect()
         try:
             bind(session, dn, old)
-            ((_, error),) = in_flight(session, [partial(session.raw.passwd, dn, old, new)])
-            return result_of(error, [old, new])
+            ((_, error),) = in_flight(session, [partial(session.raw.passwd, dn, old, new)], [old, new])
+            return _result(error, [old, new])
         except TargetDenied:
             return Result(Code.DENIED, "the old password was not accepted")
         finally:
@@ -262,6 +299,7 @@ class LdapTarget:
 
     def verify(self, object: CsObject, password: str) -> Proof:  # noqa: A002  # the port's word
         """One bind at most, on a connection of its own; none where a failure is on record: how many are left is not known to everybody.
+        None either where nobody tells us whether one is, unless the policy says that it locks nobody out.
 
         Raises TargetUnavailable.
         """
@@ -330,14 +368,18 @@ class LdapTarget:
             except NoSuchObject:  # of the base: we are not shown it
                 return []
 
-    def _require_change(self, dn: str) -> Result:
+    def _require_change(self, dn: str, one: CsObject) -> Result:
         raw = self._open.raw
-        starts = [partial(raw.modify_ext, dn, [(ldap.MOD_REPLACE, _RESET, [b"TRUE"])])]
+        guard = self._guard(one, self._able.assertion)
+        starts = [partial(raw.modify_ext, dn, [(ldap.MOD_REPLACE, _RESET, [b"TRUE"])], *guard)]
         ((_, error),) = in_flight(self._open, starts)
-        said = result_of(error)
+        said = _result(error)
         if said.code is Code.SUCCESS:
             return said
-        return Result(said.code, f"the password was set, but not {_RESET}: {said.detail}")
+        # 389-ds has the attribute in its schema and lets nobody write it: to ask again changes nothing.
+        never = isinstance(error, ldap.UNWILLING_TO_PERFORM)
+        code = Code.SET_UNSUPPORTED if never else said.code
+        return Result(code, f"the password was set, but not {_RESET}: {said.detail}")
 
     def _may_bind(self, dn: str) -> bool:
         with door("look at the account's state", self._settings.host):
@@ -345,19 +387,60 @@ class LdapTarget:
             if entry is None or entry.all(_LOCKED) or entry.all(_FAILURES):
                 return False
             policy = entry.text(_POLICY)
-            rules = self._open.read(policy, [_MOST_FAILURES]) if policy else None
-        return rules is None or rules.number(_MOST_FAILURES) != 1
+            rules = self._open.read(policy, [_MOST_FAILURES, _LOCKOUT]) if policy else None
+        if rules is not None and rules.text(_LOCKOUT).upper() == "FALSE":
+            return True
+        return self._is_clean(dn) and (rules is None or rules.number(_MOST_FAILURES) != 1)
+
+    def _is_clean(self, dn: str) -> bool:
+        """Whether the server says that the entry has neither lock nor failure. A search cannot tell "has none" from "not shown to us"; a
+        Compare can (RFC 4511 4.10).
+        """
+        none, unknown = ldap.NO_SUCH_ATTRIBUTE, ldap.UNDEFINED_TYPE
+        questions = {
+            _LOCKED: (_LONG_AGO, (none,)),
+            _FAILURES: (_LONG_AGO, (none,)),
+            _UNLOCKED: (_LONG_AGO, (none, unknown)),
+            _COUNT: (b"0", (none, unknown, ldap.COMPARE_TRUE)),
+        }
+        raw = self._open.raw
+        starts = [partial(raw.compare_ext, dn, name, value) for name, (value, _) in questions.items()]
+        answers = list(in_flight(self._open, starts))
+        return all(
+            isinstance(error, good) for (_, error), (_, good) in zip(answers, questions.values(), strict=True)
+        )
+
+
+_ROOT = ("supportedExtension", "supportedControl", "subschemaSubentry")
+#: LDAP_CAP_ACTIVE_DIRECTORY_OID ([MS-ADTS] 3.1.1.3.4.3.1): a domain, not a lightweight instance.
+_ACTIVE_DIRECTORY = "1.2.840.113556.1.4.800"
 
 
 def _abilities(session: Session) -> _Abilities:
+    """Raises CapabilityMissing for a controller of Active Directory."""
     with door("read the rootDSE", session.controller):
-        root = session.must_read("", ["supportedExtension", "subschemaSubentry"])
+        root = session.must_read("", [*_ROOT, "supportedCapabilities"])
+        if _ACTIVE_DIRECTORY in root.texts("supportedCapabilities"):
+            raise CapabilityMissing(
+                f"{session.controller} is a controller of Active Directory",
+                remedy="make it an agent of the kind active-directory: only there are domains compared, so that no password comes back to its source",
+            )
         schema = session.read(root.text("subschemaSubentry"), ["attributeTypes"], condition="(objectClass=*)")
     types = schema.texts("attributeTypes") if schema else ()
     return _Abilities(
         password_modify=PASSWORD_MODIFY in root.texts("supportedExtension"),
         reset=any(f"'{_RESET}'" in one for one in types),
+        assertion=ASSERTION in root.texts("supportedControl"),
     )
+
+
+def _result(error: ldap.LDAPError | None, secrets: Sequence[str] = ()) -> Result:
+    if isinstance(error, ldap.PROTOCOL_ERROR) and any("\0" in one for one in secrets):
+        # 389-ds reads the operation as text.
+        return Result(Code.POLICY, "the server takes no password with a NUL character")
+    if isinstance(error, ldap.ASSERTION_FAILED):
+        return Result(Code.OBJECT_MISSING, "the entry was replaced by another one at the last moment")
+    return result_of(error, secrets)
 
 
 KIND = Kind(settings=LdapSettings, connector=LdapConnector, target=LdapTarget)

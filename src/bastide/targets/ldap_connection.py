@@ -95,8 +95,23 @@ def bind(session: Session, name: str, password: str) -> None:
             f"there is no name or no password to sign in to {session.controller} with",
             remedy="set bind_name, and the agent's secret",
         )
-    with door("sign in", session.controller):
+    error = bound(session, name, password)
+    if error is not None:
+        raise quiet(target_error(translate(error, "sign in", session.controller)), [password]) from None
+
+
+def bound(session: Session, name: str, password: str) -> ldap.LDAPError | None:
+    """The bind itself: what the server said against it. Its text is foreign, and the server has had the password."""
+    try:
         session.raw.simple_bind_s(name, password)
+    except ldap.LDAPError as error:
+        return error
+    return None
+
+
+def quiet(error: TargetError | DirectoryError, secrets: Iterable[str]) -> TargetError | DirectoryError:
+    """The same without the secrets that its text may hold."""
+    return type(error)(told(error.message, secrets), remedy=error.remedy)
 
 
 def is_encrypted(session: Session) -> bool:
@@ -153,25 +168,29 @@ def pages(
 
 
 def in_flight(
-    session: Session, starts: Iterable[Callable[[], int]]
+    session: Session, starts: Iterable[Callable[[], int]], secrets: Sequence[str] = ()
 ) -> Iterator[tuple[Any, ldap.LDAPError | None]]:
-    """Start operations, WINDOW of them at a time on the one connection; what each brought, in order. Raises TargetUnavailable."""
+    """Start operations, WINDOW of them at a time on the one connection; what each brought, in order.
+
+    `secrets`: what the operations carry, and no error may tell. Raises TargetUnavailable.
+    """
     flying: deque[int] = deque()
     for start in starts:
         if len(flying) >= WINDOW:
-            yield _land(session, flying.popleft())
+            yield _land(session, flying.popleft(), secrets)
         with door("send", session.controller):
             flying.append(start())
     while flying:
-        yield _land(session, flying.popleft())
+        yield _land(session, flying.popleft(), secrets)
 
 
-def _land(session: Session, number: int) -> tuple[Any, ldap.LDAPError | None]:
+def _land(session: Session, number: int, secrets: Sequence[str]) -> tuple[Any, ldap.LDAPError | None]:
     try:
         _, data, _, _ = session.raw.result3(number, all=1, timeout=session.timeout)
     except _GONE as error:
         session.broken = True
-        raise target_error(translate(error, "wait for an answer", session.controller)) from error
+        found = target_error(translate(error, "wait for an answer", session.controller))
+        raise quiet(found, secrets) from None
     except ldap.LDAPError as error:
         return None, error
     return data, None

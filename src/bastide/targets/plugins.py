@@ -21,7 +21,7 @@ from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
 from bastide.targets.kinds import Kind, Opening
-from bastide.targets.spelling import THEIRS, told, unfit
+from bastide.targets.spelling import THEIRS, answered, unfit
 
 __all__ = [
     "GROUP", "INTERFACE", "Code", "CsObject", "Imported", "InvalidInput", "Page", "Plugin", "PluginTarget", "Proof", "Refusal",
@@ -105,7 +105,7 @@ class PluginTarget:
 
     def security(self) -> Security:
         """As the plug-in says; what is no Security is unknown."""
-        found = _guarded(self._open.security, self._opening, ())
+        found = _guarded(self._open.security)
         return found if isinstance(found, Security) else Security.UNKNOWN
 
     def set(self, passwords: Sequence[NewPassword]) -> Sequence[Result]:
@@ -116,7 +116,6 @@ class PluginTarget:
                 lambda new=new: self._open.set(  # type: ignore[misc]  # the default binds `new` now
                     new.object, new.password, must_change=new.must_change, unlock=new.unlock
                 ),
-                new.password,
             )
             for new in passwords
         ]
@@ -124,13 +123,13 @@ class PluginTarget:
     def change(self, object: CsObject, old: str, new: str) -> Result:  # noqa: A002  # the port's word
         """With the old password. Raises TargetUnavailable, TargetDenied."""
         refused = unfit(new) or unfit(old)
-        return refused or self._result(lambda: self._open.change(object, old, new), old, new)
+        return refused or self._result(lambda: self._open.change(object, old, new))
 
     def verify(self, object: CsObject, password: str) -> Proof:  # noqa: A002  # the port's word
         """As the plug-in does it. Raises TargetUnavailable, TargetDenied."""
         if unfit(password) is not None:
             return Proof.NOT_TRIED
-        found = _guarded(lambda: self._open.verify(object, password), self._opening, (password,))
+        found = _guarded(lambda: self._open.verify(object, password))
         return found if isinstance(found, Proof) else Proof.NOT_TRIED
 
     @property
@@ -139,16 +138,17 @@ class PluginTarget:
             raise TargetUnavailable("the connection is closed")
         return self._plugin
 
-    def _result(self, action: Callable[[], None], *secrets: str) -> Result:
+    @staticmethod
+    def _result(action: Callable[[], None]) -> Result:
         try:
             action()
         except Refusal as refusal:
             code = refusal.code if refusal.code in THEIRS - {Code.SUCCESS} else Code.FAILED
-            return Result(code, told(refusal.detail, (self._opening.secret, *secrets)))
+            return Result(code, answered(code))
         except NotImplementedError:
             return Result(Code.SET_UNSUPPORTED, "the plug-in does not offer this")
         except (TargetUnavailable, TargetDenied) as error:
-            raise _scrubbed(error, (self._opening.secret, *secrets)) from None
+            raise _scrubbed(error) from None
         except OSError as error:
             raise TargetUnavailable(f"the connection broke: {type(error).__name__}") from None
         except Exception as error:  # noqa: BLE001  # it is somebody else's code, and no account may stop the others
@@ -217,7 +217,7 @@ def kind_of_class(found: object, name: str) -> Kind:
 def _opened(make: Callable[[], Plugin], settings: Mapping[str, object], opening: Opening) -> Plugin:
     plugin = make()
     try:
-        _guarded(lambda: plugin.open(settings, opening.secret), opening, ())
+        _guarded(lambda: plugin.open(settings, opening.secret))
     except BastideError:
         _hang_up(plugin)
         raise
@@ -230,17 +230,19 @@ def _hang_up(plugin: Plugin) -> None:
         plugin.close()
 
 
-def _guarded(action: Callable[[], Any], opening: Opening, secrets: Sequence[str]) -> Any:
-    """Everything that is not of the interface becomes TargetUnavailable without its text."""
+def _guarded(action: Callable[[], Any]) -> Any:
+    """Everything that is not of the interface becomes TargetUnavailable; the text of none is kept."""
     try:
         return action()
     except (TargetUnavailable, TargetDenied) as error:
-        raise _scrubbed(error, (opening.secret, *secrets)) from None
+        raise _scrubbed(error) from None
     except Exception as error:  # noqa: BLE001  # it is somebody else's code
         raise TargetUnavailable(f"the plug-in failed: {type(error).__name__}") from None
 
 
-def _scrubbed(
-    error: TargetUnavailable | TargetDenied, secrets: Sequence[str]
-) -> TargetUnavailable | TargetDenied:
-    return type(error)(told(error.message, secrets), remedy=told(error.remedy, secrets))
+def _scrubbed(error: TargetUnavailable | TargetDenied) -> TargetUnavailable | TargetDenied:
+    """The same without its words: the plug-in has had the password, and may spell it in any way."""
+    denied = isinstance(error, TargetDenied)
+    return type(error)(
+        answered(Code.CREDENTIALS if denied else Code.UNAVAILABLE), remedy="look at the plug-in's own log"
+    )

@@ -14,7 +14,7 @@ from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
 from bastide.targets.kinds import Kind, Opening, Settings
 from bastide.targets.process_child import ROOT_ONLY, Child
-from bastide.targets.spelling import THEIRS, told, unfit
+from bastide.targets.spelling import THEIRS, answered, unfit
 
 PROTOCOL = 1
 #: Requests that wait for an answer at one time.
@@ -107,7 +107,6 @@ class Conversation:
         )
         self._lines = self._child.lines()
         self._number = 0
-        self._secrets = (opening.secret,)
         try:
             number = self.send(
                 "open",
@@ -144,17 +143,18 @@ class Conversation:
             raise self._nonsense()
         return found
 
-    def result(self, answer: Done | Opened | Read, secrets: Sequence[str] = ()) -> Result:
-        """Its answer, with nothing secret in it."""
+    @staticmethod
+    def result(answer: Done | Opened | Read) -> Result:
+        """The code of its answer; none of its words."""
         code = answer.code if answer.code in THEIRS else Code.FAILED
-        return Result(code, told(answer.detail, (*self._secrets, *secrets)))
+        return Result(code, "" if code is Code.SUCCESS else answered(code))
 
     def _admit(self) -> None:
         said = self.result(self.hello)
         if said.code is Code.UNAVAILABLE:
-            raise TargetUnavailable(f"{self._child.name}: {said.detail or 'the system is not there'}")
+            raise TargetUnavailable(f"{self._child.name}: the system is not there")
         if said.code is not Code.SUCCESS:
-            raise TargetDenied(f"{self._child.name}: {said.detail or said.code.value}")
+            raise TargetDenied(f"{self._child.name}: {said.detail}", remedy="look at the program's own log")
 
     def _nonsense(self) -> TargetUnavailable:
         self.close()
@@ -197,7 +197,9 @@ class ProcessConnector:
                     f"{self._settings.program} tells no changes", remedy="import all of it"
                 )
             if said.code is not Code.SUCCESS:
-                raise BadSource(f"{self._settings.program}: {said.detail or said.code.value}")
+                raise BadSource(
+                    f"{self._settings.program}: {said.detail}", remedy="look at the program's own log"
+                )
             more = answer.more
             yield Page(tuple(map(_imported, answer.objects)), cookie if more else answer.cookie.encode())
 
@@ -254,10 +256,10 @@ class ProcessTarget:
                 results[place] = refused
                 continue
             if len(waiting) >= WINDOW:
-                self._collect(passwords, waiting, results)
+                self._collect(waiting, results)
             waiting[self._send_set(new)] = place
         while waiting:
-            self._collect(passwords, waiting, results)
+            self._collect(waiting, results)
         return [results[place] for place in range(len(passwords))]
 
     def change(self, object: CsObject, old: str, new: str) -> Result:  # noqa: A002  # the port's word
@@ -266,7 +268,7 @@ class ProcessTarget:
         if refused is not None:
             return refused
         number = self._open.send("change", account=_account(object), old=old, password=new)
-        return self._open.result(self._open.answer(Done, [number]), [old, new])
+        return self._open.result(self._open.answer(Done, [number]))
 
     def verify(self, object: CsObject, password: str) -> Proof:  # noqa: A002  # the port's word
         """As the program does it. Raises TargetUnavailable."""
@@ -296,12 +298,9 @@ class ProcessTarget:
             unlock=new.unlock,
         )
 
-    def _collect(
-        self, passwords: Sequence[NewPassword], waiting: dict[int, int], results: dict[int, Result]
-    ) -> None:
+    def _collect(self, waiting: dict[int, int], results: dict[int, Result]) -> None:
         answer = self._open.answer(Done, waiting)
-        place = waiting.pop(answer.id)
-        results[place] = self._open.result(answer, [passwords[place].password])
+        results[waiting.pop(answer.id)] = self._open.result(answer)
 
 
 def _account(one: CsObject) -> Mapping[str, object]:

@@ -59,7 +59,13 @@ class Registry:
         return found.target(settings, self._opening(agent, secret))
 
     def _opening(self, agent: ManagementAgent, secret: str) -> Opening:
-        return Opening(name=agent.name, secret=secret, now=self._now, monotonic=self._monotonic)
+        return Opening(
+            name=agent.name,
+            secret=secret,
+            now=self._now,
+            monotonic=self._monotonic,
+            require_secure=agent.passwords.require_secure,
+        )
 
 
 @cache

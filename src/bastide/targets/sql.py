@@ -25,7 +25,7 @@ from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
 from bastide.targets.hashing import Unhashable, salted_hash
 from bastide.targets.kinds import Kind, Opening
-from bastide.targets.spelling import unfit
+from bastide.targets.spelling import told, unfit
 from bastide.targets.sql_settings import (
     Reading,
     RolePasswords,
@@ -46,7 +46,7 @@ def kind_for(vendor: Vendor, settings: type[SqlSettings]) -> Kind:
     """The kind of a vendor, for registry.py."""
     return Kind(
         settings,
-        lambda chosen, opening: SqlConnector(vendor, chosen, opening.secret),
+        lambda chosen, opening: SqlConnector(vendor, chosen, opening),
         lambda chosen, opening: SqlTarget(vendor, chosen, opening),
         note="" if vendor.run_by_us else NOT_RUN,
     )
@@ -56,14 +56,14 @@ def kind_for(vendor: Vendor, settings: type[SqlSettings]) -> Kind:
 
 
 @contextmanager
-def _translated(vendor: Vendor) -> Iterator[None]:
-    """The one door for errors of drivers. Raises TargetUnavailable, TargetDenied."""
+def _translated(vendor: Vendor, *secrets: str) -> Iterator[None]:
+    """The one door for errors of drivers; none tells what it has of the secrets. Raises TargetUnavailable, TargetDenied."""
     try:
         yield
     except BastideError:
         raise
     except Exception as error:  # noqa: BLE001  # _failure raises what is not the driver's
-        raise _raised(vendor, _failure(vendor, error)) from None
+        raise _raised(vendor, _failure(vendor, error), secrets) from None
 
 
 def _failure(vendor: Vendor, error: Exception) -> Failure:
@@ -74,10 +74,16 @@ def _failure(vendor: Vendor, error: Exception) -> Failure:
     return vendor.failure(cause)
 
 
-def _raised(vendor: Vendor, failure: Failure) -> BastideError:
+def _raised(vendor: Vendor, failure: Failure, secrets: Iterable[str]) -> BastideError:
+    detail = told(failure.detail, secrets)
     if failure.code in _REFUSED:
-        return TargetDenied(failure.detail, remedy="look at the agent's account there, and its secret")
-    return TargetUnavailable(f"{vendor.kind}: {failure.detail}")
+        return TargetDenied(detail, remedy="look at the agent's account there, and its secret")
+    return TargetUnavailable(f"{vendor.kind}: {detail}")
+
+
+def _in_the_open(settings: SqlSettings, opening: Opening) -> bool:
+    """Whether the secret would go over a network that the settings do not protect, and nobody has waived that."""
+    return opening.require_secure and settings.tls == "off" and not settings.local
 
 
 def _check_catalogue(
@@ -106,10 +112,10 @@ def _check_catalogue(
 class SqlConnector:
     """Reads a table or view, one object a row."""
 
-    def __init__(self, vendor: Vendor, settings: SqlSettings, secret: str) -> None:
+    def __init__(self, vendor: Vendor, settings: SqlSettings, opening: Opening) -> None:
         self._vendor = vendor
         self._settings = settings
-        self._secret = secret
+        self._opening = opening
 
     def read(self, cookie: bytes) -> Iterator[Page]:
         """All rows, or those whose change column is not below the mark. Rows that were deleted show in a full import only, unless a
@@ -118,9 +124,14 @@ class SqlConnector:
         reading = self._settings.read
         if reading is None:
             raise NotConfigured("the settings name nothing to read", remedy="add `read` to the settings")
+        if _in_the_open(self._settings, self._opening):
+            raise NotConfigured(
+                "tls is off, and without it no secret is sent over the network",
+                remedy="set tls to verify, or waive the secure connection for this agent (audited)",
+            )
         since = _mark(reading, cookie)
-        engine = engine_for(self._vendor, self._settings, self._secret)
-        with _translated(self._vendor):
+        engine = engine_for(self._vendor, self._settings, self._opening.secret)
+        with _translated(self._vendor, self._opening.secret):
             try:
                 with engine.connect() as connection:
                     yield from self._pages(connection, reading, since, cookie)
@@ -254,15 +265,22 @@ class SqlTarget:
         self._vendor = vendor
         self._settings = settings
         self._passwords = passwords_of(settings)
+        self._secret = opening.secret
+        self._closed_off = _in_the_open(settings, opening)
         self._engine = engine_for(vendor, settings, opening.secret)
         self._connection: Connection | None = None
         self._columns = Columns("", "", ())
 
     def __enter__(self) -> Self:
-        """Connects, and looks the table up. Raises TargetUnavailable, TargetDenied, NotConfigured."""
+        """Connects, and looks the table up; nothing goes out where it would not be secure, unless that is waived.
+
+        Raises TargetUnavailable, TargetDenied, NotConfigured.
+        """
         chosen = self._passwords
+        if self._closed_off:
+            return self
         try:
-            with _translated(self._vendor):
+            with _translated(self._vendor, self._secret):
                 self._connection = opened = self._engine.connect()
                 if isinstance(chosen, RolePasswords):
                     opened.execution_options(isolation_level="AUTOCOMMIT")
@@ -277,7 +295,9 @@ class SqlTarget:
         self._close()
 
     def security(self) -> Security:
-        """Of the connection as it is."""
+        """Of the connection as it is, or as it would be."""
+        if self._closed_off:
+            return Security.NOT_SECURE
         with _translated(self._vendor):
             return self._vendor.security(self._raw(), self._settings)
 
@@ -293,8 +313,9 @@ class SqlTarget:
                 Code.SET_UNSUPPORTED,
                 "a table takes what it is told: there is no change with the old password",
             )
+        self._raw()
         account = _account(chosen, object)
-        with _translated(self._vendor):
+        with _translated(self._vendor, old):
             try:
                 own = self._vendor.connect(self._settings, account.name, old)
             except Exception as error:  # _failure raises what is not the driver's
@@ -306,7 +327,7 @@ class SqlTarget:
                 )
         try:
             result = self._attempt(NewPassword(object, new), own)
-            with _translated(self._vendor):
+            with _translated(self._vendor, old, new):
                 own.commit()
         finally:
             own.close()
@@ -318,7 +339,7 @@ class SqlTarget:
         raw = self._raw()
         if not isinstance(chosen, RolePasswords) or unfit(password, without="\0"):
             return Proof.NOT_TRIED
-        with _translated(self._vendor):
+        with _translated(self._vendor, password):
             return self._vendor.verify(raw, self._settings, _account(chosen, object), password)
 
     def _attempt(self, new: NewPassword, raw: Any) -> Result:
@@ -336,44 +357,64 @@ class SqlTarget:
         except Exception as error:  # noqa: BLE001  # _failure raises what is not the driver's
             failure = _failure(self._vendor, error)
             if failure.gone:
-                raise TargetUnavailable(f"{self._vendor.kind}: {failure.detail}") from None
+                raise _raised(self._vendor, failure, [new.password]) from None
             return Result(failure.code, failure.detail)
 
     def _set_role(self, chosen: RolePasswords, new: NewPassword, raw: Any) -> Result:
         # Clients in C end a password at a NUL character.
         refused = unfit(new.password, without="\0")
         if refused is None:
-            self._vendor.set_role(raw, _account(chosen, new.object), new, chosen.format)
+            account = _account(chosen, new.object)
+            self._judge(chosen, account)
+            self._vendor.set_role(raw, account, new, chosen.format)
         return refused or Result(Code.SUCCESS)
+
+    def _judge(self, chosen: RolePasswords, account: Account) -> None:
+        """Whoever may change a person's password elsewhere must not become master of the server by it. Raises AccountRefused."""
+        # Some servers take no notice of blanks at the end of a name.
+        if account.name.rstrip().casefold() == self._settings.user.rstrip().casefold():
+            raise AccountRefused(Code.SET_UNSUPPORTED, "this is the agent's own account, which is never set")
+        if self._vendor.privileged(self._raw(), account) and not chosen.privileged:
+            raise AccountRefused(
+                Code.SET_UNSUPPORTED,
+                "the account has power over the server, and `passwords.privileged` is off",
+            )
 
     def _set_row(self, chosen: TablePasswords, new: NewPassword) -> Result:
         flags = _flags(chosen, new)
         values = {"key": value_of(new.object, chosen.value), "hash": salted_hash(chosen.scheme, new.password)}
+        if chosen.identity:
+            values["identity"] = value_of(new.object, chosen.identity_value)
         connection = self._open()
-        statement = updating(self._vendor, self._columns, chosen.key, chosen.column, flags)
+        statement = updating(self._vendor, self._columns, chosen.key, chosen.column, flags, chosen.identity)
         with connection.begin() as transaction:
             count = connection.execute(statement, values).rowcount
             if count == 1:
                 return Result(Code.SUCCESS)
             transaction.rollback()
         if count == 0:
-            return Result(Code.OBJECT_MISSING, "the table has no such row")
+            whose = " of that identity" if chosen.identity else ""
+            return Result(Code.OBJECT_MISSING, f"the table has no such row{whose}")
         return Result(Code.FAILED, f"the key fits {count} rows; nothing was changed")
 
     def _look_up(self, opened: Connection, chosen: TablePasswords) -> None:
-        names = list(filter(None, (chosen.key, chosen.column, chosen.must_change, chosen.locked)))
+        names = list(
+            filter(None, (chosen.key, chosen.identity, chosen.column, chosen.must_change, chosen.locked))
+        )
         with opened.begin():
             self._columns = _check_catalogue(
                 opened, self._vendor, self._settings, chosen.schema, chosen.table, names
             )
 
     def _open(self) -> Connection:
+        if self._closed_off:
+            raise TargetUnavailable("tls is off, and nobody has waived the secure connection")
         if self._connection is None:
             raise TargetUnavailable("the connection is closed")
         return self._connection
 
     def _raw(self) -> Any:
-        with _translated(self._vendor):
+        with _translated(self._vendor, self._secret):
             return self._open().connection.driver_connection
 
     def _close(self) -> None:
@@ -388,7 +429,11 @@ class SqlTarget:
 
 
 def _account(chosen: RolePasswords, object: CsObject) -> Account:  # noqa: A002  # the port's word
-    return Account(value_of(object, chosen.name), value_of(object, chosen.host) if chosen.host else "")
+    return Account(
+        value_of(object, chosen.name),
+        value_of(object, chosen.host) if chosen.host else "",
+        value_of(object, chosen.identity) if chosen.identity else "",
+    )
 
 
 def _flags(chosen: TablePasswords, new: NewPassword) -> dict[str, str]:

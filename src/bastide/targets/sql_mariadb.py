@@ -32,7 +32,8 @@ from bastide.targets.sql_vendor import (
 
 _CREDENTIALS = Failure(Code.CREDENTIALS, "the server refused our account or its password")
 _DENIED = Failure(
-    Code.DENIED, "our account may not do this: UPDATE on mysql.* for accounts, UPDATE on the table for tables"
+    Code.DENIED,
+    "our account may not do this: SELECT and UPDATE on mysql.* for accounts, UPDATE on the table for tables",
 )
 #: MariaDB error codes.
 _WRONG_PASSWORD = frozenset({1045, 1698})
@@ -59,6 +60,28 @@ _KNOWN: dict[int | str, Failure] = {
 _GONE = frozenset({0, 1053, 1927, *range(2000, 2100)})
 #: Failed sign-ins after which an account is blocked; the count of an account cannot be read, so below this nothing is tried.
 _SAFE_ERRORS = 100
+#: Ways to sign in that give the password away, or what is as good as it.
+_NEVER = ("mysql_clear_password", "mysql_old_password", "dialog")
+#: These encrypt it to whatever key the other end sends, and that may be anybody; inside of TLS, MySQL needs them.
+_IN_THE_OPEN = (*_NEVER, "sha256_password", "caching_sha2_password")
+#: The account with all roles that it was granted: any right that counts for the whole server, or for the tables with the accounts. MariaDB 10.4.
+_POWER = """
+WITH RECURSIVE held AS (
+    SELECT Host, User FROM mysql.global_priv WHERE Host = %s AND User = %s
+    UNION
+    SELECT given.Host, given.User FROM held
+    JOIN mysql.roles_mapping AS mapping ON mapping.Host = held.Host AND mapping.User = held.User
+    JOIN mysql.global_priv AS given ON given.Host = '' AND given.User = mapping.Role
+)
+SELECT (SELECT COUNT(*) FROM held),
+       EXISTS (SELECT 1 FROM mysql.global_priv AS p JOIN held ON p.Host = held.Host AND p.User = held.User
+               WHERE COALESCE(JSON_VALUE(p.Priv, '$.access'), 0) <> 0)
+    OR EXISTS (SELECT 1 FROM mysql.db AS p JOIN held ON p.Host = held.Host AND p.User = held.User
+               WHERE 'mysql' LIKE p.Db)
+    OR EXISTS (SELECT 1 FROM mysql.tables_priv AS p JOIN held ON p.Host = held.Host AND p.User = held.User
+               WHERE p.Db = 'mysql')
+    OR EXISTS (SELECT 1 FROM mysql.proxies_priv AS p JOIN held ON p.Host = held.Host AND p.User = held.User)
+"""
 
 
 class MariaDB:
@@ -93,7 +116,7 @@ class MariaDB:
             write_timeout=settings.timeout,
             client_flag=CLIENT.FOUND_ROWS,
             auth_plugin_map=dict.fromkeys(
-                ("mysql_clear_password", "mysql_old_password", "dialog"), _NoClearText
+                _NEVER if verified or settings.local else _IN_THE_OPEN, _NoClearText
             ),
         )
 
@@ -112,13 +135,24 @@ class MariaDB:
         verified = settings.tls == "verify" and isinstance(raw._sock, ssl.SSLSocket)  # noqa: SLF001  # says it nowhere else
         return Security.SECURE if verified else Security.NOT_SECURE
 
+    def privileged(self, raw: Any, account: Account) -> bool:
+        """Raises AccountRefused and pymysql.Error."""
+        if account.identity:
+            raise AccountRefused(
+                Code.SET_UNSUPPORTED, "MariaDB numbers no accounts: take `identity` out of the settings"
+            )
+        self._mariadb_only(raw)
+        with raw.cursor() as cursor:
+            cursor.execute(_POWER, (account.host or "%", account.name))
+            count, power = cursor.fetchone()
+        if not count:
+            # Hosts compare without case in a statement about an account, and with it here: what is not found is not set.
+            raise AccountRefused(Code.OBJECT_MISSING, "there is no such account")
+        return bool(power)
+
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:
         """Raises AccountRefused and pymysql.Error."""
-        if "mariadb" not in raw.server_version.casefold():
-            # MySQL takes what stands here for the password itself.
-            raise AccountRefused(
-                Code.SET_UNSUPPORTED, "accounts of MySQL are not supported: it is not MariaDB"
-            )
+        self._mariadb_only(raw)
         who = (account.name, account.host or "%")
         with raw.cursor() as cursor:
             cursor.execute("SET PASSWORD FOR %s@%s = %s", (*who, hashed(new.password, form)))
@@ -147,6 +181,14 @@ class MariaDB:
         if isinstance(error, OSError) or code in _GONE:
             return Failure(Code.UNAVAILABLE, _opening(error), gone=True)
         return by_code(code, _KNOWN, gone=False)
+
+    @staticmethod
+    def _mariadb_only(raw: Any) -> None:
+        if "mariadb" not in raw.server_version.casefold():
+            # MySQL takes what stands for the hash for the password itself.
+            raise AccountRefused(
+                Code.SET_UNSUPPORTED, "accounts of MySQL are not supported: it is not MariaDB"
+            )
 
     @staticmethod
     def _reachable(settings: SqlSettings, account: Account) -> bool:

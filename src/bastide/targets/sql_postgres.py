@@ -46,6 +46,15 @@ SELECT rolcanlogin AND rolconnlimit = -1 AND (rolvaliduntil IS NULL OR rolvalidu
        AND has_database_privilege(rolname, current_database(), 'CONNECT')
 FROM pg_catalog.pg_roles WHERE rolname = %s
 """
+#: What the role is or may become. A superuser may become any role. Roles below 16384 (FirstNormalObjectId) are the server's own; whoever owns the
+#: database is in pg_database_owner, which has no power over the server.
+_POWER = """
+SELECT role.oid,
+       (SELECT bool_or(held.rolsuper OR held.rolreplication OR held.rolbypassrls OR held.rolcreaterole
+                       OR (held.oid < 16384 AND held.rolname <> 'pg_database_owner'))
+        FROM pg_catalog.pg_roles AS held WHERE pg_has_role(role.oid, held.oid, 'MEMBER'))
+FROM pg_catalog.pg_roles AS role WHERE role.rolname = %s
+"""
 
 
 class PostgreSQL:
@@ -78,6 +87,16 @@ class PostgreSQL:
             return Security.SECURE
         verified = raw.pgconn.ssl_in_use and settings.tls == "verify"
         return Security.SECURE if verified else Security.NOT_SECURE
+
+    def privileged(self, raw: Any, account: Account) -> bool:
+        """Raises AccountRefused and psycopg.Error."""
+        found = raw.execute(_POWER, (account.name,)).fetchone()
+        if found is None:
+            raise AccountRefused(Code.OBJECT_MISSING, "there is no such account")
+        oid, power = found
+        if account.identity and account.identity != str(oid):
+            raise AccountRefused(Code.OBJECT_MISSING, "the account of that name is another one by now")
+        return bool(power)
 
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:
         """Raises AccountRefused and psycopg.Error."""

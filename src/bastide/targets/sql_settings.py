@@ -52,9 +52,13 @@ class Reading(Settings, frozen=True, kw_only=True):
 class RolePasswords(Settings, frozen=True, kw_only=True, tag_field="kind", tag="role"):
     """Passwords are those of the server's own accounts. `name`: the attribute with the account's name; empty: the anchor.
     `host` (MariaDB): the attribute with the host part; empty: "%". `format` (MariaDB): what the accounts authenticate by.
+    `identity` (PostgreSQL): the attribute with the role's OID; a role of the same name with another one gets nothing.
+    `privileged`: accounts with power over the server are set too. Never that of the agent.
     """
 
     name: OptionalName = ""
+    identity: OptionalName = ""
+    privileged: bool = False
     host: OptionalName = ""
     format: Literal["mysql_native_password", "ed25519"] = "mysql_native_password"
 
@@ -62,16 +66,23 @@ class RolePasswords(Settings, frozen=True, kw_only=True, tag_field="kind", tag="
 class TablePasswords(Settings, frozen=True, kw_only=True, tag_field="kind", tag="table"):
     """Passwords are kept by an application, as salted hashes in a column. `key`: the column that names the row, `value`: the attribute
     that holds its value; empty: the anchor. `must_change` is set to 1 and `locked` to 0 where the agent asks for it.
+    `identity`: a second column that must hold the attribute `identity_value`, so that a key that was given away again opens nothing.
     """
 
     table: Name
     schema: OptionalName = ""
     key: Name
     value: OptionalName = ""
+    identity: OptionalName = ""
+    identity_value: OptionalName = ""
     column: Name
     scheme: Scheme = Scheme.ARGON2ID
     must_change: OptionalName = ""
     locked: OptionalName = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.identity) != bool(self.identity_value):
+            raise InvalidInput("settings.passwords.identity_value", "identity and identity_value go together")
 
 
 class SqlSettings(Settings, frozen=True, kw_only=True):

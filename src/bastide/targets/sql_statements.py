@@ -41,15 +41,20 @@ def selecting(columns: Columns, change: str, limit: int) -> Select[Any]:
     return statement
 
 
-def updating(vendor: Vendor, columns: Columns, key: str, hashed: str, flags: Mapping[str, str]) -> Update:
-    """One row: the parameter `hash` into the column `hashed` where the column `key` is the parameter `key`."""
+def updating(
+    vendor: Vendor, columns: Columns, key: str, hashed: str, flags: Mapping[str, str], identity: str = ""
+) -> Update:
+    """One row: the parameter `hash` into the column `hashed` where the column `key` is the parameter `key`, and the column `identity`, if
+    there is one, the parameter `identity`.
+    """
     target = _source(columns)
     values = {hashed: bindparam("hash", type_=NullType())}
     values |= {
         name: bindparam(f"flag{number}", value, type_=NullType())
         for number, (name, value) in enumerate(flags.items())
     }
-    return update(target).where(vendor.same(target.c[key], "key")).values(values)
+    statement = update(target).where(vendor.same(target.c[key], "key")).values(values)
+    return statement.where(vendor.same(target.c[identity], "identity")) if identity else statement
 
 
 def _source(columns: Columns) -> TableClause:

@@ -32,6 +32,11 @@ class Untested:
         del raw, settings
         return Security.UNKNOWN
 
+    def privileged(self, raw: Any, account: Account) -> bool:
+        """Raises AccountRefused."""
+        del raw, account
+        raise AccountRefused(Code.SET_UNSUPPORTED, "accounts of this server take a password in clear only")
+
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:
         """Raises AccountRefused."""
         del raw, account, new, form

@@ -16,10 +16,11 @@ from bastide.targets.sql_settings import SqlSettings
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A server's own account. `host` is empty where accounts have none."""
+    """A server's own account. `host` is empty where accounts have none. `identity`: what the server numbers it by; empty: not asked."""
 
     name: str
     host: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ class Vendor(Protocol):
 
     def security(self, raw: Any, settings: SqlSettings) -> Security:
         """Of an open connection."""
+
+    def privileged(self, raw: Any, account: Account) -> bool:
+        """Whether the account has power over the server, asked on the agent's own connection. Raises AccountRefused if there is no such
+        account, or it is another one by now, and the driver's errors.
+        """
 
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:
         """Raises AccountRefused and the driver's errors."""

@@ -20,7 +20,6 @@ from bastide.services.passwords.ports import ConnectedSystems
 from bastide.services.passwords.spaces import Spaces
 from bastide.services.people import Subjects
 from bastide.services.ports import (
-    Acceptor,
     AuditSink,
     CodeHasher,
     Directory,
@@ -34,6 +33,7 @@ from bastide.services.ports import (
 from bastide.services.probes import Probes
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
+from bastide.services.signin import Acceptor
 from bastide.services.upkeep import Upkeep
 from bastide.wiring.passwords import PasswordAdapters, Passwords, assemble_passwords
 from bastide.wiring.spaces import assemble_spaces

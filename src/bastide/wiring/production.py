@@ -18,7 +18,7 @@ from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
 from bastide.directory.trust import AdProber
 from bastide.domain.people import Forest
 from bastide.services.accounts import Preparation
-from bastide.services.pace import CHECKPOINT, EXPORT
+from bastide.services.pace import CHECKPOINT, EXPORT, MARK
 from bastide.services.ports import AuditSink
 from bastide.services.probes import samples_of
 from bastide.store import keys
@@ -30,6 +30,8 @@ from bastide.wiring.synchronization import password_adapters
 
 #: Records of about the same moment go to the sinks together.
 EXPORT_AFTER = timedelta(seconds=1)
+#: What was configured and then lost by a restore is noticed, if it was older than that.
+MARK_AFTER = timedelta(seconds=1)
 
 
 def build(config: Config) -> Services:
@@ -40,6 +42,8 @@ def build(config: Config) -> Services:
     followers = {CHECKPOINT: timedelta(minutes=config.audit.checkpoint_minutes)} | (
         {EXPORT: EXPORT_AFTER} if sinks else {}
     )
+    if config.passwords is not None:
+        followers[MARK] = MARK_AFTER
     store = SqlStore(database_url(config), followers=followers)
     sealer, random = keys.load_sealer([secret_path(config.keys.master)]), keys.SystemRandom()
     adapters = Adapters(

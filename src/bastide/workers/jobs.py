@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, PASSWORD
+from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, MARK, PASSWORD
 from bastide.services.passwords.deliver import BATCH
 from bastide.services.passwords.lanes import WORKERS
-from bastide.services.ports import Work
+from bastide.services.ports import Lease, Work
 from bastide.wiring import Services
 
 LEASE = timedelta(seconds=10)
@@ -17,12 +17,12 @@ ACCOUNTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`run` gets claimed rows and gives all of them back at its end. The runner renews the lease meanwhile, so the lease only says how soon
+    """`run` gets claimed rows, with their lease, and gives all of them back at its end. The runner renews the lease meanwhile, so the lease only says how soon
     another node takes over from one that died.
     """
 
     kinds: tuple[str, ...]
-    run: Callable[[Sequence[Work]], None]
+    run: Callable[[Sequence[Work], Lease], None]
     batch: int
     lease: timedelta
     #: Once, before the first claim. What goes wrong there goes wrong again, and is said, when there is work.
@@ -32,16 +32,28 @@ class Job:
 def table(services: Services) -> tuple[Job, ...]:
     """All jobs. Each has a thread of its own, so that a slow CORP side does not hold up the end of a grant."""
     return (
-        Job((ACCOUNT,), services.grants.run_accounts, ACCOUNTS, LEASE, services.grants.warm_up),
-        Job((LINK,), services.links.run, 1, LEASE),
-        Job((CHECKPOINT, EXPORT), services.upkeep.run, 1, LEASE),
-        Job((IMPORT,), services.imports.run, 1, LEASE),
+        Job((ACCOUNT,), _fenced(services.grants.run_accounts), ACCOUNTS, LEASE, services.grants.warm_up),
+        Job((LINK,), _fenced(services.links.run), 1, LEASE),
+        Job((CHECKPOINT, EXPORT), _fenced(services.upkeep.run), 1, LEASE),
+        Job((IMPORT,), _fenced(services.imports.run), 1, LEASE),
         *_deliveries(services),
     )
+
+
+def _fenced(run: Callable[[Sequence[Work]], None]) -> Callable[[Sequence[Work], Lease], None]:
+    """A job whose writes do no harm when they come late: the fence at its end is enough."""
+
+    def ignoring_the_lease(works: Sequence[Work], _: Lease) -> None:
+        run(works)
+
+    return ignoring_the_lease
 
 
 def _deliveries(services: Services) -> tuple[Job, ...]:
     """Several workers, so that a target that hangs does not hold up the others (services/passwords/lanes.py)."""
     if services.passwords is None:
         return ()
-    return (Job((PASSWORD,), services.passwords.deliver.run, BATCH, LEASE),) * WORKERS
+    return (
+        Job((MARK,), _fenced(services.passwords.switchboard.follow), 1, LEASE),
+        *(Job((PASSWORD,), services.passwords.deliver.run, BATCH, LEASE),) * WORKERS,
+    )

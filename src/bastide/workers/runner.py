@@ -22,6 +22,48 @@ _LONGEST_SLEEP = timedelta(seconds=60)
 _SHORTEST_SLEEP = timedelta(milliseconds=50)
 
 
+class HeldLease:
+    """Of rows claimed together. `began`: a monotonic moment before the claim. Renewed by one thread, asked by others."""
+
+    def __init__(
+        self,
+        store: Store,
+        works: Sequence[Work],
+        owner: str,
+        lease: timedelta,
+        clock: Clock,
+        began: float,
+    ) -> None:
+        self._store = store
+        self._works = works
+        self._owner = owner
+        self._lease = lease
+        self._clock = clock
+        self._since = began
+        self._lost = False
+        self._one_at_a_time = threading.Lock()
+
+    def renew(self) -> None:
+        """Raises LostLease, StoreError."""
+        with self._one_at_a_time:
+            began = self._clock.monotonic()
+            self._store.renew(self._works, owner=self._owner, lease=self._lease, now=self._clock.now())
+            if self._clock.monotonic() - self._since > self._lease.total_seconds():
+                self._lost = True  # for a while it was over: some of the rows may be another node's by now
+            self._since = began
+
+    def require(self) -> None:
+        """Raises LostLease if more than half of the lease has gone and it cannot be renewed, or it was over for a while."""
+        if self._late():
+            with suppress(StoreError):
+                self.renew()
+        if self._lost or self._late():
+            raise LostLease("the lease was not renewed in time: another node may hold this work now")
+
+    def _late(self) -> bool:
+        return self._clock.monotonic() - self._since > self._lease.total_seconds() / 2
+
+
 class Runner:
     """Runs the jobs of one node in threads until `stop`."""
 
@@ -92,23 +134,26 @@ class Runner:
                 self._stop.wait(_PAUSE_SECONDS)
 
     def _once(self, job: Job) -> int:
+        began = self._clock.monotonic()
         works = self._store.claim(
             job.kinds, owner=self._owner, lease=job.lease, limit=job.batch, now=self._clock.now()
         )
         if works:
-            with self._renewing(job, works):
-                job.run(works)
+            lease = HeldLease(self._store, works, self._owner, job.lease, self._clock, began)
+            with self._renewing(job, lease):
+                job.run(works, lease)
         return len(works)
 
+    @staticmethod
     @contextmanager
-    def _renewing(self, job: Job, works: Sequence[Work]) -> Iterator[None]:
-        """Keep the lease while the job runs. When it is lost all the same, the job learns of it from its fence at the end."""
+    def _renewing(job: Job, lease: "HeldLease") -> Iterator[None]:
+        """Keep the lease while the job runs. When it is lost all the same, the job learns of it when it asks, or from its fence at the end."""
         done = threading.Event()
 
         def renew() -> None:
             while not done.wait(job.lease.total_seconds() / 3):
                 try:
-                    self._store.renew(works, owner=self._owner, lease=job.lease, now=self._clock.now())
+                    lease.renew()
                 except StoreError as error:
                     _log.warning("%s: the lease was not renewed: %s", job.kinds, error.message)
 

@@ -5,6 +5,7 @@
 (3) The PAC has the primary group of domain controllers (516). Read-only controllers (521) hold no passwords, and are refused.
 (4) The directory of that domain says the same: this account, with this relative id, is a controller, in OU=Domain Controllers.
 (5) What is allowed is one domain, the caller's own. It is compared with what every message claims.
+(6) Who stays connected is asked for (4) again from time to time: an account may have been removed, disabled or moved since.
 """
 
 from dataclasses import dataclass
@@ -42,6 +43,15 @@ class Callers:
             raise
         self._events.write(6913, Domain=domain, Server=caller.host)
         return caller
+
+    def admit_again(self, peer: Peer) -> None:
+        """(6). Raises NotAuthorized (6914), DirectoryUnavailable."""
+        domain = peer.realm.lower()
+        try:
+            self._admit(peer, domain)
+        except NotAuthorized:
+            self._events.write(6914, Domain=domain, Server=peer.principal)
+            raise
 
     def _admit(self, peer: Peer, domain: str) -> Caller:
         account = peer.principal.rpartition("@")[0]

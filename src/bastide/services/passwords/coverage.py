@@ -1,6 +1,7 @@
 """The proof that no change was missed: what the domain says of every user's password, beside what we were told of.
 
 A user whose password was set (pwdLastSet) without a notification is uncovered: the agent of that controller is down, missing, or lost it.
+What another domain's controllers said of a user counts for nothing.
 """
 
 from collections import Counter
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bastide.domain.errors import CapabilityMissing, Conflict
+from bastide.domain.management_agents import MaId
 from bastide.domain.people import Actor, require_reader
 from bastide.services.passwords.ports import PasswordDate, PasswordDates
 from bastide.services.ports import Store
@@ -48,22 +50,26 @@ class CoverageProof:
             raise CapabilityMissing("no domain can be read from here")
         now = self._now()
         with self._store.read() as uow:
-            domains = sorted(agent.source.domain for agent in uow.agents.all() if agent.source is not None)
-        wanted = [one for one in domains if not domain or one.casefold() == domain.casefold()]
+            domains = {
+                agent.source.domain: agent.id for agent in uow.agents.all() if agent.source is not None
+            }
+        wanted = [one for one in sorted(domains) if not domain or one.casefold() == domain.casefold()]
         if not wanted:
             raise Conflict(
                 f"{domain or 'no domain'} is not a source",
                 remedy="`bastide ma` makes a management agent a source of its domain",
             )
         begin = since or now - timedelta(days=30)
-        return tuple(self._measure(one, begin, now, self._dates) for one in wanted)
+        return tuple(self._measure(one, domains[one], begin, now, self._dates) for one in wanted)
 
-    def _measure(self, domain: str, since: datetime, now: datetime, dates: PasswordDates) -> Coverage:
+    def _measure(
+        self, domain: str, ma: MaId, since: datetime, now: datetime, dates: PasswordDates
+    ) -> Coverage:
         users = fresh = 0
         uncovered: list[PasswordDate] = []
         for piece in _pieces(dates.since(domain, since)):
             with self._store.read() as uow:
-                told = uow.changes.newest([one.user_guid for one in piece])
+                told = uow.changes.newest(ma, [one.user_guid for one in piece])
             users += len(piece)
             for one in piece:
                 last = told.get(one.user_guid)

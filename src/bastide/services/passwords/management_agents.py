@@ -5,7 +5,7 @@ Of every change, in this order:
   (1) The caller administers.
   (2) Names, numbers and rules are right; no credential is named as an attribute; the settings hold no secret.
   (3) The kind of system accepts its settings.
-  (4) Targets exist, and no password could come back to where it was changed (domain/sync_graph.py).
+  (4) A source reads the domain whose changes it is told of. Targets exist, and no password could come back to where it was changed (domain/sync_graph.py).
   (5) A secret is forgotten when kind or settings change: it would be shown to whatever the new settings lead to.
   (6) What was read under other rules is read again, and an import that runs loses the pen.
   (7) A waiver of the secure connection has an audit record of its own.
@@ -21,7 +21,7 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, InvalidInput
 from bastide.domain.management_agents import Flow, JoinRule, MaId, ManagementAgent, check
 from bastide.domain.people import Actor, Right, require, require_reader
-from bastide.domain.sync_graph import refuse_cycles
+from bastide.domain.sync_graph import domains_of, refuse_cycles
 from bastide.services.events import by_actor
 from bastide.services.pace import IMPORT
 from bastide.services.passwords.lookup import find_agent, secret_context
@@ -217,6 +217,12 @@ class ManagementAgents:
         agent = check(draft.agent)
         refuse_secrets("settings", agent.settings)  # (2)
         self._systems.check(agent.connector, agent.settings)  # (3)
+        if agent.source is not None and len(domains_of(agent)) > 1:
+            raise InvalidInput(
+                "source.domain",
+                f"is {agent.source.domain}, but the settings lead to another domain",
+                remedy="settings.domain and source.domain name the same domain; another one has an agent of its own",
+            )
         if draft.targets and agent.source is None:
             raise InvalidInput("source.targets", "an agent that is no source has no targets")
         return agent

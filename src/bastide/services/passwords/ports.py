@@ -166,24 +166,29 @@ class Changes(Protocol):
     """Notifications and deliveries. Secrets are sealed with a data key that is not in this database (Vault)."""
 
     def add(self, change: Change, deliveries: Collection[Delivery]) -> None: ...
-    def known(self, references: Collection[str]) -> frozenset[str]: ...
+    def known(self, references: Collection[str]) -> Mapping[str, str]:
+        """Those that are on record, and the domain that each is of."""
+
     def get(self, reference: str) -> Change: ...
     def delivery(self, id: str) -> Delivery: ...  # noqa: A002
     def deliveries(self, reference: str) -> tuple[Delivery, ...]: ...
     def pending(self, objects: Collection[CsId]) -> tuple[Delivery, ...]:
         """Undelivered ones of these target objects."""
 
+    def kept(self, objects: Collection[CsId]) -> tuple[Delivery, ...]:
+        """Of these target objects: undelivered ones, and delivered ones whose password is held in case it must be set again."""
+
     def still_pending(self, ids: Collection[str]) -> frozenset[str]:
         """Which of these deliveries are undelivered: a person may have cleared the queue meanwhile."""
 
     def waiting(self) -> frozenset[CsId]:
-        """All target objects with an undelivered delivery."""
+        """All target objects with a delivery that is undelivered or held."""
 
     def made(self, objects: Collection[CsId], since: datetime) -> tuple[Delivery, ...]:
         """Deliveries to these target objects that were staged since, whatever became of them."""
 
-    def newest(self, user_guids: Collection[str]) -> Mapping[str, datetime]:
-        """User to the time of the newest change we were told of, whatever became of it."""
+    def newest(self, ma: MaId, user_guids: Collection[str]) -> Mapping[str, datetime]:
+        """User to the time of the newest change that this agent's domain told of, whatever became of it."""
 
     def save(self, deliveries: Collection[Delivery]) -> None: ...
     def applied(self, objects: Collection[CsId]) -> Mapping[CsId, Stamp]:
@@ -193,7 +198,7 @@ class Changes(Protocol):
     def source_state(self, object: CsId) -> SourceState | None: ...  # noqa: A002
     def set_source_state(self, object: CsId, state: SourceState) -> None: ...  # noqa: A002
     def open_references(self, references: Collection[str]) -> frozenset[str]:
-        """Those that still have an undelivered delivery."""
+        """Those that still have a delivery that is undelivered or held."""
 
     def queue(self, *, ma: MaId | None, limit: int) -> tuple[Delivery, ...]: ...
     def queue_length(self, ma: MaId | None) -> int: ...
@@ -216,6 +221,11 @@ class Switch(Protocol):
 
     def enabled(self) -> bool: ...
     def set(self, *, enabled: bool) -> None: ...
+    def vault(self) -> str:
+        """The id of the vault that this database belongs to; empty: none yet."""
+
+    def belong(self, vault: str) -> None:
+        """To the vault with this id, from this commit on."""
 
 
 class Vault(Protocol):
@@ -225,7 +235,9 @@ class Vault(Protocol):
     """
 
     def put(self, keys: Mapping[str, bytes], mark: tuple[int, str] | None = None) -> None:
-        """By reference, and the mark in the same commit. Replaces earlier keys of the same references, which nobody got an answer about."""
+        """By reference, and the mark, if it is a later one, in the same commit. Replaces earlier keys of the same references, which nobody got an
+        answer about.
+        """
 
     def get(self, references: Collection[str]) -> Mapping[str, bytes]:
         """Those that are still there."""
@@ -235,7 +247,14 @@ class Vault(Protocol):
     def mark(self) -> tuple[int, str] | None:
         """Number and hash of an audit record that the database must have: a database without it was restored from a backup (6916)."""
 
-    def set_mark(self, seq: int, hash: str) -> None: ...  # noqa: A002
+    def set_mark(self, seq: int, hash: str) -> None:  # noqa: A002
+        """Unless there is a later one: two workers may come in any order."""
+
+    def reset_mark(self, seq: int, hash: str) -> None:  # noqa: A002
+        """Whatever there was: an administrator has said that this database is the right one."""
+
+    def identity(self) -> str:
+        """The id that this vault got by chance when it was made. A database belongs to one vault."""
 
 
 class Envelope(Protocol):
@@ -298,9 +317,10 @@ class Peer:
 
 
 class Channel(Protocol):
-    """A sealed conversation with one peer."""
+    """A sealed conversation with one peer. `lifetime`: seconds that the peer's ticket lasts, counted from the end of the handshake."""
 
     peer: Peer
+    lifetime: float
 
     def seal(self, message: bytes) -> bytes: ...
     def open(self, sealed: bytes) -> bytes:

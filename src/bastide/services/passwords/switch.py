@@ -1,8 +1,9 @@
 """Whether passwords are synchronized at all. Off until a person says so, and off by itself when the database was restored from a backup.
 
 A restored database has forgotten which changes it took in and what it delivered: it could let an old password win over a newer one. The
-vault, which is not part of any backup, names an audit record that the database must have. A database without it is an older one: event 6916,
-and nothing is taken in or delivered until an administrator has looked and switches it on again.
+vault, which is not part of any backup, names an audit record that the database must have, and the database names the vault that it was switched
+on with. A database without that record is an older one; one of another vault is an older one too, or a node has a vault of its own by mistake,
+in which it would find no key. Both: event 6916, and nothing is taken in or delivered until an administrator has looked and switches it on again.
 
 Warm standby: a second node with the same database and the same vault. In this order, nothing is lost: (1) the agents are told of the new server
 (`pcnscfg modifytarget`), or its name moves; (2) the standby's service is started. It finds the pending deliveries as work rows and takes over
@@ -10,23 +11,24 @@ those of a dead node when their lease is over; what the agents could not deliver
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.domain.people import Actor, Right, require, require_reader
 from bastide.services.events import by_actor, by_worker
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.erase import Eraser
 from bastide.services.passwords.ports import EventLog, Vault
-from bastide.services.ports import AuditQuery, Store, UnitOfWork
+from bastide.services.ports import AuditQuery, Store, UnitOfWork, Work
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`restored`: the database is an older one than the vault remembers."""
+    """`restored`: the database is an older one than the vault remembers, or belongs to another vault."""
 
     enabled: bool
     restored: bool
@@ -48,25 +50,26 @@ class Switchboard:
     def status(self, actor: Actor) -> Status:
         """Raises NotAuthorized."""
         require_reader(actor)
-        mark = self._vault.mark()
+        seen = self._look()
         with self._store.read() as uow:
-            return Status(uow.switch.enabled(), not _has(uow, mark), uow.changes.queue_length(None))
+            return Status(uow.switch.enabled(), seen.restored(uow), uow.changes.queue_length(None))
 
     def enable(self, actor: Actor) -> None:
         """Take in and deliver (6910); what waits is delivered now. After a restore this says that an administrator has looked. Raises NotAuthorized."""
         require(actor, Right.ADMINISTER)
-        mark = self._vault.mark()
+        seen = self._look()
         with self._store.write() as uow:
             if uow.switch.enabled():
                 return
             now = self._now()
             uow.switch.set(enabled=True)
             uow.work.poke_many(PASSWORD, dict.fromkeys(uow.changes.waiting(), now))
-            data = {"restored": not _has(uow, mark)}
+            data = {"restored": seen.restored(uow)}
+            uow.switch.belong(seen.vault)
             uow.audit.append(by_actor("passwords.enabled", now, actor, data=data))
             head = uow.audit.head()
             uow.commit()
-        self._vault.set_mark(*head)
+        self._vault.reset_mark(*head)
         self._events.write(6910)
 
     def disable(self, actor: Actor) -> None:
@@ -77,7 +80,12 @@ class Switchboard:
                 return
             uow.switch.set(enabled=False)
             uow.audit.append(by_actor("passwords.disabled", self._now(), actor))
+            head = uow.audit.head()
             uow.commit()
+        try:
+            self._advance(head)
+        except StoreError as error:  # off is off: a vault that is away must not make that look like a failure
+            _log.warning("the vault does not know yet that synchronization is off: %s", error.message)
         self._events.write(6911)
 
     def plant(self) -> None:
@@ -91,28 +99,82 @@ class Switchboard:
                 uow.work.poke_many(PASSWORD, dict.fromkeys(uow.changes.waiting(), self._now()))
                 uow.commit()
 
+    def follow(self, works: Sequence[Work]) -> None:
+        """Move the mark to the end of the audit, so that no configuration, join or other record is lost by a restore unnoticed. A database that
+        was restored already leaves the mark where it is. Raises LostLease, StoreError.
+        """
+        if not self.off_if_restored():
+            with self._store.read() as uow:
+                head = uow.audit.head() if uow.switch.vault() else None
+            if head is not None:
+                self._vault.set_mark(*head)
+        with self._store.write() as uow:
+            uow.work.finish_many([(work, None) for work in works])
+            uow.commit()
+
     def off_if_restored(self) -> bool:
-        """Whether the database lacks the record that the vault remembers. If so, synchronization is off from now on (6916)."""
-        mark = self._vault.mark()
+        """Whether the database lacks the record that the vault remembers, or belongs to another vault. If so, synchronization is off from now
+        on (6916).
+        """
+        seen = self._look()
         with self._store.read() as uow:
-            if _has(uow, mark):
+            if not seen.restored(uow):
                 return False
         switched = False
         with self._store.write() as uow:
             if uow.switch.enabled():
                 uow.switch.set(enabled=False)
-                seq = mark[0] if mark else 0
-                uow.audit.append(by_worker("passwords.restored", self._now(), data={"missing": seq}))
+                data = {"missing": seen.mark[0] if seen.mark else 0, "other_vault": seen.other(uow)}
+                uow.audit.append(by_worker("passwords.restored", self._now(), data=data))
                 uow.commit()
                 switched = True
         if switched:
             self._events.write(6916)
         return True
 
+    def _advance(self, head: tuple[int, str]) -> None:
+        """Unless this is a restored database: its numbers may have passed the mark's by now, and the mark is what tells."""
+        seen = self._look()
+        with self._store.read() as uow:
+            restored = seen.restored(uow)
+        if not restored:
+            self._vault.set_mark(*head)
+
+    def _look(self) -> "_Seen":
+        return _Seen(self._vault.mark(), self._vault.identity())
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the vault says."""
+
+    mark: tuple[int, str] | None
+    vault: str
+
+    def restored(self, uow: UnitOfWork) -> bool:
+        """Whether this database, as the vault knows it, is not the one it should be."""
+        return self.other(uow) or not _has(uow, self.mark)
+
+    def other(self, uow: UnitOfWork) -> bool:
+        """Whether the database belongs to another vault, or is on without any."""
+        known = uow.switch.vault()
+        return known != self.vault if known else uow.switch.enabled()
+
 
 def _has(uow: UnitOfWork, mark: tuple[int, str] | None) -> bool:
-    """Whether the database has the marked audit record, unchanged. Without a mark nothing is missing."""
-    if mark is None or mark[0] == 0:
+    """Whether the database has the marked audit record, unchanged. Without a mark it must be off: switching on sets one."""
+    if mark is None:
+        return not uow.switch.enabled()
+    if mark[0] == 0:
         return True
     found = next(iter(tuple(uow.audit.read(AuditQuery(after_seq=mark[0] - 1, limit=1)))), None)
     return found is not None and (found.seq, found.hash) == mark
+
+
+def require_own_vault(uow: UnitOfWork, vault: Vault) -> None:
+    """Before a key is put into it: other nodes would not find it in another one. Raises StoreUnavailable."""
+    if uow.switch.vault() != vault.identity():
+        raise StoreUnavailable(
+            "the vault of this node is not the one of this database",
+            remedy="all nodes share one vault: see passwords.vault, and `bastide passwords status`",
+        )

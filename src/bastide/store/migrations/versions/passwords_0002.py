@@ -78,6 +78,7 @@ def _changes() -> None:
         sa.Column("reference", sa.String(length=64), nullable=False),
         sa.Column("ma_id", sa.String(length=64), nullable=True),
         sa.Column("object_id", sa.String(length=64), nullable=True),
+        sa.Column("domain", sa.String(length=768), nullable=False),
         sa.Column("user_guid", sa.String(length=64), nullable=False),
         sa.Column("account_key", sa.String(length=768), nullable=False),
         sa.Column("receipt", sa.String(length=32), nullable=False),
@@ -109,6 +110,7 @@ def _changes() -> None:
         "password_switch",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("vault", sa.String(length=64), nullable=True),
         sa.CheckConstraint("id = 1", name="ck_password_switch_one_row"),
         sa.PrimaryKeyConstraint("id", name="pk_password_switch"),
     )

@@ -1,0 +1,39 @@
+"""Whose password it is that was changed: the account that was imported, and none that Bastide uses itself."""
+
+from collections.abc import Iterator
+
+from bastide.domain.management_agents import CsObject, ManagementAgent, PasswordSource
+from bastide.domain.passwords import Receipt
+from bastide.services.passwords.told import Case
+
+
+def not_whom(
+    case: Case, found: CsObject, source: PasswordSource, own_names: frozenset[str]
+) -> Receipt | None:
+    """Whether it is another account than the one that was imported, or one of ours. What the controller says of the SID proves nothing; without an imported
+    one, nobody can say that an account is none of `own_accounts`.
+    """
+    sids = _values(found, "objectSid")
+    if case.told.user_sid not in sids if sids else source.own_accounts:
+        return Receipt.OTHER_ACCOUNT
+    called = {found.dn, *_values(found, "sAMAccountName"), *_values(found, "userPrincipalName")}
+    if sids & set(source.own_accounts) or {one.casefold() for one in called} & own_names:
+        return Receipt.OWN_ACCOUNT
+    return None
+
+
+def _values(found: CsObject, attribute: str) -> set[str]:
+    wanted = attribute.casefold()
+    return {value for name, all_ in found.attributes.items() if name.casefold() == wanted for value in all_}
+
+
+def signs_in_as(agent: ManagementAgent, domain: str) -> Iterator[str]:
+    """The names of the account that an agent of this domain uses there, casefolded: in full, and that of the account alone."""
+    named = str(agent.settings.get("domain", "")).strip(".").casefold()
+    if domain not in {named, agent.source.domain if agent.source else ""}:
+        return
+    for setting in ("principal", "bind_name"):
+        name = str(agent.settings.get(setting, "")).casefold()
+        if name:
+            yield name
+            yield name.rpartition("\\")[2].partition("@")[0]
