@@ -33,12 +33,15 @@ from benchmarks.sync_stage import CROWD, Agent, SyncStage
 
 PREFIX = "bench"
 INTERRUPTED = 130
+#: Of the table, with every name whole.
+WIDTH = 96
 
 
 def main() -> int:
     """The exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
+    console.width = max(console.width, WIDTH)
     lab = Lab(PREFIX)
     try:
         metrics = _measure(lab, console)

@@ -33,8 +33,8 @@ TURNS = 3
 PER_TURN = 1000
 IDLE_S = 20.0
 WAKE_UPS = 20
-#: A set in PostgreSQL is 4,096 rounds of a hash, in MariaDB two.
-SQL_ACCOUNTS = {"postgres": 100, "mariadb": 1000}
+#: A set in PostgreSQL is 4,096 rounds of a hash, in MariaDB two of another.
+SQL_ACCOUNTS = {"postgres": 100, "mariadb": 400}
 LARGE = 12
 _LIMIT = 60.0
 BULK_USERS, BULK_GROUPS = 20_000, 1_000

@@ -70,6 +70,8 @@ class Agent:
         self._stopping = Event()
         self._health = Health()
         self._configuration = Configuration(ServiceSettings(), ())
+        #: The directory's highest USN when the configuration was read.
+        self._read_at = -1
         self._problems: tuple[str, ...] = ()
         self._kept_house = float("-inf")
         self._connector: Connector | None = None
@@ -276,8 +278,11 @@ class Agent:
         spool = self._spool
         if spool is None:
             raise ValueError("run opens it")
-        if usn != capture.seen_usn:
+        if usn != self._read_at:
+            # Before the round, which looks at the USN again: what changes between the two is read in the next turn.
             self._refresh(reader, spool)
+            self._read_at = usn
+        if usn != capture.seen_usn:
             self._health.captured += capture.round(self._configuration)
         now = self._clock.monotonic()
         if now - self._kept_house >= _HOUSEKEEPING:

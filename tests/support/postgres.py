@@ -124,5 +124,5 @@ def postgres_url(postgres_server: Server) -> str:
         connection.execute("SET session_replication_role = replica")
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
         connection.execute("UPDATE audit_head SET seq = 0, hash = repeat('0', 64)")
-        connection.execute("UPDATE password_switch SET enabled = false")
+        connection.execute("UPDATE password_switch SET enabled = false, vault = ''")
     return url

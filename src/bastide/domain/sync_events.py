@@ -71,7 +71,7 @@ EVENTS: Mapping[int, SyncEvent] = {
                 "Delivery Attempt",
                 "Source User Name",
             ),
-            "services/passwords/accept: a notification of a source came in",
+            "services/passwords/told: a notification of a source came in",
         ),
         SyncEvent(
             6904,
@@ -79,16 +79,16 @@ EVENTS: Mapping[int, SyncEvent] = {
             _I,
             "rejected: not in the connector space",
             ("Reference ID", "Source Object GUID"),
-            "services/passwords/accept",
+            "services/passwords/told",
         ),
-        SyncEvent(6905, 2, _I, "rejected: not joined", _SOURCE, "services/passwords/accept"),
+        SyncEvent(6905, 2, _I, "rejected: not joined", _SOURCE, "services/passwords/told"),
         SyncEvent(
             6906,
             2,
             _I,
             "rejected: no target MAs",
             _SOURCE,
-            "services/passwords/accept: nobody of the person's accounts is in a target of the domain",
+            "services/passwords/told: nobody of the person's accounts is in a target of the domain",
         ),
         SyncEvent(
             6907,
@@ -96,7 +96,7 @@ EVENTS: Mapping[int, SyncEvent] = {
             _I,
             "staged for a target",
             ("Reference ID", "Target Object GUID", "Target management agent name"),
-            "services/passwords/accept: once for each target",
+            "services/passwords/told: once for each target",
         ),
         SyncEvent(6908, 0, _E, "retry limit exceeded for a target", _DELIVERY, "services/passwords/deliver"),
         SyncEvent(6909, 3, _I, "heartbeat received", ("ServerName",), "receiver/conversation"),
@@ -115,7 +115,7 @@ EVENTS: Mapping[int, SyncEvent] = {
                 "Delivery Attempt",
                 "Source User Name",
             ),
-            "services/passwords/accept: the account is one of `own_accounts` of the source, or the change was made by Bastide itself",
+            "services/passwords/told: the account is one of `own_accounts` of the source, or the change was made by Bastide itself",
         ),
         SyncEvent(
             6913,
@@ -148,7 +148,7 @@ EVENTS: Mapping[int, SyncEvent] = {
             _E,
             "daily maximum of changes for this object reached",
             (*_SOURCE, "Maximum changes", "Current Change"),
-            "services/passwords/accept",
+            "services/passwords/told",
         ),
         SyncEvent(
             6918,
@@ -163,7 +163,7 @@ EVENTS: Mapping[int, SyncEvent] = {
                 "Source DN",
                 "Source management agent name",
             ),
-            "services/passwords/accept",
+            "services/passwords/told",
         ),
         SyncEvent(
             6919, 2, _I, "set operation out of date (no retry)", _DELIVERY, "services/passwords/deliver"
@@ -200,7 +200,7 @@ EVENTS: Mapping[int, SyncEvent] = {
             _E,
             "source MA not enabled as a source or without targets",
             _SOURCE,
-            "services/passwords/accept",
+            "services/passwords/told",
         ),
         SyncEvent(
             6927,
