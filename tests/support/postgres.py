@@ -6,10 +6,8 @@ database with the schema. What is missing is a failure that says what to run, ne
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -17,6 +15,7 @@ import pytest
 
 from bastide.store import migrations
 from bastide.store.tables import metadata
+from tests.support.postgres_programs import binaries, run, stop_orphans
 
 _COMMON = "bastide"
 _PREFIX = "bastide-pg-"
@@ -29,7 +28,6 @@ class Server:
         self.folder = folder
         self._data = folder / "data"
         self._binaries = binaries
-        self._user = "postgres" if os.geteuid() == 0 else None
 
     def start(self) -> None:
         """Make the cluster if there is none, and start it."""
@@ -59,47 +57,19 @@ class Server:
         return self.dsn(name)
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [self._binaries / program, *arguments],
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user else None,
-            cwd=self.folder,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-        if done.returncode:
-            pytest.fail(f"{program}: {done.stderr.decode()}", pytrace=False)
-
-
-def _binaries() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.fail("PostgreSQL is missing; run: apt-get install -y postgresql", pytrace=False)
-    return found[-1].parent
-
-
-def _stop_orphans() -> None:
-    """Servers of runs that were killed; the name of a server's folder holds the run's process id."""
-    for folder in Path("/tmp").glob(f"{_PREFIX}*-*"):
-        if not Path(f"/proc/{folder.name.removeprefix(_PREFIX).partition('-')[0]}").exists():
-            with suppress(pytest.fail.Exception):
-                Server(folder, _binaries()).stop()
-            shutil.rmtree(folder, ignore_errors=True)
+        run(self._binaries, self.folder, program, *arguments)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """A server for this run (with xdist: for this worker)."""
     # /tmp, not pytest's folder: the path of a Unix socket has at most 107 bytes, and user postgres must reach it.
-    _stop_orphans()
+    stop_orphans(_PREFIX, Server)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
-        server = Server(folder, _binaries())
+        server = Server(folder, binaries())
         server.start()
         try:
             migrations.upgrade(server.make_database(_COMMON))

@@ -7,10 +7,8 @@ and marks its tests `postgres`.
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import psycopg
 import pytest
 
 from bastide_lab import tls
+from tests.support.postgres_programs import binaries, run, stop_orphans
 
 _PREFIX = "bastide-pgtarget-"
 _HBA = """\
@@ -98,20 +97,7 @@ class Postgres:
         return (self.folder / "log").read_bytes()
 
     def _run(self, program: str, *arguments: str) -> None:
-        user = "postgres" if os.geteuid() == 0 else None
-        done = subprocess.run(
-            [self.binaries / program, *arguments],
-            user=user,
-            group=user,
-            extra_groups=[] if user else None,
-            cwd=self.folder,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-        if done.returncode:
-            pytest.fail(f"{program}: {done.stderr.decode()}", pytrace=False)
+        run(self.binaries, self.folder, program, *arguments)
 
 
 def _free_port() -> int:
@@ -120,29 +106,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _binaries() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.fail("PostgreSQL is missing; run: apt-get install -y postgresql", pytrace=False)
-    return found[-1].parent
-
-
-def _stop_orphans() -> None:
-    """Servers of runs that were killed; the name of a server's folder holds the run's process id."""
-    for folder in Path("/tmp").glob(f"{_PREFIX}*-*"):
-        if not Path(f"/proc/{folder.name.removeprefix(_PREFIX).partition('-')[0]}").exists():
-            with suppress(pytest.fail.Exception):
-                Postgres(folder, _binaries()).stop()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
 def postgres_target() -> Iterator[Postgres]:
     """A server for this run (with xdist: for this worker)."""
-    _stop_orphans()
+    stop_orphans(_PREFIX, Postgres)
     # /tmp, not pytest's folder: the path of a Unix socket has at most 107 bytes, and user postgres must reach it.
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
-    server = Postgres(folder, _binaries())
+    server = Postgres(folder, binaries())
     try:
         server.start()
         try:

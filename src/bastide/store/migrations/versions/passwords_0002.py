@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     _spaces()
     _changes()
+    _states()
     switch = sa.table("password_switch", sa.column("id"), sa.column("enabled"))
     op.bulk_insert(switch, [{"id": 1, "enabled": False}])
 
@@ -90,6 +91,30 @@ def _changes() -> None:
     op.create_index("ix_password_changes_received", "password_changes", ["received_at", "reference"])
     op.create_index("ix_password_changes_user", "password_changes", ["user_guid"])
     op.create_table(
+        "password_deliveries",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("reference", sa.String(length=64), nullable=False),
+        sa.Column("ma_id", sa.String(length=64), nullable=False),
+        sa.Column("object_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("doc", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["reference"],
+            ["password_changes.reference"],
+            name="fk_password_deliveries_reference",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_password_deliveries"),
+    )
+    op.create_index("ix_password_deliveries_object", "password_deliveries", ["object_id", "state"])
+    op.create_index("ix_password_deliveries_reference", "password_deliveries", ["reference"])
+    op.create_index("ix_password_deliveries_state", "password_deliveries", ["state", "ma_id", "created_at"])
+
+
+def _states() -> None:
+    op.create_table(
         "password_sources",
         sa.Column("object_id", sa.String(length=64), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
@@ -114,24 +139,3 @@ def _changes() -> None:
         sa.CheckConstraint("id = 1", name="ck_password_switch_one_row"),
         sa.PrimaryKeyConstraint("id", name="pk_password_switch"),
     )
-    op.create_table(
-        "password_deliveries",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("reference", sa.String(length=64), nullable=False),
-        sa.Column("ma_id", sa.String(length=64), nullable=False),
-        sa.Column("object_id", sa.String(length=64), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=True),
-        sa.Column("doc", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["reference"],
-            ["password_changes.reference"],
-            name="fk_password_deliveries_reference",
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("id", name="pk_password_deliveries"),
-    )
-    op.create_index("ix_password_deliveries_object", "password_deliveries", ["object_id", "state"])
-    op.create_index("ix_password_deliveries_reference", "password_deliveries", ["reference"])
-    op.create_index("ix_password_deliveries_state", "password_deliveries", ["state", "ma_id", "created_at"])
