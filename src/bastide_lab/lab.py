@@ -169,8 +169,6 @@ class Lab:
         """
         with exclusive(self.prefix):
             self._check_up()
-            if not network.exists(self.site.namespace(TARGETS)):
-                network.add_host(self.site, TARGETS)
             return targets.start(self.site, kind, name or kind, pair)
 
     def stop_target(self, name: str, *, kill: bool = False, forget: bool = False) -> None:

@@ -58,7 +58,8 @@ CLIENT = Host("client", "10.51.0.50", CORP)
 #: Connected systems that are no domain controllers, when somebody starts one.
 TARGETS = Host("targets", "10.51.0.60", PRIV)
 HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT, TARGETS)}
-ON_DEMAND = (PRIVDC2, TARGETS)
+#: The others are there from the beginning. A host cannot be added by somebody who is inside of another one: its namespace would end with his mounts.
+ON_DEMAND = (PRIVDC2,)
 FIRST_CONTROLLERS = (PRIVDC, CORPDC)
 PREFIX_LENGTH = 16
 # The switch has an address of its own, where the site's name server listens.
