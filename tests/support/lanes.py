@@ -26,9 +26,12 @@ RUN_PREFIX = "t-"
 
 #: Which tests run one after the other, on one lab: the first pattern counts. Each lane should take about as long as the others.
 LANES = {
+    "failures": r"tests/e2e/test_passwords_(failures|standby|traces)",
     "passwords": r"tests/e2e/test_passwords_",
-    "grants": r"tests/e2e/test_grants_on_samba\.py",
-    "contract": r"tests/contract/.*\[(samba|slapd|postgresql|mariadb)|tests/e2e/test_(kill|wrong_clock)_on_samba\.py",
+    "grants": r"tests/e2e/test_(grants|kill|wrong_clock)_on_samba",
+    "agent": r"tests/integration/test_(agent|receiver)_on_samba",
+    "contract": r"tests/contract/.*\[(samba|slapd|postgresql|mariadb)",
+    "windows": r"tests/integration/test_windows_",
     "forests": r"tests/(integration|e2e)/",
 }
 
