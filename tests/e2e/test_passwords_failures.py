@@ -72,6 +72,7 @@ def test_a_controller_without_network_tells_when_it_has_it_again(scene: Password
 def test_targets_without_network_and_targets_that_are_down(scene: PasswordLab) -> None:
     """Those that can be reached do not wait for the others."""
     person = scene.people["p4"]
+    until(lambda: scene.waiting() == 0, 30, lambda: scene.cli("passwords", "queue", "list"))
     with scene.cut("targets"):
         scene.reset_by_ldap(person, scene.new_password())
         took = scene.arrives(person, (RECORDER, PRIV))
