@@ -41,7 +41,7 @@ BUILD_PACKAGES = (
 LAB_PACKAGES = (
     *("krb5-user", "ldap-utils", "libsasl2-modules-gssapi-mit", "iproute2", "openssl", "postgresql"),
     "libfaketime",  # a process with a wrong clock
-    *("slapd", "mariadb-server"),  # connected systems
+    *("slapd", "389-ds-base", "libnss3-tools", "mariadb-server"),  # connected systems
     "python3-gpg",  # `samba-tool user syncpasswords --decrypt-samba-gpg`, beside which `make bench` measures
 )
 SAMBA_PACKAGES = (

@@ -16,6 +16,7 @@ from bastide_lab.lab import Lab
 from tests.support.inside import inside
 from tests.support.target_systems import (
     Slapd,
+    directory_389,
     memory_subject,
     plugin_subject,
     process_subject,
@@ -35,6 +36,10 @@ def _slapd(lab: Lab, _folder: Path, _stack: ExitStack) -> Subject:
     return Slapd(lab, lab.start_target("slapd")).subject()
 
 
+def _389_ds(lab: Lab, _folder: Path, _stack: ExitStack) -> Subject:
+    return directory_389(lab).subject()
+
+
 def _samba(lab: Lab, folder: Path, stack: ExitStack) -> Subject:
     return stack.enter_context(samba(lab, folder)).subject()
 
@@ -47,6 +52,7 @@ def _samba_kerberos(lab: Lab, folder: Path, stack: ExitStack) -> Subject:
 #: The subject is made, and used, inside of the server's namespace. What it must give back goes onto the stack.
 ON_LAB: dict[str, Callable[[Lab, Path, ExitStack], Subject]] = {
     "slapd": _slapd,
+    "389-ds": _389_ds,
     "samba": _samba,
     "samba-kerberos": _samba_kerberos,
 }

@@ -34,7 +34,7 @@ def test_a_target_starts_stops_dies_and_comes_back(lab: Lab, kind: str) -> None:
     assert endpoint.password not in repr(endpoint)
     secret = lab.site.directory(plan.TARGETS) / name / "endpoint.json"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    assert set() < owners(lab) <= {"openldap", "postgres", "mysql"}
+    assert set() < owners(lab) <= {"openldap", "dirsrv", "postgres", "mysql"}
     reach = [
         "python3",
         "-c",
@@ -56,7 +56,7 @@ def test_two_of_a_kind_have_ports_of_their_own(lab: Lab) -> None:
     assert {one.port, one.tls_port}.isdisjoint({two.port, two.tls_port})
     for name in ("twin-one", "twin-two"):
         lab.stop_target(name, forget=True)
-    with pytest.raises(LabError, match="slapd, postgres, mariadb"):
+    with pytest.raises(LabError, match="slapd, 389-ds, postgres, mariadb"):
         lab.start_target("oracle")
 
 

@@ -14,8 +14,7 @@ import pytest
 
 from bastide.domain.errors import BadSource, CapabilityMissing, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import Imported, NewPassword, Security
-from bastide.targets.ldap import LdapConnector
+from bastide.services.passwords.ports import NewPassword, Security
 from bastide_lab.lab import Lab
 from bastide_lab.targets import slapd
 from tests.support.certificates import issue
@@ -184,14 +183,6 @@ def test_a_wrong_secret_is_denied(server: Slapd) -> None:
 # --------------------------------------------------------------------------------------------------------------- import
 
 
-def read(server: Slapd, cookie: bytes, **changes: Any) -> tuple[dict[str, Imported], bytes]:
-    found: dict[str, Imported] = {}
-    for page in LdapConnector(server.settings(**changes), server.opening()).read(cookie):
-        found |= {one.anchor: one for one in page.objects}
-        cookie = page.cookie
-    return found, cookie
-
-
 def test_import_all_in_pages_and_then_what_changed(server: Slapd) -> None:
     raw = server.admin()
     for number in range(520):
@@ -199,18 +190,18 @@ def test_import_all_in_pages_and_then_what_changed(server: Slapd) -> None:
         values = {"objectClass": "inetOrgPerson", "cn": uid, "sn": "Many", "uid": uid, "userPassword": GOOD}
         raw.add_s(f"uid={uid},{slapd.PEOPLE}", [(name, [value.encode()]) for name, value in values.items()])
     hostile = server.add_person(cn="<script>alert(1)</script>", sn="Zoë *)(uid=*", mail="zoe@example.test")
-    everybody, cookie = read(server, b"")
+    everybody, cookie = server.read(b"")
     assert len(everybody) > 520
     assert everybody[hostile.anchor].attributes["cn"] == ("<script>alert(1)</script>",)
     assert everybody[hostile.anchor].attributes["sn"] == ("Zoë *)(uid=*",)
     assert not [one for one in everybody.values() if "userPassword" in one.attributes]
     time.sleep(3.1)  # modifyTimestamp counts seconds, and the mark lies up to two before the newest
     raw.modify_s(hostile.dn, [(ldap.MOD_REPLACE, "mail", [b"new@example.test"])])
-    changed, later = read(server, cookie)
+    changed, later = server.read(cookie)
     assert changed[hostile.anchor].attributes["mail"] == ("new@example.test",)
     time.sleep(2.1)
     added = server.add_person()
-    again, _ = read(server, later)
+    again, _ = server.read(later)
     assert added.anchor in again
     assert len(again) < 10, "only what changed"
     raw.unbind_s()
@@ -218,9 +209,9 @@ def test_import_all_in_pages_and_then_what_changed(server: Slapd) -> None:
 
 def test_a_directory_that_tells_no_changes_and_a_spoiled_mark(server: Slapd) -> None:
     with pytest.raises(CapabilityMissing):
-        read(server, b"{}", delta="none")
+        server.read(b"{}", delta="none")
     with pytest.raises(BadSource):
-        read(server, b"not a mark")
+        server.read(b"not a mark")
 
 
 # ------------------------------------------------------------------------------------------------------------ passwords

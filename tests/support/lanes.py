@@ -30,7 +30,7 @@ LANES = {
     "passwords": r"tests/e2e/test_passwords_",
     "grants": r"tests/e2e/test_(grants|kill|wrong_clock)_on_samba",
     "agent": r"tests/integration/test_(agent|receiver)_on_samba",
-    "contract": r"tests/contract/.*\[(samba|slapd|postgresql|mariadb)",
+    "contract": r"tests/contract/.*\[(samba|slapd|389-ds|postgresql|mariadb)",
     "windows": r"tests/integration/test_windows_",
     "forests": r"tests/(integration|e2e)/",
 }

@@ -23,18 +23,19 @@ from bastide.directory.ldap import SealedConnect
 from bastide.directory.session import REPLACE, Session
 from bastide.domain.ids import Sid
 from bastide.domain.management_agents import CsId, CsObject, MaId
+from bastide.services.passwords.ports import Imported
 from bastide.targets.active_directory import AdTarget
 from bastide.targets.ad_connection import ActiveDirectorySettings
 from bastide.targets.conformance import Subject
 from bastide.targets.kinds import Opening
-from bastide.targets.ldap import LdapSettings, LdapTarget
+from bastide.targets.ldap import LdapConnector, LdapSettings, LdapTarget
 from bastide.targets.memory import MemorySystem, MemoryTarget
 from bastide.targets.plugins import PluginTarget
 from bastide.targets.process import ProcessSettings, ProcessTarget
 from bastide.targets.spelling import unfit
 from bastide_lab import plan
 from bastide_lab.lab import Lab
-from bastide_lab.targets import Endpoint, slapd
+from bastide_lab.targets import Endpoint, ds389, slapd
 from tests.support import sample_plugin
 from tests.support.sample_plugin import SamplePlugin
 
@@ -124,13 +125,17 @@ class Slapd:
 
     lab: Lab
     endpoint: Endpoint
+    service: str = slapd.SERVICE
+    people: str = slapd.PEOPLE
+    anchor: str = "entryUUID"
 
     def settings(self, **changes: Any) -> LdapSettings:
         given: dict[str, Any] = {
+            "anchor": self.anchor,
             "host": self.endpoint.host,
             "port": self.endpoint.tls_port,
             "base": self.endpoint.base,
-            "bind_name": slapd.SERVICE,
+            "bind_name": self.service,
             "ca": str(self.lab.ca),
         }
         return LdapSettings(**{**given, **changes})
@@ -156,29 +161,45 @@ class Slapd:
         """Another one each time."""
         uid = f"p{secrets.token_hex(4)}"
         values = {"objectClass": "inetOrgPerson", "cn": uid, "sn": uid, "uid": uid, **attributes}
-        dn = f"uid={uid},{slapd.PEOPLE}"
+        dn = f"uid={uid},{self.people}"
         raw = self.admin()
         raw.add_s(dn, [(name, [value.encode()]) for name, value in values.items()])
-        ((_, found),) = raw.search_s(dn, ldap.SCOPE_BASE, "(objectClass=*)", ["entryUUID"])
+        ((_, found),) = raw.search_s(dn, ldap.SCOPE_BASE, "(objectClass=*)", [self.anchor])
         raw.unbind_s()
-        return cs_object(found["entryUUID"][0].decode(), dn)
+        return cs_object(found[self.anchor][0].decode(), dn)
 
     def signs_in(self, dn: str, password: str) -> bool:
-        """By the hash that slapd keeps (RFC 2307, SSHA): a sign-in that fails would be counted, and lock the account."""
+        """By the hash that it keeps (RFC 2307): a sign-in that fails would be counted, and lock the account."""
         raw = self.admin()
         ((_, found),) = raw.search_s(dn, ldap.SCOPE_BASE, "(objectClass=*)", ["userPassword"])
         raw.unbind_s()
-        stored = base64.b64decode(found["userPassword"][0].removeprefix(b"{SSHA}"))
-        return stored[:20] == hashlib.sha1(password.encode() + stored[20:]).digest()
+        scheme, _, text = found["userPassword"][0].decode().partition("}")
+        stored, name = base64.b64decode(text), {"{SSHA": "sha1", "{SSHA512": "sha512"}[scheme]
+        size = hashlib.new(name).digest_size
+        return stored[:size] == hashlib.new(name, password.encode() + stored[size:]).digest()
+
+    def read(self, cookie: bytes, **changes: Any) -> tuple[dict[str, Imported], bytes]:
+        """An import: by anchor, and the mark for the next."""
+        found: dict[str, Imported] = {}
+        for page in LdapConnector(self.settings(**changes), self.opening()).read(cookie):
+            found |= {one.anchor: one for one in page.objects}
+            cookie = page.cookie
+        return found, cookie
 
     def subject(self) -> Subject:
         person = self.add_person()
         return Subject(
             make=self.target,
             account=person,
-            absent=cs_object(ABSENT, f"uid=absent,{slapd.PEOPLE}"),
+            absent=cs_object(ABSENT, f"uid=absent,{self.people}"),
             signs_in=lambda password: self.signs_in(person.dn, password),
         )
+
+
+def directory_389(lab: Lab) -> Slapd:
+    """The lab's 389-ds: the same protocol, another server."""
+    endpoint = lab.start_target("389-ds")
+    return Slapd(lab, endpoint, ds389.SERVICE, ds389.PEOPLE, "nsUniqueId")
 
 
 # ----------------------------------------------------------------------------------------------------------------- Samba

@@ -17,12 +17,12 @@ from types import ModuleType
 from bastide_lab import tls
 from bastide_lab.errors import LabError
 from bastide_lab.plan import TARGETS, Site
-from bastide_lab.targets import mariadb, postgres, slapd
+from bastide_lab.targets import ds389, mariadb, postgres, slapd
 from bastide_lab.targets.place import Endpoint, Pair, Place
 
 __all__ = ["KINDS", "Endpoint", "Pair", "start", "stop"]
 
-KINDS: dict[str, ModuleType] = {"slapd": slapd, "postgres": postgres, "mariadb": mariadb}
+KINDS: dict[str, ModuleType] = {"slapd": slapd, "389-ds": ds389, "postgres": postgres, "mariadb": mariadb}
 #: Ports of the second of a kind are those of the first and this.
 STEP = 1000
 STOP_LIMIT = 20.0

@@ -1,0 +1,64 @@
+"""389 Directory Server where it differs from OpenLDAP: its anchor, its lockout, and what it lets nobody write. The contract is in tests/contract."""
+
+import time
+from collections.abc import Iterator
+
+import ldap
+import pytest
+
+from bastide.domain.passwords import Code, Proof
+from bastide.services.passwords.ports import NewPassword
+from bastide_lab.lab import Lab
+from tests.support.inside import inside
+from tests.support.target_systems import Slapd, directory_389
+
+pytest_plugins = ["tests.support.lab"]
+pytestmark = pytest.mark.lab
+
+GOOD = "Correct-Horse-Battery-1"
+
+
+@pytest.fixture(scope="module")
+def server(lab: Lab) -> Iterator[Slapd]:
+    with inside(lab.namespace("bastide")):
+        yield directory_389(lab)
+
+
+def test_import_all_and_then_what_changed(server: Slapd) -> None:
+    people = [server.add_person(mail=f"p{number}@example.test") for number in range(30)]
+    everybody, cookie = server.read(b"")
+    assert {one.anchor for one in people} <= everybody.keys()
+    assert not [one for one in everybody.values() if "userPassword" in one.attributes]
+    time.sleep(3.1)  # modifyTimestamp counts seconds, and the mark lies up to two before the newest
+    raw = server.admin()
+    raw.modify_s(people[0].dn, [(ldap.MOD_REPLACE, "mail", [b"new@example.test"])])
+    raw.unbind_s()
+    changed, later = server.read(cookie)
+    assert changed[people[0].anchor].attributes["mail"] == ("new@example.test",)
+    time.sleep(2.1)
+    added = server.add_person()
+    again, _ = server.read(later)
+    assert added.anchor in again
+    assert len(again) < 10, "only what changed"
+
+
+def test_a_password_that_must_be_changed_is_set_and_said_not_to_be(server: Slapd) -> None:
+    person = server.add_person()
+    with server.target() as target:
+        assert target.set([NewPassword(person, GOOD, must_change=True)])[0].code is Code.SET_UNSUPPORTED
+    assert server.signs_in(person.dn, GOOD)
+
+
+def test_proof_makes_no_bind_after_a_failure(server: Slapd) -> None:
+    """security-tests.md, row 27: a proof never locks anybody out."""
+    person = server.add_person()
+    with server.target() as target:
+        assert target.set([NewPassword(person, GOOD)])[0].code is Code.SUCCESS
+        assert target.verify(person, GOOD) is Proof.PROVED
+        assert target.verify(person, "wrong-password-1") is Proof.NOT_PROVED
+        for _ in range(5):
+            assert target.verify(person, GOOD) is Proof.NOT_TRIED
+    raw = server.admin()
+    ((_, found),) = raw.search_s(person.dn, ldap.SCOPE_BASE, "(objectClass=*)", ["passwordRetryCount"])
+    raw.unbind_s()
+    assert found["passwordRetryCount"] == [b"1"]
