@@ -194,13 +194,16 @@ def test_a_link_that_somebody_took_away_comes_back_for_the_next_grant(world: Wor
 # --------------------------------------------------------------------------------------------------------------- warm up
 
 
-def test_a_job_warms_up_before_its_first_claim_and_lives_without(world: World) -> None:
+@pytest.mark.parametrize(
+    "trouble", [DirectoryUnavailable("no controller answers"), RuntimeError("unforeseen")]
+)
+def test_a_job_warms_up_before_its_first_claim_and_lives_without(world: World, trouble: Exception) -> None:
     order: list[str] = []
     claimed = threading.Event()
 
     def warm_up() -> None:
         order.append("warm up")
-        raise DirectoryUnavailable("no controller answers")
+        raise trouble
 
     def run(works: object, _: object) -> None:
         assert works

@@ -109,9 +109,7 @@ class Runner:
         return done
 
     def _loop(self, job: Job) -> None:
-        if job.warm_up is not None:
-            with suppress(DirectoryError):
-                job.warm_up()
+        self._warm_up(job)
         done = 0
         while not self._stop.is_set():
             try:
@@ -132,6 +130,17 @@ class Runner:
             except Exception:  # noqa: BLE001  # a job that dies would leave grants open; the loop outlives any error and says so
                 _log.exception("%s: unexpected; the rows come back when their lease is over", job.kinds)
                 self._stop.wait(_PAUSE_SECONDS)
+
+    @staticmethod
+    def _warm_up(job: Job) -> None:
+        if job.warm_up is None:
+            return
+        try:
+            job.warm_up()
+        except DirectoryError as error:
+            _log.info("%s: not ready yet: %s", job.kinds, error.message)
+        except Exception:  # noqa: BLE001  # as in the loop: a thread that dies here would never end a grant
+            _log.exception("%s: unexpected while getting ready; the work is done all the same", job.kinds)
 
     def _once(self, job: Job) -> int:
         began = self._clock.monotonic()
