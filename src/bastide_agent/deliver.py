@@ -6,7 +6,7 @@ refused holds back nobody: it may be one that nobody can ever read, and the newe
 `later` to a change is about that change. Whether the whole target wants a pause is asked with a heartbeat: `later` to that, or to Hello, pauses it.
 
 Up to WINDOW changes, each of another user, are sent before their answers are read; whose answer does not come is sent again. The first over a new
-connection goes alone, and so does the first after a pause: a target that takes nothing is not asked fifty times.
+connection goes alone, and so does the first after a pause: a target that takes nothing is not asked WINDOW times.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,8 @@ from bastide_agent.spool import Spool, Waiting
 #: A keep-alive interval below would be a flood.
 _SHORTEST_BEAT = 5.0
 _FOREVER = 3600.0
-WINDOW = 50
+#: What the server takes in with one commit.
+WINDOW = 200
 #: Bytes of ciphertext in flight: what the server takes in at once.
 _WINDOW_BYTES = 128 * 1024
 
@@ -162,74 +163,82 @@ class Delivery:
     # ------------------------------------------------------------------------------------------------------------ deliver
 
     def deliver(self, items: Sequence[Waiting]) -> None:
-        """Try each of these once."""
-        tries = {one.item.change.reference: one for one in map(self._begin, items) if one.attempts}
+        """Try each of these once. What was answered is noted together, also if the rest never is."""
+        tries = self._begin(items)
         messages = {one: tried.item.change.notification(tried.attempts) for one, tried in tries.items()}
         if not messages:
             return  # discarded since
+        through: dict[str, bool] = {}
         try:
             for answer in self._answers_to(messages):
-                self._judge(tries.pop(answer.reference), answer)
+                self._judge(tries.pop(answer.reference), answer, through)
         except (Unreachable, WireError, SealBroken, Refused, Unusable) as error:
             self._failed(error)
             for tried in tries.values():
-                self._unanswered(tried, error)
+                self._unanswered(tried, error, through)
+        finally:
+            self._through(through)
 
-    def _begin(self, item: Waiting) -> _Try:
-        attempts = self._spool.tried(item.change.reference, self._guid)
-        if attempts:
-            self._log.write(2302, **self._said(item), delivery_attempts=attempts)
-        return _Try(item, attempts)
+    def _begin(self, items: Sequence[Waiting]) -> dict[str, _Try]:
+        counted = self._spool.tried(self._guid, [item.change.reference for item in items])
+        tries: dict[str, _Try] = {}
+        for item in items:
+            if attempts := counted.get(item.change.reference):
+                self._log.write(2302, **self._said(item), delivery_attempts=attempts)
+                tries[item.change.reference] = _Try(item, attempts)
+        return tries
 
     def _said(self, item: Waiting) -> Mapping[str, str]:
         return {**item.change.names(), "target": self.target.name}
 
-    def _unanswered(self, tried: _Try, error: Exception) -> None:
+    def _unanswered(self, tried: _Try, error: Exception, through: dict[str, bool]) -> None:
         said, attempts = self._said(tried.item), tried.attempts
         if isinstance(error, Unreachable):
             self._log.write(4003, **said, delivery_attempts=attempts, detail=str(error))
         if isinstance(error, Refused):
             self._log.write(4301, **said, delivery_attempts=attempts, detail=str(error))
-        self._give_up_after_limit(tried.item, attempts)
+        self._give_up_after_limit(tried.item, attempts, through)
 
-    def _judge(self, tried: _Try, answer: Answer) -> None:
-        item, attempts = tried.item, tried.attempts
+    def _judge(self, tried: _Try, answer: Answer, through: dict[str, bool]) -> None:
+        """`through`: references that are done with, and whether the target took it."""
+        item, attempts, reference = tried.item, tried.attempts, tried.item.change.reference
         match answer.verdict:
             case Verdict.ACCEPTED:
-                self._through(item, ok=True)
+                through[reference] = True
             case Verdict.LATER:
-                self._held[item.change.reference] = self._clock.monotonic() + self._bounded(answer.delay)
+                self._held[reference] = self._clock.monotonic() + self._bounded(answer.delay)
                 self._asks = True
             case Verdict.REFUSED:
                 self._log.write(4301, **self._said(item), delivery_attempts=attempts, detail=answer.reason)
-                self._refused[item.change.reference] = self._clock.monotonic() + self.service.retry_interval
-                self._give_up_after_limit(item, attempts)
+                self._refused[reference] = self._clock.monotonic() + self.service.retry_interval
+                self._give_up_after_limit(item, attempts, through)
             case Verdict.DISCARD:
                 detail = f"never to be sent again: {answer.reason}"
                 self._log.write(4301, **self._said(item), delivery_attempts=attempts, detail=detail)
-                self._through(item, ok=False)
+                through[reference] = False
 
-    def _give_up_after_limit(self, item: Waiting, attempts: int) -> None:
+    def _give_up_after_limit(self, item: Waiting, attempts: int, through: dict[str, bool]) -> None:
         """Retries come after the first attempt; 0 is no limit."""
         limit = self.service.max_notification_retries
         if limit and attempts > limit:
             self._log.write(4200, **item.change.names(), target=self.target.name)
-            self._through(item, ok=False)
+            through[item.change.reference] = False
 
-    def _through(self, item: Waiting, *, ok: bool) -> None:
-        """Done with it; the last target says how it ended for all."""
-        finished = self._spool.done(item.change.reference, self._guid, ok=ok)
-        self._held.pop(item.change.reference, None)
-        self._refused.pop(item.change.reference, None)
-        if finished is None:
+    def _through(self, through: Mapping[str, bool]) -> None:
+        """Done with these; the last target says how it ended for all."""
+        if not through:
             return
+        for reference in through:
+            self._held.pop(reference, None)
+            self._refused.pop(reference, None)
         names = self._names()
-        took = [names.get(one, one) for one in finished.delivered]
-        if finished.failed:
-            failed = [names.get(one, one) for one in finished.failed]
-            self._log.write(4100, **item.change.names(), successful_targets=took, failed_targets=failed)
-        else:
-            self._log.write(2100, **item.change.names(), targets=took)
+        for item in self._spool.done(self._guid, through).values():
+            took = [names.get(one, one) for one in item.delivered]
+            if item.failed:
+                failed = [names.get(one, one) for one in item.failed]
+                self._log.write(4100, **item.change.names(), successful_targets=took, failed_targets=failed)
+            else:
+                self._log.write(2100, **item.change.names(), targets=took)
 
     # --------------------------------------------------------------------------------------------------------------- talk
 

@@ -1,11 +1,11 @@
 """The queue: which changes wait for which targets. It survives kill -9 and power cuts; every entry is sealed (spool_file.py).
 
 What it promises: a change that `add` has taken is delivered or given up with an event, never forgotten; per user and target in the order in which changes were made, but for those that the target refused; and of each user
-the newest change outlives every limit but age and retries. That a target took it may be forgotten by a power cut: it is then told again, under the same reference.
+the newest change outlives every limit but age and retries. That a target took it may be forgotten by a power cut, or by a kill before the answers of a window are noted: it is then told again, under the same reference.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition
@@ -206,33 +206,35 @@ class Spool:
                 self.changed.notify_all()
             return [put.change for put in new.values()]
 
-    def tried(self, reference: str, target: str) -> int:
-        """Count one more attempt. How many there were."""
+    def tried(self, target: str, references: Iterable[str]) -> dict[str, int]:
+        """Count one more attempt for each of these. How many there were; a change that is gone, or that the target is through with, is left out."""
         with self.changed:
-            item = self._items.get(reference)
-            if item is None or target not in item.attempts:
-                return 0
-            attempts = item.attempts[target] + 1
-            self._note(_Tried(reference=reference, target=target, attempts=attempts))
+            attempts = {one: self._items[one].attempts[target] + 1 for one in self._open(target, references)}
+            self._note(
+                [_Tried(reference=one, target=target, attempts=number) for one, number in attempts.items()]
+            )
             return attempts
 
-    def done(self, reference: str, target: str, *, ok: bool) -> Waiting | None:
-        """A target is through with it. The change, if it was the last; None: others wait, or it is gone."""
+    def done(self, target: str, ended: Mapping[str, bool]) -> dict[str, Waiting]:
+        """A target is through with these; True: it took it. Those for which it was the last target: for the others, more are waited for, or they are gone."""
         with self.changed:
-            item = self._items.get(reference)
-            if item is None or target not in item.attempts:
-                return None
-            self._note(_Done(reference=reference, target=target, ok=ok))
+            items = {one: self._items[one] for one in self._open(target, ended)}
+            self._note([_Done(reference=one, target=target, ok=ended[one]) for one in items])
             self.changed.notify_all()
-            return None if item.attempts else item
+            return {one: item for one, item in items.items() if not item.attempts}
 
-    def _note(self, record: _Tried | _Done) -> None:
+    def _open(self, target: str, references: Iterable[str]) -> list[str]:
+        waiting = self._of.get(target, {})
+        return [one for one in references if one in waiting]
+
+    def _note(self, records: Sequence[_Tried | _Done]) -> None:
         """What may be forgotten by a crash: a full disk is no reason to tell a target the same thing again and again."""
         try:
-            self._write([record], sync=False)
+            self._write(records, sync=False)
         except SpoolFull as error:
             self._log.write(6018, detail=str(error))
-            self._apply(record)
+            for record in records:
+                self._apply(record)
 
     def forget_targets(self, left: Collection[str]) -> list[Waiting]:
         """Only these targets still get something. Changes that nobody waits for any more. Raises SpoolFull."""

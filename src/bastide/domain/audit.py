@@ -13,6 +13,8 @@ from datetime import datetime
 from bastide.domain.errors import AuditBroken
 
 GENESIS = "0" * 64
+_DATA = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+_PLAIN = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +61,25 @@ class Checkpoint:
 
 def chain(event: Event, seq: int, previous: str) -> Record:
     """The event as record `seq` after the one whose hash is `previous`."""
-    data = json.dumps(
-        event.data or {}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str
-    )
-    body = Record(
-        seq=seq,
-        at=event.at,
-        kind=event.kind,
-        actor=event.actor,
-        actor_name=event.actor_name,
-        subject=event.subject,
-        subject_name=event.subject_name,
-        request=event.request,
-        data=data,
-        previous=previous,
-        hash="",
-    )
-    return Record(
-        **{name: getattr(body, name) for name in Record.__slots__ if name != "hash"}, hash=digest(body)
-    )
+    fields = (
+        seq, event.at, event.kind, event.actor, event.actor_name, event.subject, event.subject_name, event.request,
+        _DATA.encode(event.data or {}), previous,
+    )  # fmt: skip
+    return Record(*fields, _hash(*fields))
 
 
 def digest(record: Record) -> str:
     """The hash a record must have."""
-    fields = [
-        record.seq, record.at.isoformat(timespec="microseconds"), record.kind, record.actor, record.actor_name,
+    return _hash(
+        record.seq, record.at, record.kind, record.actor, record.actor_name,
         record.subject, record.subject_name, record.request, record.data, record.previous,
-    ]  # fmt: skip
-    return hashlib.sha256(json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    )  # fmt: skip
+
+
+def _hash(seq: int, at: datetime, *others: str) -> str:
+    """Of these fields, in the order of a record."""
+    fields = [seq, at.isoformat(timespec="microseconds"), *others]
+    return hashlib.sha256(_PLAIN.encode(fields).encode()).hexdigest()
 
 
 def verify(records: Iterable[Record], *, start: int = 1, previous: str = GENESIS) -> Iterator[Record]:

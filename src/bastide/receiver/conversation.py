@@ -7,7 +7,7 @@
 (3) The first message is Hello, for that domain, in a version that both speak.
 (4) Every message is sealed, of limited size, and answered once, in order.
 (5) What has arrived by the time one is taken in is taken in with it, up to BATCH messages and BATCH_BYTES: notifications in one commit, and
-    answered after it. So what an agent had to keep costs a commit and a round trip for fifty changes, and what one caller may make us hold has an end.
+    answered after it. So what an agent had to keep costs a commit and a round trip for BATCH changes, and what one caller may make us hold has an end.
     A conversation is not longer than the caller's ticket, and whether it still is a controller is asked again every RECHECK seconds before it is heard.
 (6) Whatever goes wrong ends the conversation; what was said before it counts. The agent keeps what was not accepted and comes again.
 """
@@ -22,6 +22,7 @@ from bastide.domain.errors import BastideError, NotAuthenticated, NotAuthorized
 from bastide.services.passwords.accept import Accept, Told
 from bastide.services.passwords.callers import Caller, Callers
 from bastide.services.passwords.ports import Channel, ChannelAcceptor, EventLog
+from bastide.services.passwords.silence import Silence
 
 _log = logging.getLogger(__name__)
 _HEAD = 4
@@ -31,7 +32,8 @@ PROMPT = 10.0
 RECHECK = 300.0
 #: Kerberos needs one token, or two.
 _TOKENS = 4
-BATCH = 50
+#: The most that is taken in with one commit: the database's writers wait for it.
+BATCH = 200
 BATCH_BYTES = 256 * 1024
 _READ = 64 * 1024
 
@@ -43,6 +45,7 @@ class Host:
     acceptor: ChannelAcceptor
     callers: Callers
     accept: Accept
+    silence: Silence
     events: EventLog
     node: str
     monotonic: Callable[[], float]
@@ -144,6 +147,7 @@ class Conversation:
                 elif isinstance(message, wire.Heartbeat):
                     self._take_in(channel, caller, told)
                     self._host.events.write(6909, ServerName=caller.host)
+                    self._host.silence.heard(caller, message.waiting, message.oldest)
                     verdict = self._host.accept.heartbeat(caller, message.waiting)
                     self._send(channel, _answer("", verdict))
                 else:
@@ -172,6 +176,7 @@ class Conversation:
         told.clear()
         if several:
             answers = self._host.accept.notifications(caller, several)
+            self._host.silence.heard(caller)
             paired = zip(several, answers, strict=True)
             self._send(channel, *(_answer(one.reference, answer) for one, answer in paired))
 

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pysequoia import Cert, CipherSuite, Profile, Tsk
@@ -35,11 +35,14 @@ _ROOM = 64 * 1024 * 1024
 #: Seconds for a message; for the start of the process, on a busy node.
 _TIME = 2.0
 _START = 20.0
+#: Read at once, in bytes: what a pipe holds.
+_PIECE = 64 * 1024
+_LONGEST_ANSWER = 1 + child.LENGTH.size + PASSWORD_LIMIT
 
 
 def generate_openpgp(directory: Path) -> str:
-    """Make openpgp.key (mode 0600) and openpgp.pgp, the certificate for domain controllers (both binary). Returns the fingerprint, which Samba's
-    `password hash gpg key ids` takes. Raises FileExistsError before anything is made, OSError.
+    """Make openpgp.key (mode 0600) and openpgp.pgp, the certificate for domain controllers (both binary). Returns the fingerprint in upper
+    case, as GnuPG prints it and Samba's `password hash gpg key ids` takes it. Raises FileExistsError before anything is made, OSError.
     """
     for name in (PRIVATE, PUBLIC):
         if (directory / name).exists():
@@ -49,7 +52,7 @@ def generate_openpgp(directory: Path) -> str:
     create_file(directory / PRIVATE, bytes(key), 0o600)
     create_file(directory / PUBLIC, bytes(certificate), 0o644)
     sync_directory(directory)
-    return str(certificate.fingerprint)
+    return str(certificate.fingerprint).upper()
 
 
 def read_certificate(path: Path) -> bytes:
@@ -89,37 +92,74 @@ class _Child:
             cwd="/",
             bufsize=0,
         )
-        head = struct.pack(">III", PASSWORD_LIMIT, _ROOM, len(keys))
+        self._in: int = self._process.stdin.fileno()  # type: ignore[union-attr]  # PIPE
+        self._out: int = self._process.stdout.fileno()  # type: ignore[union-attr]  # PIPE
+        #: Answers that it was asked for and has not given.
+        self.owed = 0
         self._started = False
         self.end = weakref.finalize(self, _end, self._process)
-        self._write(head + b"".join(child.LENGTH.pack(len(key)) + key for key in keys))
+        head = struct.pack(">III", PASSWORD_LIMIT, _ROOM, len(keys))
+        # What a pipe holds (pipe(7)) is more than that.
+        os.write(self._in, head + b"".join(map(_with_length, keys)))
+        os.set_blocking(self._in, False)
 
-    def ask(self, message: bytes) -> bytes | None:
-        """What it says of a message; None: it did not live to say anything, or would not have."""
-        try:
-            self._write(child.LENGTH.pack(len(message)) + message)
-            answer = self._read()
-        except OSError:
-            answer = b""
-        if not answer:
-            self.end()
-            return None
-        self._started = True
-        return answer
+    def ask(self, messages: Sequence[bytes]) -> Generator[bytes, None, None]:
+        """What it says of each, as soon as it says it. All are written ahead, as far as the pipe takes them. Fewer answers (`owed` is not 0 then): it did not live
+        to say more, or would not have.
+        """
+        left = b"".join(map(_with_length, messages))
+        got = bytearray()
+        self.owed = len(messages)
+        while self.owed and len(got) < _LONGEST_ANSWER:
+            can_write = self._wait(writing=bool(left))
+            if can_write is None:
+                return
+            if can_write:
+                left = left[self._write(left) :]
+                continue
+            piece = os.read(self._out, _PIECE)
+            if not piece:
+                return
+            got += piece
+            while self.owed and (answer := _taken(got)) is not None:
+                self._started = True
+                self.owed -= 1
+                yield answer
 
-    def _write(self, raw: bytes) -> None:
-        with memoryview(raw) as left:
-            done = 0
-            while done < len(raw):
-                done += os.write(self._process.stdin.fileno(), left[done:])  # type: ignore[union-attr]  # PIPE
-
-    def _read(self) -> bytes:
-        """An answer is shorter than what a pipe passes on at once (pipe(7), PIPE_BUF)."""
-        out = self._process.stdout.fileno()  # type: ignore[union-attr]  # PIPE
+    def _wait(self, *, writing: bool) -> bool | None:
+        """False: there is something to read. True: it takes more. None: it was silent for longer than a message may take."""
         waiting = select.poll()
-        waiting.register(out, select.POLLIN)
-        seconds = _TIME if self._started else _START
-        return os.read(out, select.PIPE_BUF) if waiting.poll(seconds * 1000) else b""
+        waiting.register(self._out, select.POLLIN)
+        if writing:
+            waiting.register(self._in, select.POLLOUT)
+        ready = waiting.poll((_TIME if self._started else _START) * 1000)
+        return None if not ready else all(descriptor != self._out for descriptor, _ in ready)
+
+    def _write(self, raw: bytes) -> int:
+        """How much is done with. All of it, if the process has ended: what it said before is still to be read."""
+        try:
+            return os.write(self._in, raw)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(raw)
+
+
+def _with_length(raw: bytes) -> bytes:
+    return child.LENGTH.pack(len(raw)) + raw
+
+
+def _taken(got: bytearray) -> bytes | None:
+    """The first answer, if all of it is there, out of what has arrived."""
+    head = 1 + child.LENGTH.size
+    if len(got) < head:
+        return None
+    end = head + child.LENGTH.unpack_from(got, 1)[0]
+    if len(got) < end:
+        return None
+    answer = bytes(got[:end])
+    del got[:end]
+    return answer
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -146,36 +186,52 @@ class OpenPgpOpener:
     def __repr__(self) -> str:
         return f"OpenPgpOpener({len(self._keys)} keys)"
 
-    def open(self, message: bytes) -> bytes:
-        """Raises StoreError if there is no key for it, it is damaged, or it or what is in it is too long; StoreUnavailable if no process can be
-        started. What the library says is not repeated.
+    def open(self, messages: Sequence[bytes]) -> Generator[bytes | StoreError, None, None]:
+        """One answer for each: what was in it, or a StoreError if there is no key for it, it is damaged, or it or what is in it is too long. Raises StoreUnavailable
+        if no process can be started. What the library says is not repeated.
         """
-        if len(message) > MESSAGE_LIMIT:
-            raise _too_long()
-        with self._lock:
-            answer = self._asked(message)
-        if answer is None or answer[:1] == child.TOO_LONG:
-            raise _too_long()
-        if answer[:1] == child.OPENED:
-            return answer[1 + child.LENGTH.size :]
-        raise StoreError(
-            "a message was encrypted to another OpenPGP key, or is damaged",
-            remedy=f"give domain controllers the {PUBLIC} of this server; name old keys too",
-        )
+        with closing(self._asked([one for one in messages if len(one) <= MESSAGE_LIMIT])) as answers:
+            for message in messages:
+                yield _read(next(answers)) if len(message) <= MESSAGE_LIMIT else _too_long()
 
-    def _asked(self, message: bytes) -> bytes | None:
+    def _asked(self, messages: Sequence[bytes]) -> Generator[bytes, None, None]:
+        """What the process says. Of the first that it says nothing of: that it was too long; another process goes on after that one."""
+        done = 0
+        while done < len(messages):
+            with self._lock:
+                process, self._child = self._child or self._start(), None
+                try:
+                    for answer in process.ask(messages[done:]):
+                        done += 1
+                        yield answer
+                finally:
+                    if process.owed:
+                        process.end()
+                    else:
+                        self._child = process
+            if process.owed:
+                done += 1
+                yield child.TOO_LONG
+
+    def _start(self) -> _Child:
         try:
-            if self._child is None:
-                self._child = _Child(self._keys)
-            answer = self._child.ask(message)
+            return _Child(self._keys)
         except OSError:
             raise StoreUnavailable(
                 "no process can be started to open OpenPGP messages",
                 remedy="give the service more processes or memory (systemd: TasksMax, MemoryMax)",
             ) from None
-        if answer is None:
-            self._child = None
-        return answer
+
+
+def _read(answer: bytes) -> bytes | StoreError:
+    if answer[:1] == child.TOO_LONG:
+        return _too_long()
+    if answer[:1] == child.OPENED:
+        return answer[1 + child.LENGTH.size :]
+    return StoreError(
+        "a message was encrypted to another OpenPGP key, or is damaged",
+        remedy=f"give domain controllers the {PUBLIC} of this server; name old keys too",
+    )
 
 
 def _too_long() -> StoreError:

@@ -7,6 +7,7 @@ Standard input: the limit of a password in bytes, the room in bytes, the number 
 says what became of it, and the password. All but the one byte is preceded by its length, four bytes, big-endian.
 """
 
+import io
 import os
 import resource
 import struct
@@ -17,23 +18,22 @@ from pysequoia import Tsk, decrypt
 OPENED, REFUSED, TOO_LONG = b"+", b"-", b">"
 LENGTH = struct.Struct(">I")
 _IN, _OUT = 0, 1
+#: Read at once, in bytes.
+_AHEAD = 64 * 1024
 
 
-def read(size: int) -> bytes:
-    """So many bytes of standard input. Raises EOFError."""
-    got = b""
-    while len(got) < size:
-        piece = os.read(_IN, size - len(got))
-        if not piece:
-            raise EOFError
-        got += piece
+def read(source: io.BufferedIOBase, size: int) -> bytes:
+    """So many bytes. Raises EOFError."""
+    got = source.read(size)
+    if len(got) < size:
+        raise EOFError
     return got
 
 
-def read_piece() -> bytes:
+def read_piece(source: io.BufferedIOBase) -> bytes:
     """With its length in front. Raises EOFError."""
-    (size,) = LENGTH.unpack(read(LENGTH.size))
-    return read(size)
+    (size,) = LENGTH.unpack(read(source, LENGTH.size))
+    return read(source, size)
 
 
 def opened(message: bytes, keys: list[Tsk], limit: int) -> tuple[bytes, bytes]:
@@ -50,14 +50,15 @@ def opened(message: bytes, keys: list[Tsk], limit: int) -> tuple[bytes, bytes]:
 
 def main() -> None:
     """Until standard input ends."""
-    limit, room, count = struct.unpack(">III", read(12))
-    keys = [Tsk.from_bytes(read_piece()) for _ in range(count)]
+    source = io.BufferedReader(io.FileIO(_IN), _AHEAD)
+    limit, room, count = struct.unpack(">III", read(source, 12))
+    keys = [Tsk.from_bytes(read_piece(source)) for _ in range(count)]
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # pathlib takes as long to load as all the rest
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while True:
-        what, plain = opened(read_piece(), keys, limit)
+        what, plain = opened(read_piece(source), keys, limit)
         os.write(_OUT, what + LENGTH.pack(len(plain)) + plain)
 
 

@@ -1,6 +1,6 @@
 """Password changes, their deliveries, and whether synchronization is on. What is sealed stays in a column of its own, out of the documents."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _PENDING = _d.state == State.PENDING.value
 _ROW = (_d.doc, _d.sealed)
 
-_ADD_CHANGE = insert(tables.password_changes)
+_ADD_CHANGES = insert(tables.password_changes)
 _ADD_DELIVERIES = insert(tables.password_deliveries)
 _SAVE = (
     update(tables.password_deliveries)
@@ -49,8 +49,8 @@ _WAITING = select(_d.object_id).where(_KEPT).distinct()
 _MADE = select(*_ROW).where(_d.object_id.in_(_IDS), _d.created_at >= bindparam("since"))
 _NEWEST = select(_c.doc).where(_c.user_guid.in_(_IDS), _c.ma_id == bindparam("ma"))
 _APPLIED = select(_s.object_id, _s.changed_at, _s.revision, _s.source).where(_s.object_id.in_(_IDS))
-_SOURCE = select(_o.changed_at, _o.revision, _o.day_began, _o.count.label("number")).where(
-    _o.object_id == bindparam("id")
+_SOURCES = select(_o.object_id, _o.changed_at, _o.revision, _o.day_began, _o.count.label("number")).where(
+    _o.object_id.in_(_IDS)
 )
 _OPEN = select(_d.reference).where(_d.reference.in_(_IDS), _KEPT).distinct()
 _PUT_STAMPS = upserts(tables.password_stamps, ["object_id"])
@@ -72,9 +72,10 @@ class SqlChanges:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, change: Change, deliveries: Collection[Delivery]) -> None:
-        """Raises Conflict if the reference is known."""
-        self._session.run(_ADD_CHANGE, _change_row(change))
+    def add(self, changes: Collection[Change], deliveries: Collection[Delivery]) -> None:
+        """Raises Conflict if a reference is known."""
+        if changes:
+            self._session.run(_ADD_CHANGES, [_change_row(one) for one in changes])
         if deliveries:
             self._session.run(_ADD_DELIVERIES, [_delivery_row(one) for one in deliveries])
 
@@ -98,7 +99,14 @@ class SqlChanges:
 
     def deliveries(self, reference: str) -> tuple[Delivery, ...]:
         """All of a change."""
-        return self._of([reference]).get(reference, ())
+        return self.deliveries_of([reference]).get(reference, ())
+
+    def deliveries_of(self, references: Collection[str]) -> Mapping[str, tuple[Delivery, ...]]:
+        """All of these changes; one without any has no entry."""
+        found: dict[str, list[Delivery]] = {}
+        for row in self._each(_OF_REFERENCES, references):
+            found.setdefault(row.reference, []).append(_delivery(row))
+        return {reference: tuple(all_) for reference, all_ in found.items()}
 
     def pending(self, objects: Collection[CsId]) -> tuple[Delivery, ...]:
         """Undelivered ones of these target objects."""
@@ -158,24 +166,29 @@ class SqlChanges:
         if rows:
             self._session.run(_PUT_STAMPS[self._session.dialect], rows)
 
-    def source_state(self, object: CsId) -> SourceState | None:  # noqa: A002  # the port's word
-        """What is known of a source object's changes."""
-        row = self._session.run(_SOURCE, {"id": object}).first()
-        if row is None:
-            return None
-        stamp = Stamp(moment(row.changed_at), row.revision, object)
-        return SourceState(stamp, moment(row.day_began), row.number)
-
-    def set_source_state(self, object: CsId, state: SourceState) -> None:  # noqa: A002  # the port's word
-        """Replaces what was known."""
-        row = {
-            "object_id": object,
-            "changed_at": micros(state.stamp.changed_at),
-            "revision": state.stamp.revision,
-            "day_began": micros(state.day_began),
-            "count": state.count,
+    def source_states(self, objects: Collection[CsId]) -> Mapping[CsId, SourceState]:
+        """What is known of the changes of these source objects."""
+        return {
+            CsId(row.object_id): SourceState(
+                Stamp(moment(row.changed_at), row.revision, row.object_id), moment(row.day_began), row.number
+            )
+            for row in self._each(_SOURCES, objects)
         }
-        self._session.run(_PUT_SOURCE[self._session.dialect], row)
+
+    def set_source_states(self, states: Mapping[CsId, SourceState]) -> None:
+        """Replaces what was known of each."""
+        rows = [
+            {
+                "object_id": key,
+                "changed_at": micros(state.stamp.changed_at),
+                "revision": state.stamp.revision,
+                "day_began": micros(state.day_began),
+                "count": state.count,
+            }
+            for key, state in sorted(states.items())
+        ]
+        if rows:
+            self._session.run(_PUT_SOURCE[self._session.dialect], rows)
 
     def open_references(self, references: Collection[str]) -> frozenset[str]:
         """Those that still have a delivery that is undelivered or held."""
@@ -203,7 +216,7 @@ class SqlChanges:
         if before is not None:
             statement = statement.where(_c.received_at < micros(before))
         changes = [_CHANGE.load(row.doc) for row in self._session.run(statement)]
-        deliveries = self._of([change.reference for change in changes])
+        deliveries = self.deliveries_of([change.reference for change in changes])
         return tuple((change, deliveries.get(change.reference, ())) for change in changes)
 
     def clear_queue(self, now: datetime) -> tuple[str, ...]:
@@ -221,12 +234,6 @@ class SqlChanges:
     def count(self, state: State) -> int:
         """How many deliveries are in that state."""
         return int(self._session.run(_COUNT, {"state": state.value}).scalar_one())
-
-    def _of(self, references: Sequence[str]) -> dict[str, tuple[Delivery, ...]]:
-        found: dict[str, list[Delivery]] = {}
-        for row in self._each(_OF_REFERENCES, references):
-            found.setdefault(row.reference, []).append(_delivery(row))
-        return {reference: tuple(all_) for reference, all_ in found.items()}
 
     def _each(self, statement: Executable, ids: Collection[str], **more: object) -> Iterator[Row[Any]]:
         for piece in pieces(sorted(set(ids))):

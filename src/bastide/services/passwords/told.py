@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from uuid import UUID
 
@@ -89,6 +90,7 @@ def stamp_of(told: Notification) -> Stamp:
     return Stamp(changed_at, min(max(told.revision, 0), LARGEST_REVISION))
 
 
+@lru_cache(maxsize=1024)
 def guid_of(text: str) -> str:
     """As anchors are written; what is no GUID is in no connector space."""
     try:
