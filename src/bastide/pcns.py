@@ -35,6 +35,11 @@ ATTRIBUTES: Mapping[str, str] = {
         ("TargetQueueWarningInterval", 1912),
     )
 }
+#: OID to the name that Microsoft gave it: attributes and classes.
+_DEFAULT_NAMES: Mapping[str, str] = {
+    **{oid: name for name, oid in ATTRIBUTES.items()},
+    **{oid: name for name, oid in (TARGET_CLASS, SERVICE_CLASS)},
+}
 MOST_TARGETS = 50
 RETRY_INTERVAL = range(10, 3601)
 #: RPC_C_AUTHN_GSS_KERBEROS ([MS-RPCE] 2.2.1.1.7), the only value there is.
@@ -106,6 +111,28 @@ def parse(entries: Iterable[Entry]) -> Configuration:
         elif SERVICE_CLASS[0].lower() in found.classes:
             service = _service(found)
     return Configuration(service, tuple(sorted(targets, key=lambda one: one.name.lower())))
+
+
+def by_default_names(
+    attributes: Mapping[str, Sequence[bytes]], schema: Mapping[str, str]
+) -> dict[str, Sequence[bytes]]:
+    """An object's attributes, and its classes, under the names that Microsoft gave them: a forest may call them otherwise. What has another OID stays as it is.
+
+    `schema`: OID to lDAPDisplayName, as this forest has them. Upper and lower case are the same.
+    """
+    defaults = {name.lower(): _DEFAULT_NAMES[oid] for oid, name in schema.items() if oid in _DEFAULT_NAMES}
+    found: dict[str, Sequence[bytes]] = {}
+    for name, values in attributes.items():
+        if name.lower() == "objectclass":
+            found["objectClass"] = [_by_default_name(value, defaults) for value in values]
+        else:
+            found[defaults.get(name.lower(), name)] = values
+    return found
+
+
+def _by_default_name(value: bytes, defaults: Mapping[str, str]) -> bytes:
+    default = defaults.get(value.decode(errors="replace").lower())
+    return default.encode() if default else value
 
 
 def service_attributes(settings: ServiceSettings) -> dict[str, list[bytes]]:

@@ -25,9 +25,11 @@ from bastide_agent.local import NAME, Asked, LocalServer, WordList, filter_statu
 from bastide_agent.metadata import TICKS
 from bastide_agent.privileges import NotOpened, Opener, Thing, machine_keytab
 from bastide_agent.settings import Settings
+from bastide_agent.source import ChangeSource
 from bastide_agent.spool import KEY, Spool, Waiting
 from bastide_agent.spool_file import load_key
 from bastide_agent.state import PlaceFile
+from bastide_agent.sums import SummingLog
 from bastide_agent.threads import TargetThreads
 
 #: Seconds between two looks at the highest USN. It costs the controller 0.1 to 0.4 ms.
@@ -62,7 +64,7 @@ class Agent:
     def __init__(self, settings: Settings, opener: Opener, log: EventLog, clock: Clock) -> None:
         self._settings = settings
         self._opener = opener
-        self._log = log
+        self._log = SummingLog(log, clock)
         self._clock = clock
         self._state = Path(settings.state)
         self._runtime = Path(settings.runtime)
@@ -92,7 +94,7 @@ class Agent:
         machine, reader, invocation, base = self._find_directory()
         reading = self._first_reading(reader)
         spool = self._open_spool()
-        capture = Capture(
+        source: ChangeSource = Capture(
             self._directory,
             spool,
             PlaceFile(self._state, load_key(self._state / KEY), self._log),
@@ -106,20 +108,21 @@ class Agent:
         try:
             self._load(spool, reading)
             local.start()
-            self._patiently(lambda: capture.begin(base, invocation))
+            self._patiently(lambda: source.begin(base, invocation))
             threads.follow(self._configuration)
             Thread(target=self._watch_key, name="key", daemon=True).start()
             self._log.write(2001)
-            self._loop(capture, reader, base)
+            self._loop(source, reader, base)
         finally:
             self._log.write(2104)
             self._stopping.set()
             threads.stop()
             local.stop()
             with suppress(SpoolFull):  # said already (6008, 6018); a crash would be no worse
-                capture.flush()
+                source.flush()
                 spool.close()
             self._directory.close()
+            self._log.tell_all()
             os.close(lock)
             self._log.write(2002)
 
@@ -248,31 +251,32 @@ class Agent:
 
     # --------------------------------------------------------------------------------------------------------------- loop
 
-    def _loop(self, capture: Capture, reader: Reader, base: str) -> None:
+    def _loop(self, source: ChangeSource, reader: Reader, base: str) -> None:
         number = 0
         while not self._stopping.is_set():
             began = self._clock.monotonic()
+            self._log.tell_due()
             try:
-                self._turn(capture, reader)
+                self._turn(source, reader)
                 number = 0
                 # DirSync in a large domain takes its time, and a busy one has always a new USN: at most half of one worker of Samba is for us.
                 pause = max(POLL, self._clock.monotonic() - began)
             except DirectoryGone as error:
                 self._away(error)
                 pause, number = _BACK_OFF[min(number, len(_BACK_OFF) - 1)], number + 1
-                self._come_back(capture, base)
+                self._come_back(source, base)
             except SpoolFull as error:
                 self._health.directory_problem = str(error)
                 pause, number = _BACK_OFF[min(number, len(_BACK_OFF) - 1)], number + 1
             self._stopping.wait(pause)
 
-    def _come_back(self, capture: Capture, base: str) -> None:
+    def _come_back(self, source: ChangeSource, base: str) -> None:
         """A controller that was away may come back with another database."""
         with suppress(DirectoryGone, SpoolFull):
             _, _, invocation = identify(self._directory)
-            capture.come_back(base, invocation)
+            source.come_back(base, invocation)
 
-    def _turn(self, capture: Capture, reader: Reader) -> None:
+    def _turn(self, source: ChangeSource, reader: Reader) -> None:
         usn = self._directory.highest_usn()
         self._health.directory_problem = ""
         spool = self._spool
@@ -282,8 +286,8 @@ class Agent:
             # Before the round, which looks at the USN again: what changes between the two is read in the next turn.
             self._refresh(reader, spool)
             self._read_at = usn
-        if usn != capture.seen_usn:
-            self._health.captured += capture.round(self._configuration)
+        if usn != source.seen_usn:
+            self._health.captured += source.round(self._configuration)
         now = self._clock.monotonic()
         if now - self._kept_house >= _HOUSEKEEPING:
             self._kept_house = now

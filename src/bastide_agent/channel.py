@@ -23,7 +23,7 @@ from gssapi.raw.misc import GSSError
 from bastide import wire
 from bastide.pcns import KERBEROS, Target
 from bastide.wire import Answer, FromAgent, FromServer, Hello, Verdict, Welcome
-from bastide_agent.failures import Refused, SealBroken, Unreachable, Unusable
+from bastide_agent.failures import HungUp, Refused, SealBroken, Unreachable, Unusable
 
 _NEEDED = (
     RequirementFlag.mutual_authentication
@@ -229,10 +229,12 @@ class GssChannel:
         while size:
             try:
                 part = self._connection.recv(size)
+            except ConnectionError as error:
+                raise HungUp(f"the target hung up: {type(error).__name__}") from None
             except OSError as error:
                 raise Unreachable(f"no answer: {type(error).__name__}") from None
             if not part:
-                raise Unreachable("the target hung up")
+                raise HungUp("the target hung up")
             parts.append(part)
             size -= len(part)
         return b"".join(parts)

@@ -6,15 +6,19 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bastide.clock import Clock, SystemClock
+from bastide.pcns import Target
+from bastide.wire import WireError
 from bastide_agent import filter as asking
+from bastide_agent import remedies
 from bastide_agent.agent import Agent, key_ring, paths
 from bastide_agent.channel import KerberosConnector
 from bastide_agent.configuration import Reader, active
+from bastide_agent.deliver import Connector
 from bastide_agent.events import CATALOG, EventLog, JsonLog, key
 from bastide_agent.failures import AgentError, Stop
 from bastide_agent.host import identify
@@ -43,8 +47,17 @@ def perform(command: str, arguments: Sequence[str]) -> int:
             return _status(settings, as_json=options.json)
         return _check(settings, clock) if command == "check" else _run(settings, clock)
     except Stop as error:
-        say_stop(JsonLog(clock), error)
+        if command == "run":
+            say_stop(JsonLog(clock), error)
+        else:
+            tell_stop(error)
         return FAILED
+
+
+def tell_stop(error: Stop) -> None:
+    """For the person who typed the command: one sentence, and what to do."""
+    remedy = remedies.of_stop(error)
+    sys.stderr.write(f"{error}\n" + (f"  -> {remedy}\n" if remedy else ""))
 
 
 def say_stop(log: EventLog, error: Stop) -> None:
@@ -119,7 +132,8 @@ def _status(settings: Settings, *, as_json: bool) -> int:
         found = asking.ask(str(Path(settings.runtime) / NAME), {"ask": "status"})
     except (OSError, ValueError) as error:
         sys.stderr.write(
-            f"the agent does not answer ({type(error).__name__}): does it run, and are you root?\n"
+            f"the agent does not answer ({type(error).__name__})\n"
+            "  -> be root; `systemctl status bastide-agent` says whether it runs, `bastide-agent check` why it cannot\n"
         )
         return FAILED
     sys.stdout.write(json.dumps(found, indent=1) + "\n" if as_json else "".join(_for_people(found)))
@@ -177,15 +191,19 @@ class _Findings:
 
     bad: int = 0
 
-    def tell(self, what: str, problem: str = "") -> None:
+    def tell(self, what: str, problem: str = "", remedy: str = "") -> None:
         sys.stdout.write(f"{'FAIL' if problem else 'ok  '}  {what}{': ' if problem else ''}{problem}\n")
+        if problem and remedy:
+            sys.stdout.write(f"      -> {remedy}\n")
         self.bad += bool(problem)
 
-    def attempt(self, what: str, work: Callable[[], object]) -> None:
+    def reach(self, target: Target, connector: Connector, controller: str) -> None:
+        """Connect to a target, shake hands, and hang up."""
+        what = f"target {target.name} at {target.server}"
         try:
-            work()
-        except AgentError as error:
-            self.tell(what, str(error))
+            connector.connect(target).close()
+        except (AgentError, WireError) as error:
+            self.tell(what, str(error), remedies.of_target(error, target, controller))
         else:
             self.tell(what)
 
@@ -202,18 +220,22 @@ def _check(settings: Settings, clock: Clock) -> int:
         _check_key(settings, opener, clock, findings)
         reading = Reader(directory, root).read()
         if reading is None:
-            findings.tell("configuration in the directory", "there is none: `bastide pcns` makes one")
+            remedy = remedies.of_configuration(there=False)
+            findings.tell("configuration in the directory", "there is none", remedy)
             return FAILED
         for problem in reading.problems:
-            findings.tell("configuration in the directory", problem)
+            remedy = remedies.of_configuration(there=True)
+            findings.tell("configuration in the directory", problem, remedy)
         connector = KerberosConnector(machine, lambda: machine_keytab(opener))
         for target in active(reading.configuration):
-            what = f"target {target.name} at {target.server}"
-            findings.attempt(what, lambda target=target: connector.connect(target).close())  # type: ignore[misc]
+            findings.reach(target, connector, machine.controller)
         if not active(reading.configuration):
-            findings.tell("targets", "none is active")
+            remedy = remedies.of_nobody(any_target=bool(reading.configuration.targets))
+            findings.tell("targets", "none is active: nobody is told of changed passwords", remedy)
+    except Stop as error:
+        findings.tell("directory", str(error), remedies.of_stop(error))
     except AgentError as error:
-        findings.tell("directory", str(error))
+        findings.tell("directory", str(error), remedies.of_directory())
     finally:
         directory.close()
         opener.close()
@@ -224,9 +246,10 @@ def _check_key(settings: Settings, opener: Opener, clock: Clock, findings: _Find
     try:
         state = key_ring(settings, opener).look(clock.now())
     except CannotTell as error:
-        findings.tell("key of `password hash gpg key ids`", str(error))
+        remedy = "on this controller: install samba's `testparm` and `gpg`, and see that both run"
+        findings.tell("key of `password hash gpg key ids`", str(error), remedy)
         return
     for problem in (*state.fatal, *state.warnings):
-        findings.tell("key of `password hash gpg key ids`", problem)
+        findings.tell("key of `password hash gpg key ids`", problem, remedies.of_key())
     if not state.fatal and not state.warnings:
         findings.tell(f"key of `password hash gpg key ids`: {' '.join(state.ids)}")

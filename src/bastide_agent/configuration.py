@@ -53,27 +53,16 @@ class Reader:
             return None
         if not self._names:
             self._names = self._resolve()
-        return understand([(dn, self._renamed(attributes)) for dn, attributes in entries])
+        return understand([(dn, pcns.by_default_names(held, self._names)) for dn, held in entries])
 
     def _resolve(self) -> dict[str, str]:
-        """The schema's own names, in lower case, to the default ones."""
-        defaults = {oid: name for name, oid in pcns.ATTRIBUTES.items()}
-        classes = {oid: name for name, oid in _CLASSES}
+        """OID to lDAPDisplayName, as the schema has them."""
+        attributes, classes = list(pcns.ATTRIBUTES.values()), [oid for _, oid in _CLASSES]
         found: dict[str, str] = {}
-        for kind, known in (("attributeID", defaults), ("governsID", classes)):
-            for _, attributes in self._source.any_of(
-                self._root.schema, kind, list(known), [kind, "lDAPDisplayName"]
-            ):
-                found[attributes["lDAPDisplayName"][0].decode().lower()] = known[attributes[kind][0].decode()]
+        for kind, oids in (("attributeID", attributes), ("governsID", classes)):
+            for _, one in self._source.any_of(self._root.schema, kind, oids, [kind, "lDAPDisplayName"]):
+                found[one[kind][0].decode()] = one["lDAPDisplayName"][0].decode()
         return found
-
-    def _renamed(self, attributes: Mapping[str, Sequence[bytes]]) -> dict[str, Sequence[bytes]]:
-        renamed = {self._names.get(name.lower(), name): values for name, values in attributes.items()}
-        renamed["objectClass"] = [
-            self._names.get(value.decode().lower(), value.decode()).encode()
-            for value in attributes.get("objectClass", ())
-        ]
-        return renamed
 
 
 def understand(entries: Sequence[Entry]) -> Reading:

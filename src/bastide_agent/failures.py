@@ -7,6 +7,7 @@ AgentError
   CookieRefused    the directory does not take our place in its history
   SpoolFull        the queue cannot be written; the change stays in the directory
   Unreachable      a target does not answer
+    HungUp         it did, and then ended the connection without a word
   Unusable         a target cannot be used as it is configured
   Refused          a target turns us away
   SealBroken       a connection is not safe, or no more
@@ -43,6 +44,10 @@ class SpoolFull(AgentError):
 
 class Unreachable(AgentError):
     """No connection, or no answer in time."""
+
+
+class HungUp(Unreachable):
+    """The connection was ended by the target, without a word."""
 
 
 class Unusable(AgentError):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -54,6 +54,10 @@ def test_a_change_that_no_agent_told_of_is_named_with_its_controller(scene: Pass
     agent.start()
     scene.arrives(ghost)
     assert "0 missing" in scene.cli(*asked, node=later)
+    (found,) = json.loads(scene.cli(*asked, "--json"))["items"]
+    heard = next(one for one in found["contacts"] if one["controller"] == f"corpdc.{CORP_DNS}")
+    assert not heard["silent"]
+    assert datetime.now(UTC) - datetime.fromisoformat(heard["heard_at"]) < timedelta(minutes=5)
     later.stop()
 
 

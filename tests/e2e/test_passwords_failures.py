@@ -8,12 +8,10 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.support.inside import small_disk
+from tests.support.inside import filled, small_disk
 from tests.support.password_lab import PasswordLab, Person
 from tests.support.password_node import end, until
 from tests.support.password_systems import LDAP, MARIADB, POSTGRES, PRIV, RECORDER
@@ -120,22 +118,6 @@ def test_kill_9_of_agent_server_and_worker_in_a_stream_of_changes(scene: Passwor
     until(lambda: scene.waiting() == 0, 30, lambda: scene.cli("passwords", "queue", "list"))
     for log in (scene.node.log, scene.agents["corpdc"].log):
         assert "Traceback" not in log.read_text()
-
-
-@contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """No room is left, until the end of the block."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
-    try:
-        yield
-    finally:
-        filler.unlink()
 
 
 def test_a_full_disk_under_the_queue_of_the_agent(scene: PasswordLab) -> None:

@@ -1,123 +1,36 @@
-"""The agent on real domain controllers: what it captures, what it survives, and what it never shows."""
+"""The agent on a real domain controller: what it captures, and what it never shows."""
 
 import base64
-import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import ldap
 import pytest
 
-from bastide import wire
-from bastide.directory.session import REPLACE, Session
-from bastide.wire import Answer, Notification, Verdict
 from bastide_agent.events import CATALOG
-from bastide_agent.failures import NoAccount
 from bastide_agent.ldapi import Directory
-from bastide_agent.metadata import origin_of
 from bastide_lab import plan
-from bastide_lab.lab import Lab
+from tests.support.agent_changes import (
+    as_the_controller_has_it,
+    await_told,
+    connected,
+    quoted,
+    reset,
+    told,
+    tool,
+    user,
+)
 from tests.support.agent_lab import AgentLab, AgentOnDc
-from tests.support.gss_server import accept_all
-from tests.support.inside import inside
 
-pytest_plugins = ["tests.support.lab"]
+pytest_plugins = ["tests.support.lab", "tests.support.agent_changes"]
 pytestmark = pytest.mark.lab
 
 #: How often a change is timed, and the most that the median may be: the machine has two processors and other tests.
 TIMED, MEDIAN_MS = 15, 250.0
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def corp(lab: Lab) -> Iterator[AgentLab]:
-    work = lab.root / "agent-corp"
-    work.mkdir(mode=0o755, exist_ok=True)
-    with inside(lab.namespace("bastide")):
-        made = AgentLab(lab, work)
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def agent(corp: AgentLab) -> Iterator[AgentOnDc]:
-    """With a state of its own, running."""
-    # Short: the path of a Unix socket has 107 bytes at most.
-    made = AgentOnDc(corp.lab, "corpdc", corp.work / f"a{next(_numbers)}")
-    corp.server.notifications.clear()
-    corp.server.decide = accept_all
-    made.start()
-    yield made
-    made.kill()
-
-
-def user(corp: AgentLab, name: str, *, machine: bool = False) -> str:
-    """A new account; its DN."""
-    dn = f"CN={name},CN=Users,{corp.lab.base_dn(corp.forest)}"
-    values = {
-        "objectClass": [b"computer" if machine else b"user"],
-        "sAMAccountName": [name.encode() + (b"$" if machine else b"")],
-    }
-
-    def make(session: Session) -> None:
-        session.add(dn, values)
-        session.modify(dn, [(REPLACE, "unicodePwd", [quoted(f"First-Pass-1-{name}")])])
-        session.modify(dn, [(REPLACE, "userAccountControl", [b"4096" if machine else b"512"])])
-
-    corp.admin(make)
-    return dn
-
-
-def quoted(password: str) -> bytes:
-    return f'"{password}"'.encode("utf-16-le")
-
-
-def reset(corp: AgentLab, dn: str, password: str) -> None:
-    """An administrator's set over sealed LDAP."""
-    corp.admin(lambda session: session.modify(dn, [(REPLACE, "unicodePwd", [quoted(password)])]))
-
-
-def tool(corp: AgentLab, *arguments: str, host: str = "corpdc") -> None:
-    done = corp.lab.exec(host, ["samba-tool", *arguments])
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def told(corp: AgentLab, account: str) -> list[Notification]:
-    return [one for one in corp.server.notifications if one.account == account]
-
-
-def await_told(
-    corp: AgentLab, agent: AgentOnDc, account: str, count: int = 1, seconds: float = 30
-) -> list[Notification]:
-    agent.until(lambda: len(told(corp, account)) >= count, seconds)
-    return told(corp, account)
-
-
-def as_the_controller_has_it(
-    corp: AgentLab, notification: Notification, host: str = "corpdc"
-) -> tuple[str, int, bytes, int]:
-    """Reference, revision, check and time, made from the database itself."""
-    path = corp.lab.site.data(plan.host(host)) / "private" / "ldap_priv" / "ldapi"
-    directory = Directory(lambda: connected(path))
-    found = directory.read_guid(notification.user_guid, ["unicodePwd", "replPropertyMetaData", "pwdLastSet"])
-    directory.close()
-    origin = origin_of(found["replPropertyMetaData"][0])
-    assert origin is not None
-    reference = wire.reference_of(notification.user_guid, origin.invocation, origin.usn)
-    changed_at = int(found["pwdLastSet"][0]) or origin.changed_at
-    return reference, origin.version, wire.check_of(reference, found["unicodePwd"][0]), changed_at
-
-
-def connected(path: Path) -> int:
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as made:
-        made.connect(str(path))
-        return made.detach()
 
 
 # -------------------------------------------------------------------------------------------------------------- capture
@@ -228,113 +141,6 @@ def test_a_backlog_of_hundreds_arrives_in_order_once(corp: AgentLab, agent: Agen
         newest = told(corp, f"bulk{number}")[-1]
         assert corp.opened(newest) == f"Bulk-{number}-2-Pass"
     assert len(set(corp.server.references())) == len(corp.server.notifications)
-
-
-# ------------------------------------------------------------------------------------------------------------- survival
-
-
-def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(corp: AgentLab, agent: AgentOnDc) -> None:
-    """Killed while it captures, queues, sends and hears: the same reference may come again, another one never does."""
-    dn = user(corp, "victim")
-    await_told(corp, agent, "victim")
-    expected = {one.reference for one in told(corp, "victim")}
-    for number in range(8):
-        password = f"Victim-Pass-{number}"
-        reset(corp, dn, password)
-        time.sleep(0.004 * number * number)
-        agent.kill()
-        agent.start()
-        agent.until(lambda password=password: password in [corp.opened(one) for one in told(corp, "victim")])  # type: ignore[misc]
-        expected.add(as_the_controller_has_it(corp, told(corp, "victim")[-1])[0])
-    assert {one.reference for one in told(corp, "victim")} == expected
-    assert not agent.events(6001)
-    agent.until(lambda: agent.status()["waiting"] == 0)
-
-
-def test_a_server_that_is_down_gets_it_when_it_is_back(corp: AgentLab, agent: AgentOnDc) -> None:
-    dn = user(corp, "patient")
-    await_told(corp, agent, "patient")
-    corp.server.stop()
-    reset(corp, dn, "While-Server-Down-1")
-    agent.until(lambda: [one for one in agent.events(4003) if one["user"] == "patient"])
-    agent.kill()
-    agent.start()
-    corp.server.start()
-    last = await_told(corp, agent, "patient", 2)[-1]
-    assert corp.opened(last) == "While-Server-Down-1"
-    assert last.attempt >= 2
-
-
-def test_a_lost_answer_is_asked_for_again_under_the_same_name(corp: AgentLab, agent: AgentOnDc) -> None:
-    answers: list[Answer | None] = [None, None]
-
-    def forgetful(one: Notification) -> Answer | None:
-        return answers.pop() if answers else Answer(reference=one.reference, verdict=Verdict.ACCEPTED)
-
-    corp.server.decide = forgetful
-    user(corp, "echo")
-    agent.until(lambda: agent.events(2100))
-    assert len(corp.server.notifications) == 3
-    assert len(set(corp.server.references())) == 1
-
-
-def test_a_controller_that_restarts_is_followed(corp: AgentLab, agent: AgentOnDc) -> None:
-    """The socket is another one then; only root's half can open it."""
-    dn = user(corp, "restarted")
-    await_told(corp, agent, "restarted")
-    corp.lab.stop_dc("corpdc")
-    agent.until(lambda: agent.events(7000))
-    corp.lab.start_dc("corpdc")
-    reset(corp, dn, "After-Restart-1")
-    assert corp.opened(await_told(corp, agent, "restarted", 2)[-1]) == "After-Restart-1"
-    assert len(agent.events(2001)) == 1
-
-
-def test_a_lost_place_is_a_loud_new_baseline(corp: AgentLab, agent: AgentOnDc) -> None:
-    dn = user(corp, "lost")
-    await_told(corp, agent, "lost")
-    agent.stop()
-    (agent.state / "place.dat").unlink()
-    reset(corp, dn, "Nobody-Hears-This-1")
-    agent.start()
-    assert agent.events(6007)
-    reset(corp, dn, "Everybody-Hears-This-1")
-    assert [corp.opened(one) for one in await_told(corp, agent, "lost", 2)][1:] == ["Everybody-Hears-This-1"]
-
-
-# -------------------------------------------------------------------------------------------------------- configuration
-
-
-def test_a_change_of_configuration_is_followed_without_a_restart(corp: AgentLab, agent: AgentOnDc) -> None:
-    dn = user(corp, "config")
-    await_told(corp, agent, "config")
-    try:
-        corp.save_target(disabled=True)
-        agent.until(lambda: agent.events(2101) and agent.events(4002))
-        reset(corp, dn, "Not-Told-To-Anybody-1")
-        agent.until(lambda: [one for one in agent.events(4201) if one["user"] == "config"])
-    finally:
-        corp.save_target(disabled=False)
-    agent.until(lambda: agent.events(2102))
-    reset(corp, dn, "Told-Again-1")
-    assert [corp.opened(one) for one in await_told(corp, agent, "config", 2)][1:] == ["Told-Again-1"]
-    assert len(agent.events(2001)) == 1
-
-
-def test_another_group_counts_from_the_next_change(corp: AgentLab, agent: AgentOnDc) -> None:
-    tool(corp, "group", "add", "synced")
-    dn = user(corp, "joiner")
-    await_told(corp, agent, "joiner")
-    everybody = corp.target.inclusion
-    try:
-        corp.save_target(inclusion=corp.group_sid("synced"))
-        reset(corp, dn, "Outside-1-Pass")
-        agent.until(lambda: [one for one in agent.events(2303) if one["user"] == "joiner"])
-        tool(corp, "group", "addmembers", "synced", "joiner")
-        reset(corp, dn, "Inside-1-Pass")
-        assert [corp.opened(one) for one in await_told(corp, agent, "joiner", 2)][1:] == ["Inside-1-Pass"]
-    finally:
-        corp.save_target(inclusion=everybody)
 
 
 # ------------------------------------------------------------------------------------------------------------------ key
@@ -494,64 +300,6 @@ def test_the_filter_decides_for_samba(corp: AgentLab, agent: AgentOnDc) -> None:
     assert set_to("Good-Enough-79") == ""
     agent.start()
     assert corp.opened(await_told(corp, agent, "filtered", 3)[-1]) == "Good-Enough-79"
-
-
-@pytest.fixture(scope="module")
-def priv(lab: Lab) -> Iterator[AgentLab]:
-    """Two controllers of one domain; the first does not encrypt yet."""
-    work = lab.root / "agent-priv"
-    work.mkdir(mode=0o755, exist_ok=True)
-    with inside(lab.namespace("bastide")):
-        made = AgentLab(lab, work, forest="priv", hosts=("privdc2",), port=8447)
-        yield made
-        made.close()
-
-
-def await_replicated(priv: AgentLab, host: str) -> None:
-    """The configuration was written on one controller; an agent that finds none stops (6000)."""
-    path = priv.lab.site.data(plan.host(host)) / "private" / "ldap_priv" / "ldapi"
-    directory = Directory(lambda: connected(path))
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            directory.read(priv.target_dn, ["cn"])
-        except NoAccount:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            directory.close()
-            return
-
-
-def on_first(priv: AgentLab, *arguments: str) -> None:
-    tool(priv, *arguments, host="privdc")
-
-
-def test_two_controllers_name_a_change_alike_and_a_missing_ciphertext_is_said(priv: AgentLab) -> None:
-    second = AgentOnDc(priv.lab, "privdc2", priv.work / "b2")
-    await_replicated(priv, "privdc2")
-    second.start()
-    try:
-        on_first(priv, "user", "add", "twins", "Without-Cipher-1")
-        second.until(lambda: [one for one in second.events(6005) if "twins" in str(one["detail"])])
-        assert told(priv, "twins") == []
-        priv.lab.enable_capture(bytes(priv.key.extract_certificate()), hosts=("privdc",))
-        first = AgentOnDc(priv.lab, "privdc", priv.work / "b1")
-        first.start()
-        try:
-            on_first(priv, "user", "setpassword", "twins", "--newpassword=Both-See-This-1")
-            second.until(lambda: len(told(priv, "twins")) >= 2)
-        finally:
-            first.kill()
-        one, other = told(priv, "twins")
-        assert (one.reference, one.changed_at, one.revision, one.origin, one.check) == (
-            other.reference, other.changed_at, other.revision, other.origin, other.check,
-        )  # fmt: skip
-        assert {priv.opened(one), priv.opened(other)} == {"Both-See-This-1"}
-        callers = {caller.partition("@")[0] for caller in priv.server.callers}
-        assert callers == {"PRIVDC$", "PRIVDC2$"}
-    finally:
-        second.kill()
 
 
 def test_every_event_that_was_written_is_in_the_catalogue(corp: AgentLab, agent: AgentOnDc) -> None:

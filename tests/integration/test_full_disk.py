@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,26 +20,10 @@ from bastide.services.ports import AuditQuery
 from bastide.services.upkeep import KEY
 from bastide.store import migrations
 from bastide.wiring import assemble
-from tests.support.inside import small_disk
+from tests.support.inside import filled, small_disk
 from tests.support.world import World
 
 FULL = "disk of the database is full"
-
-
-@contextmanager
-def filled(folder: Path, *, left: int = 0) -> Iterator[None]:
-    """Take all room but `left` bytes, and give it back."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            file.truncate(max(0, file.tell() - left))
-    try:
-        yield
-    finally:
-        filler.unlink()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from bastide.receiver.conversation import Host
 from bastide.receiver.server import Receiver
 from bastide.services.passwords.accept import Accept, Told
 from bastide.services.passwords.callers import Caller, Callers
+from bastide.services.passwords.silence import Silence
 from bastide_lab.lab import Lab
 from tests.support.inside import inside
 
@@ -43,9 +44,13 @@ SEALED = (
 class Book:
     events: list[int] = field(default_factory=list)
     told: list[wire.Notification] = field(default_factory=list)
+    heard_of: list[str] = field(default_factory=list)
 
     def write(self, number: int, **_: object) -> None:
         self.events.append(number)
+
+    def heard(self, caller: Caller) -> None:
+        self.heard_of.append(caller.host)
 
     def notifications(self, _: Caller, several: Sequence[wire.Notification]) -> tuple[Told, ...]:
         self.told += several
@@ -105,6 +110,7 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
             acceptor=GssAcceptor(pcns),
             callers=Callers(register=AdControllerRegister(domains), events=book),
             accept=cast("Accept", book),
+            silence=cast("Silence", book),
             events=book,
             node="node-1",
             monotonic=clock.monotonic,
@@ -251,6 +257,7 @@ def test_an_unsealed_or_repeated_message_ends_it(stage: Stage) -> None:
     with pytest.raises((EOFError, OSError)):
         again.receive()
     assert len(stage.book.told) == before + 1
+    assert stage.book.heard_of
 
 
 def delegating(stage: Stage, account: str) -> None:

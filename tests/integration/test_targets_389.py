@@ -8,6 +8,7 @@ import pytest
 
 from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import NewPassword
+from bastide.targets.ldap import what_it_is
 from bastide_lab.lab import Lab
 from tests.support.inside import inside
 from tests.support.target_systems import Slapd, directory_389
@@ -22,6 +23,15 @@ GOOD = "Correct-Horse-Battery-1"
 def server(lab: Lab) -> Iterator[Slapd]:
     with inside(lab.namespace("bastide")):
         yield directory_389(lab)
+
+
+def test_a_directory_is_the_same_over_both_ways_to_it(server: Slapd) -> None:
+    """Its account sees the people alone, so the base is all that it can say."""
+    found = what_it_is(server.settings(base=server.people), server.opening())
+    assert found
+    plain = server.settings(tls="starttls", port=server.endpoint.port, base=server.people)
+    assert what_it_is(plain, server.opening()) == found
+    assert what_it_is(server.settings(), server.opening()) == ()
 
 
 def test_import_all_and_then_what_changed(server: Slapd) -> None:

@@ -11,13 +11,14 @@ from uuid import uuid4
 
 import ldap
 import pytest
+from ldap.dn import explode_dn
 
 from bastide import pcns
 from bastide.directory.pcns import AdNotificationDirectory
 from bastide.domain.errors import BadSource, NotFound, ObjectExists, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import Imported, NewPassword, Security
-from bastide.targets.active_directory import AdConnector, AdTarget
+from bastide.targets.active_directory import AdConnector, AdTarget, what_it_is
 from bastide.targets.password_dates import AdPasswordDates
 from bastide_lab import plan
 from bastide_lab.lab import Lab
@@ -44,6 +45,18 @@ def read(domain: Samba, cookie: bytes, **changes: Any) -> tuple[dict[str, Import
         found |= {one.anchor: one for one in page.objects}
         cookie = page.cookie
     return found, cookie
+
+
+def test_a_domain_says_which_one_it_is_whatever_the_settings_call_it(domain: Samba) -> None:
+    found = what_it_is(domain.settings(), opening(domain.password))
+    named, guid = sorted(found, reverse=True)
+    assert guid.startswith("directory ")
+    assert named == f"domain {'.'.join(explode_dn(domain.base, notypes=True)).lower()}"
+    alias = domain.settings(domain="alias.invalid")
+    assert alias.controllers
+    assert what_it_is(alias, opening(domain.password)) == found
+    with pytest.raises(TargetDenied, match="no secret yet"):
+        what_it_is(domain.settings(), opening(""))
 
 
 def show_deleted(domain: Samba, *, may: bool) -> None:

@@ -15,11 +15,12 @@ import pytest
 from bastide.domain.errors import BadSource, CapabilityMissing, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import NewPassword, Security
+from bastide.targets.ldap import LdapSettings, what_it_is
 from bastide_lab.lab import Lab
 from bastide_lab.targets import slapd
 from tests.support.certificates import issue
 from tests.support.inside import inside
-from tests.support.target_systems import Slapd
+from tests.support.target_systems import Slapd, opening
 
 pytest_plugins = ["tests.support.lab"]
 pytestmark = pytest.mark.lab
@@ -41,6 +42,30 @@ def binds(server: Slapd) -> int:
     )
     raw.unbind_s()
     return int(found["monitorOpInitiated"][0])
+
+
+# ----------------------------------------------------------------------------------------------------------- what it is
+
+
+def test_a_directory_is_the_same_under_every_name_and_port_and_another_one_is_not(
+    server: Slapd, lab: Lab
+) -> None:
+    first = what_it_is(server.settings(), server.opening())
+    plain = server.settings(tls="starttls", port=server.endpoint.port, base=server.people)
+    assert set(first) < set(what_it_is(plain, server.opening())), "one more: the entry of its base"
+    second = Slapd(lab, lab.start_target("slapd", "slapd-second"))
+    try:
+        other = what_it_is(second.settings(), second.opening())
+    finally:
+        lab.stop_target("slapd-second", forget=True)
+    assert other
+    assert not set(first) & set(other)
+
+
+def test_without_a_secret_nobody_is_asked() -> None:
+    settings = LdapSettings(host="nowhere.invalid", base="dc=x", bind_name="cn=x", ca="/nowhere")
+    with pytest.raises(TargetDenied, match="no secret yet"):
+        what_it_is(settings, opening(""))
 
 
 # ------------------------------------------------------------------------------------------------------ whom we talk to

@@ -70,7 +70,7 @@ def test_a_change_is_taken_with_its_names_and_time(tmp_path: Path) -> None:
     world = World(tmp_path)
     ann = world.directory.add("ann")
     world.round()
-    world.spool.done(world.waiting()[0], str(world.targets[0].guid), ok=True)
+    world.spool.done(str(world.targets[0].guid), {world.waiting()[0]: True})
     world.directory.set_password(ann, b"sealed", b"n" * 16)
     assert world.round() == 1
     item = world.spool.next_for(str(world.targets[0].guid))
@@ -164,7 +164,7 @@ def test_kill_9_between_queue_and_place_doubles_nothing(
     world.round()
     assert world.waiting() == references
     assert len(references) == 1
-    world.spool.done(references[0], str(world.targets[0].guid), ok=True)
+    world.spool.done(str(world.targets[0].guid), {references[0]: True})
     (tmp_path / PLACE).unlink()
     world.start()
     assert world.round() == 0

@@ -15,7 +15,7 @@ from bastide import wire
 from bastide.wire import Answer, FromServer, Heartbeat, Verdict, Welcome, WireError
 from bastide_agent import channel as channel_module
 from bastide_agent.channel import GssChannel, KerberosConnector, Machine
-from bastide_agent.failures import Refused, SealBroken, Unreachable, Unusable
+from bastide_agent.failures import HungUp, Refused, SealBroken, Unreachable, Unusable
 from tests.support.agent import target
 
 BEAT = Heartbeat(waiting=0, oldest=0)
@@ -122,6 +122,22 @@ def test_nonsense_and_silence(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         bad.ask(BEAT)
     bad.close()
+
+
+def test_a_target_that_ends_the_connection_hung_up() -> None:
+    """In order, or by a reset, which is what it becomes where something was left unread."""
+    ended = talking(Context(), raw(b""))
+    with pytest.raises(HungUp, match=r"^the target hung up$"):
+        ended.ask(BEAT)
+    ended.close()
+
+    def leave_something(connection: socket.socket) -> None:
+        connection.recv(1)
+
+    reset = talking(Context(), leave_something)
+    with pytest.raises(HungUp, match="the target hung up: ConnectionResetError"):
+        reset.ask(BEAT)
+    reset.close()
 
 
 def test_nothing_is_said_before_the_handshake() -> None:

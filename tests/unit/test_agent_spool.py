@@ -60,7 +60,7 @@ def test_a_reference_is_taken_once_for_ever(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     spool.add([(change("1"), [A])], 1)
     assert spool.add([(change("1"), [A])], 2) == []
-    spool.done("1", A, ok=True)
+    spool.done(A, {"1": True})
     assert spool.add([(change("1"), [A])], 3) == []
     assert opened(tmp_path).add([(change("1"), [A])], 4) == []
     assert (
@@ -72,13 +72,13 @@ def test_a_reference_is_taken_once_for_ever(tmp_path: Path) -> None:
 def test_each_target_has_it_until_it_took_it(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     spool.add([(change("1"), [A, B])], 1)
-    assert spool.tried("1", A) == 1
-    assert spool.tried("1", A) == 2
-    assert spool.done("1", A, ok=True) is None
+    assert spool.tried(A, ["1"]) == {"1": 1}
+    assert spool.tried(A, ["1", "gone"]) == {"1": 2}
+    assert spool.done(A, {"1": True}) == {}
     assert spool.next_for(A) is None
-    assert spool.tried("1", A) == 0
+    assert spool.tried(A, ["1"]) == {}
     again = opened(tmp_path)
-    finished = again.done("1", B, ok=False)
+    finished = again.done(B, {"1": False, "gone": True})["1"]
     assert finished is not None
     assert (finished.delivered, finished.failed) == ([A], [B])
     assert again.waiting() == 0
@@ -87,8 +87,8 @@ def test_each_target_has_it_until_it_took_it(tmp_path: Path) -> None:
 def test_attempts_survive(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     spool.add([(change("1"), [A])], 1)
-    spool.tried("1", A)
-    assert opened(tmp_path).tried("1", A) == 2
+    spool.tried(A, ["1"])
+    assert opened(tmp_path).tried(A, ["1"]) == {"1": 2}
 
 
 def test_the_order_of_a_user_is_kept_and_others_pass(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_change_is_superseded_only_where_the_newer_one_goes_too(tmp_path: Path
     spool = opened(tmp_path)
     spool.add([(change("old"), [A, B]), (change("new"), [A])], 1)
     assert spool.trim(1) == []
-    spool.done("old", B, ok=True)
+    spool.done(B, {"old": True})
     assert [one.change.reference for one in spool.trim(1)] == ["old"]
 
 
@@ -300,7 +300,7 @@ def test_a_full_disk_does_not_make_a_target_hear_it_twice(tmp_path: Path) -> Non
     spool = opened(tmp_path, log)
     spool.add([(change("1"), [A])], 1)
     with largest_file((tmp_path / QUEUE).stat().st_size):
-        assert spool.done("1", A, ok=True) is not None
+        assert "1" in spool.done(A, {"1": True})
     assert log.numbers() == [6018]
     assert spool.next_for(A) is None
 
@@ -320,7 +320,7 @@ def test_what_is_over_is_written_away(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     for number in range(3000):
         spool.add([(change(str(number)), [A])], 1)
-        spool.done(str(number), A, ok=True)
+        spool.done(A, {str(number): True})
     spool.add([(change("last"), [A])], 1)
     assert (tmp_path / QUEUE).stat().st_size < 600_000
     again = opened(tmp_path)

@@ -139,7 +139,7 @@ class AdControllerRegister:
         if controllers is None:
             raise NotAuthorized(
                 f"nothing is known of the domain {domain[:80]!r}",
-                remedy="name it in bastide.toml: only known domains can be asked who their controllers are",
+                remedy="name it below [[passwords.source_domains]] in bastide.toml: only known domains can be asked who their controllers are",
             )
         found = controllers.on_any("look for a controller", lambda session: _look(session, account))
         for entry, base in found:

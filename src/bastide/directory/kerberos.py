@@ -106,9 +106,13 @@ class CallerTicket:
         """Raises DirectoryDenied if there is none."""
         yield int(self._credentials().lifetime or 0)
 
+    def principal(self) -> str:
+        """The person. Raises DirectoryDenied."""
+        return str(self._credentials().name)
+
     def realm(self) -> str:
         """Of the person. Raises DirectoryDenied."""
-        return str(self._credentials().name).rpartition("@")[2]
+        return self.principal().rpartition("@")[2]
 
     @staticmethod
     def _credentials() -> gssapi.Credentials:

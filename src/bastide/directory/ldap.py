@@ -111,7 +111,7 @@ def discover(domain: str, *, timeout: float = 3.0) -> Callable[[], Sequence[str]
         except dns.exception.DNSException as error:
             raise DirectoryUnavailable(
                 f"DNS gives no domain controllers for {domain}: {type(error).__name__}",
-                remedy=f"check that the name servers of this host answer SRV {question}, or list the controllers in bastide.toml",
+                remedy=f"`host -t SRV {question}` must answer here; or set `controllers` beside that domain in bastide.toml",
             ) from error
         records = sorted(answer, key=lambda record: (record.priority, -record.weight, str(record.target)))
         return [str(record.target).rstrip(".").lower() for record in records]

@@ -14,11 +14,10 @@ from bastide.domain.errors import Conflict, DirectoryDenied, InvalidInput, NoSuc
 from bastide.domain.ids import Sid
 from bastide.services.passwords.ports import Settings
 
-_BY_OID = {oid: name for name, oid in pcns.ATTRIBUTES.items()}
-_CLASSES = {oid: name for name, oid in (pcns.TARGET_CLASS, pcns.SERVICE_CLASS)}
+_CLASSES = tuple(oid for _, oid in (pcns.TARGET_CLASS, pcns.SERVICE_CLASS))
 #: Samba's own words: the schema master takes no additions unless its smb.conf says so.
 _SAMBA_FORBIDS = "updates are not allowed"
-_REMEDY_SAMBA = "set `dsdb:schema update allowed = yes` in smb.conf of the schema master, restart samba there, and name it with --server"
+_REMEDY_SAMBA = "set `dsdb:schema update allowed = yes` in smb.conf of the schema master, restart samba there, and name it with --controller (pcnscfg: /SERVER:)"
 _REMEDY_SCHEMA = "run `bastide pcns extend-schema` as a member of Schema Admins"
 
 
@@ -54,19 +53,13 @@ class AdNotificationDirectory:
         in another place would be shown here, and never be used.
         """
         names = self._known()
-        ours = {theirs.lower(): _named(oid) for oid, theirs in names.items()}
         classes = [names[oid] for oid in _CLASSES if oid in names]
         condition = "(|" + "".join(filter_format("(objectClass=%s)", [name]) for name in classes) + ")"
         wanted = ["cn", "objectClass", "objectGUID", *names.values()]
-        entries = []
-        for found in self._below_container(condition, wanted):
-            values = {ours.get(name, name): held for name, held in found.attributes.items()}
-            values["objectClass"] = [
-                ours.get(value.decode().lower(), value.decode()).encode()
-                for value in found.all("objectClass")
-            ]
-            values.pop("objectclass", None)
-            entries.append((found.dn, values))
+        entries = [
+            (found.dn, pcns.by_default_names(found.attributes, names))
+            for found in self._below_container(condition, wanted)
+        ]
         if not entries:
             raise NotFound(
                 "password notification is not configured in this domain",
@@ -157,7 +150,7 @@ class AdNotificationDirectory:
         return self._names
 
     def _schema_names(self) -> dict[str, str]:
-        oids = [*_BY_OID, *_CLASSES]
+        oids = [*pcns.ATTRIBUTES.values(), *_CLASSES]
         either = "".join(filter_format("(attributeID=%s)(governsID=%s)", [oid, oid]) for oid in oids)
         wanted = ["lDAPDisplayName", "attributeID", "governsID"]
         return {
@@ -188,10 +181,6 @@ class AdNotificationDirectory:
     def _refresh_schema(self) -> None:
         """Make the controller use what was just added ([MS-ADTS] 3.1.1.3.3.13)."""
         self._session.modify("", [(ADD, "schemaUpdateNow", [b"1"])])
-
-
-def _named(oid: str) -> str:
-    return _BY_OID.get(oid) or _CLASSES[oid]
 
 
 def _present(values: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]:

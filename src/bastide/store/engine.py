@@ -93,6 +93,7 @@ def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool) -> Database:
     )
     engine = create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "reset", _roll_back)
     return Database(
         engine=engine,
         writing=engine.execution_options(**{_WRITES: True}),
@@ -106,3 +107,10 @@ def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool) -> Database:
 def _begin(connection: Connection) -> None:
     write = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _roll_back(connection: sqlite3.Connection, *_: object) -> None:
+    """Before a connection is kept for the next who comes. After a COMMIT that failed SQLAlchemy does not, as if the transaction were over; with a rollback journal a busy
+    one is not: it would hold its lock for ever, and nobody could read or write any more.
+    """
+    connection.rollback()

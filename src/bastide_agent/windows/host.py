@@ -6,8 +6,9 @@ tested on Linux. Whoever runs it first should expect to find something: docs/how
 Run as LocalSystem: the filter tells its passwords to nobody else (windows/server.c), and only then ADSI signs in as the controller.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Self
 
 import pythoncom
 import pywintypes
@@ -19,7 +20,7 @@ from win32com.adsi import adsi, adsicon
 
 from bastide.pcns import sid_bytes
 from bastide_agent.failures import DirectoryGone, NoAccount
-from bastide_agent.windows.frames import ANSWER_BYTES, FRAME_LIMIT, HEAD, FrameError, size_of
+from bastide_agent.windows.frames import ANSWER_BYTES, FRAME_LIMIT
 
 PIPE = r"\\.\pipe\bastide-agent"
 #: Owned by the system, which the filter checks; opened by the system alone, as which LSA runs.
@@ -28,7 +29,7 @@ _RIGHTS = adsicon.ADS_SECURE_AUTHENTICATION | adsicon.ADS_USE_SIGNING | adsicon.
 
 
 class FilterPipe:
-    """Serves one caller after the other: the filter has one thread that calls."""
+    """As the port Pipe. Serves one caller after the other: the filter has one thread that calls."""
 
     def __init__(self) -> None:
         """Raises OSError if there is a pipe of that name already: then somebody waits for passwords, and it is not we."""
@@ -36,7 +37,8 @@ class FilterPipe:
         attributes.SECURITY_DESCRIPTOR = win32security.ConvertStringSecurityDescriptorToSecurityDescriptor(
             SECURITY, win32security.SDDL_REVISION_1
         )
-        try:
+        self._closed = False
+        with _errors():
             self._pipe = win32pipe.CreateNamedPipe(
                 PIPE,
                 win32pipe.PIPE_ACCESS_DUPLEX | win32pipe.FILE_FLAG_FIRST_PIPE_INSTANCE,
@@ -47,30 +49,62 @@ class FilterPipe:
                 0,
                 attributes,
             )
-        except pywintypes.error as error:
-            raise OSError(error.winerror, f"{PIPE} cannot be made") from None
 
-    def serve_one(self, take: Callable[[bytes], bytes]) -> None:
-        """Wait for the filter, and hand on what it says. A caller that says something else is hung up on."""
-        with suppress(pywintypes.error, FrameError):
-            win32pipe.ConnectNamedPipe(self._pipe)
-            win32file.WriteFile(self._pipe, take(self._receive()))
-            win32file.FlushFileBuffers(self._pipe)
+    def next(self) -> "PipeCaller | None":
+        """As the port says."""
+        while not self._closed:
+            try:
+                win32pipe.ConnectNamedPipe(self._pipe)
+            except pywintypes.error as error:
+                if error.winerror != winerror.ERROR_NO_DATA:  # somebody came, and went
+                    raise OSError(error.winerror, "the pipe cannot be served") from None
+                win32pipe.DisconnectNamedPipe(self._pipe)
+                continue
+            if not self._closed:
+                return PipeCaller(self._pipe)
+        win32file.CloseHandle(self._pipe)
+        return None
+
+    def close(self) -> None:
+        """As the port says: `next` waits for a caller, so we call."""
+        self._closed = True
+        with suppress(pywintypes.error):
+            win32file.CreateFile(PIPE, win32file.GENERIC_READ, 0, None, win32file.OPEN_EXISTING, 0, None)
+
+
+class PipeCaller:
+    """As the port Caller."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         with suppress(pywintypes.error):
             win32pipe.DisconnectNamedPipe(self._pipe)
 
-    def _receive(self) -> bytes:
-        frame = self._exactly(HEAD)
-        return frame + self._exactly(size_of(frame) - HEAD)
+    def read(self, size: int) -> bytes:
+        """As the port says."""
+        with _errors():
+            _, found = win32file.ReadFile(self._pipe, size)
+        return bytes(found)
 
-    def _exactly(self, size: int) -> bytes:
-        found = b""
-        while len(found) < size:
-            _, more = win32file.ReadFile(self._pipe, size - len(found))
-            if not more:
-                raise FrameError("the filter hung up")
-            found += more
-        return found
+    def write(self, answer: bytes) -> None:
+        """As the port says: it is read before we hang up."""
+        with _errors():
+            win32file.WriteFile(self._pipe, answer)
+            win32file.FlushFileBuffers(self._pipe)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """pywin32's are no OSError."""
+    try:
+        yield
+    except pywintypes.error as error:
+        raise OSError(error.winerror, f"{PIPE}: {error.funcname}") from None
 
 
 class LocalDirectory:

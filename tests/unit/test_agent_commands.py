@@ -1,0 +1,142 @@
+"""`bastide-agent check` and `status`, for the person who types them: one sentence each, and what to do, on which side."""
+
+import re
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from bastide.pcns import Target
+from bastide.wire import WireError
+from bastide_agent import commands, remedies
+from bastide_agent.channel import GssChannel
+from bastide_agent.failures import (
+    AgentError,
+    HungUp,
+    Refused,
+    SealBroken,
+    Stop,
+    Unreachable,
+    Unusable,
+)
+
+TARGET = Target(
+    name="Bastide",
+    guid=UUID(int=1),
+    server="bastide.corp.test",
+    spn="PCNSCLNT/bastide.corp.test",
+    inclusion="",
+)
+
+
+class Broken:
+    """A connector that fails so."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def connect(self, target: Target) -> GssChannel:
+        assert target == TARGET
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "side", "said"),
+    [
+        (HungUp("the target hung up"), "on the server: ", "6915"),
+        (Unreachable("bastide.corp.test:8446 does not answer"), "on this controller: ", "`nc -vz bastide.corp.test 8446`"),
+        (Refused("turned away: no controller"), "on the server: ", "6914: dc1 is no controller"),
+        (Refused("turned away: later", 60), "on the server: ", "then try again"),
+        (Unusable("the server is neither"), "in the directory: ", "`bastide pcns target edit Bastide`"),
+        (SealBroken("Kerberos cannot authenticate"), "Kerberos, on both sides: ", "PCNSCLNT/bastide.corp.test"),
+        (WireError("another language"), "on the server: ", "same version"),
+        (AgentError("keytab could not be opened"), "on this controller: ", "samba"),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Exception) else "",
+)  # fmt: skip
+def test_a_target_that_is_not_reached_has_a_next_step_and_its_side(
+    capsys: pytest.CaptureFixture[str], error: Exception, side: str, said: str
+) -> None:
+    findings = commands._Findings()
+    findings.reach(TARGET, Broken(error), "dc1")
+    problem, remedy = capsys.readouterr().out.splitlines()
+    assert problem == f"FAIL  target Bastide at bastide.corp.test: {error}"
+    assert remedy.startswith(f"      -> {side}")
+    assert said in remedy
+    assert findings.bad == 1
+
+
+def test_a_port_of_its_own_is_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    target = Target(name="x", guid=UUID(int=1), server="h.test:99", spn="PCNSCLNT/h.test", inclusion="")
+    assert "`nc -vz h.test 99`" in remedies.of_target(Unreachable("no"), target, "dc1")
+
+
+def test_what_is_well_has_no_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = commands._Findings()
+    findings.tell("the key")
+    assert (capsys.readouterr().out, findings.bad) == ("ok    the key\n", 0)
+
+
+@pytest.mark.parametrize("command", ["check", "status"])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "does not exist"), ("x = 1", "unknown field `x`"), ("x = ", "Invalid value")],
+)
+def test_settings_that_cannot_be_used_are_one_sentence_and_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, content: str | None, sentence: str
+) -> None:
+    file = tmp_path / "agent.toml"
+    if content is not None:
+        file.write_text(content)
+    assert commands.perform(command, ["--config", str(file)]) == commands.FAILED
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{file}")
+    assert sentence in first
+    assert "{" not in first + second
+    assert second.startswith("  -> mend it, or name another with --config")
+
+
+def test_the_service_says_the_same_as_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The journal is read by programs."""
+    assert commands.perform("run", ["--config", str(tmp_path / "none.toml")]) == commands.FAILED
+    assert '"event": 6006' in capsys.readouterr().err
+
+
+def test_who_may_not_is_told_who_may(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("")
+    monkeypatch.setattr(commands, "close_memory", lambda: None)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert commands.perform("check", ["--config", str(file)]) == commands.FAILED
+    assert capsys.readouterr().err.startswith("start it as root: ")
+
+
+def test_an_agent_that_does_not_run_says_how_to_find_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f'runtime = "{tmp_path}"')
+    assert commands.perform("status", ["--config", str(file)]) == commands.FAILED
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "the agent does not answer (FileNotFoundError)"
+    assert "`systemctl status bastide-agent`" in second
+
+
+def test_each_stop_and_finding_leads_on() -> None:
+    """A command to type, wherever there is one."""
+    shown = [
+        remedies.of_stop(Stop(6000, "none")),
+        remedies.of_stop(Stop(6029, "51")),
+        remedies.of_configuration(there=True),
+        remedies.of_configuration(there=False),
+        remedies.of_nobody(any_target=True),
+        remedies.of_nobody(any_target=False),
+        remedies.of_key(),
+        remedies.of_directory(),
+    ]
+    for remedy in shown:
+        assert re.search(r"`[a-z][a-z-]+ [^`]+`", remedy), remedy
+    assert "writable" in remedies.of_stop(Stop(6026, "no"))
+    assert remedies.of_stop(Stop(6007, "there is no user x: useradd --system x")) == ""
