@@ -67,8 +67,7 @@ def section(command: Any, rights: list[str]) -> str:
 
 
 def _shared(parameter: Any) -> bool:
-    """`--server HOST` of `bastide pcns` names a domain controller: another option than the `--server URL` of all others."""
-    return bool(SHARED & set(parameter.opts)) and parameter.metavar != "HOST"
+    return bool(SHARED & set(parameter.opts))
 
 
 def _row(parameter: Any) -> str:

@@ -25,8 +25,8 @@ def _rows(rows: Iterator[tuple[object, ...]]) -> str:
     return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
 
 
-def _sync() -> str:
-    ordered = sorted(EVENTS.values(), key=lambda one: one.number)
+def _sync(*, ours: bool = False) -> str:
+    ordered = sorted((one for one in EVENTS.values() if one.ours is ours), key=lambda one: one.number)
     return _HEAD.format("where it arises") + _rows(
         (e.number, e.level, e.severity.value, e.meaning, ", ".join(e.fields) or "-", e.arises)
         for e in ordered
@@ -53,7 +53,12 @@ def _keys() -> str:
     return "| field | key |\n|---|---|\n" + _rows((name, f"`{key(name)}`") for name in KEYS)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"sync": _sync, "pcns": _pcns, "keys": _keys}
+TABLES: Mapping[str, Callable[[], str]] = {
+    "sync": _sync,
+    "ours": lambda: _sync(ours=True),
+    "pcns": _pcns,
+    "keys": _keys,
+}
 
 
 if __name__ == "__main__":

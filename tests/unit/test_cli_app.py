@@ -16,6 +16,7 @@ from bastide.api.app import create_app
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
+from bastide.cli.ticket import Whose
 from tests.support.world import World
 
 SERVER = "http://127.0.0.1:8000"
@@ -72,6 +73,9 @@ class Ticket:
 
     def step(self, token: bytes | None = None) -> bytes | None:
         return self.principal.encode() if token is None else None
+
+    def whose(self) -> Whose:
+        return Whose(self.principal, "bastide.test", self.principal.rpartition("@")[2])
 
 
 class InProcess(httpx.BaseTransport):

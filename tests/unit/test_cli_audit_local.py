@@ -57,6 +57,14 @@ def verify(config: Path, *options: str) -> Result:
     return CliRunner().invoke(app, ["audit", "verify", "--local", "--config", str(config), *options])
 
 
+def tamper(store: SqlStore, statement: str) -> None:
+    """Past the triggers, as somebody who owns the database."""
+    with store.engine.begin() as connection:
+        for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").all():
+            connection.exec_driver_sql(f'DROP TRIGGER "{row[0]}"')
+        connection.exec_driver_sql(statement)
+
+
 @pytest.mark.usefixtures("store")
 def test_a_whole_audit(config: Path) -> None:
     done = verify(config)
@@ -65,6 +73,17 @@ def test_a_whole_audit(config: Path) -> None:
     assert f"signed up to record {RECORDS}" in done.stdout
     verdict = json.loads(verify(config, "--json").stdout)
     assert (verdict["seq"], verdict["checkpoints"], verdict["signed"]) == (RECORDS, 1, RECORDS)
+
+
+def test_an_audit_that_is_not_signed_yet_says_when_it_is(config: Path, store: SqlStore) -> None:
+    tamper(store, "DELETE FROM audit_checkpoints")
+    done = verify(config)
+    assert done.exit_code == 0, done.output
+    assert "record 0" not in done.stdout
+    assert (
+        f"{RECORDS} records, none signed yet: the service signs the end every audit.checkpoint_minutes"
+        in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,10 +97,7 @@ def test_a_whole_audit(config: Path) -> None:
     ids=["changed", "taken out", "cut off", "signed by another"],
 )
 def test_a_tampered_audit(config: Path, store: SqlStore, statement: str, record: int, said: str) -> None:
-    with store.engine.begin() as connection:
-        for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").all():
-            connection.exec_driver_sql(f'DROP TRIGGER "{row[0]}"')
-        connection.exec_driver_sql(statement)
+    tamper(store, statement)
     done = verify(config)
     assert (done.exit_code, done.stdout) == (Exit.REFUSED, "")
     assert f"audit record {record}: " in done.stderr

@@ -15,6 +15,7 @@ from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
+from bastide.cli.ticket import Whose
 
 SERVER = "https://bastide.priv.bastide.test:8443"
 PASSWORD = "correct-horse-CANARY-1"
@@ -37,6 +38,8 @@ Handler = Callable[[httpx.Request], httpx.Response]
 class Ticket:
     """A handshake that the server ends with `done`."""
 
+    principal = "alice@PRIV.BASTIDE.TEST"
+
     def __init__(self, host: str) -> None:
         self.host = host
 
@@ -45,6 +48,9 @@ class Ticket:
             return f"ticket for {self.host}".encode()
         assert token == b"done"
         return None
+
+    def whose(self) -> Whose:
+        return Whose(self.principal, self.host, "PRIV.BASTIDE.TEST")
 
 
 class Asked:
@@ -206,8 +212,25 @@ def test_no_secret_is_shown() -> None:
 def test_a_problem_is_a_sentence_a_remedy_and_an_exit_code(status: int, code: str, wanted: Exit) -> None:
     result = run(lambda _: problem(status, code, "the answer is no", "do this"), "offers")
     assert result.exit_code == wanted
-    assert result.stderr.splitlines() == ["the answer is no", "  -> do this"]
+    sentence, remedy = result.stderr.splitlines()
+    assert sentence.startswith("the answer is no")
+    assert remedy.startswith("  -> do this")
     assert not result.stdout
+
+
+def test_a_refusal_says_whose_ticket_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ticket, "principal", "eve@OTHER.TEST")
+    result = run(lambda _: problem(401, "not-authenticated", "the sign-in was not accepted", "x"), "offers")
+    assert result.exit_code == Exit.NOT_SIGNED_IN
+    assert result.stderr.splitlines()[0].endswith(": the ticket is that of eve@OTHER.TEST")
+    assert "`kinit PERSON@PRIV.BASTIDE.TEST`" in result.stderr
+    exported = run(lambda _: problem(403, "not-authorized"), "audit", "export")
+    assert "you came with the ticket of eve@OTHER.TEST" in exported.stderr
+
+
+def test_a_refused_password_names_no_ticket() -> None:
+    result = run(lambda _: problem(401, "not-authenticated"), "offers", "--account", "CORP\\alice")
+    assert "ticket" not in result.stderr
 
 
 def test_a_server_that_is_gone_is_exit_code_3() -> None:

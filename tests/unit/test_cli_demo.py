@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,12 @@ def test_the_demo_plays_to_its_end(tmp_path: Path) -> None:
     assert any(outcome.startswith("whole: ") for outcome in outcomes)
     assert any("true end of access" in outcome for outcome in outcomes)
     assert steps["alice tries the share with a fresh ticket"] == "refused"
+    audit = re.match(
+        r"whole: (\d+) records, signed up to record (\d+)\. ",
+        steps["an auditor verifies the audit of both acts"],
+    )
+    assert audit is not None
+    assert 0 < int(audit[2]) <= int(audit[1])
 
 
 def test_the_second_act_brings_one_password_everywhere() -> None:

@@ -15,6 +15,7 @@ from bastide.cli import config_file, rights
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
+from bastide.cli.ticket import Whose
 from bastide.config import Account, Config, Corp, Keys, Priv, Rights
 from bastide.directory.memory import MemoryDirectory
 from bastide.directory.memory_forest import SAMBA_LIKE
@@ -68,6 +69,9 @@ class Nobody:
 
     def step(self, token: bytes | None = None) -> bytes | None:
         return b"x" if token is None else None
+
+    def whose(self) -> Whose:
+        return Whose("", "b", "B")
 
 
 @pytest.mark.parametrize("noun", ["trust", "domain"])

@@ -1,6 +1,7 @@
 """Every command explains itself, with an example, and the help is light."""
 
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,57 @@ def test_json_can_be_asked_for_everywhere(path: tuple[str, ...]) -> None:
 )
 def test_every_preparing_command_can_be_tried_dry(path: tuple[str, ...]) -> None:
     assert "--dry-run" in CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+
+
+# ----------------------------------------------------------------------------------------------------------- begin here
+
+BEGIN = ("keys", "ma", "cs", "mv", "join", "passwords", "pcns", "pam", "role", "mfa", "request")
+
+
+@pytest.mark.parametrize("width", ["40", "200"])
+@pytest.mark.parametrize("name", BEGIN)
+def test_a_group_says_where_to_begin(name: str, width: str) -> None:
+    """As it is typed, however narrow the terminal is; and the first use is at the end, where people look."""
+    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": width, "TERM": "dumb"})
+    assert result.exit_code == 0
+    said = result.output.partition("Begin here:\n")[2].rstrip("\n")
+    assert said == _epilog(name).partition("Begin here:\n")[2]
+    commands = [line for line in said.splitlines() if line.startswith("       ")]
+    assert 3 <= len(commands) <= 5
+
+
+def test_nothing_typed_says_the_same() -> None:
+    assert "Begin here:" in CliRunner().invoke(app, ["pcns"]).output
+
+
+@pytest.mark.parametrize("name", BEGIN)
+def test_each_step_is_a_command_that_there_is(name: str) -> None:
+    """With arguments and options that it takes."""
+    steps = [line.strip() for line in _epilog(name).splitlines() if line.startswith("       ")]
+    for step in steps:
+        program, *words = shlex.split(step)
+        if program != "bastide":
+            assert program == "kinit"
+            continue
+        command: Any = typer.main.get_command(app)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        if words == ["--help"]:
+            assert command.help
+        else:
+            assert not hasattr(command, "commands"), step
+            command.make_context("it", words)
+
+
+def test_the_help_says_both_halves_of_the_product() -> None:
+    told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output.partition("╭")[0]
+    assert "temporary administrative power" in told
+    assert "one password everywhere" in told
+
+
+def _epilog(name: str) -> str:
+    root: Any = typer.main.get_command(app)
+    return str(root.commands[name].epilog)
 
 
 #: What no help of Typer can do without.

@@ -15,7 +15,20 @@ from bastide.cli import ask, config_file, exits, probes, setup
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
-from bastide.config import Account, Config, Corp, Database, Keys, Passwords, Priv, Rights, load
+from bastide.config import (
+    Account,
+    Config,
+    ConfigError,
+    Corp,
+    Database,
+    Keys,
+    Passwords,
+    Priv,
+    Rights,
+    SourceDomain,
+    load,
+    source_domains,
+)
 from bastide.store.keys import generate_key_files, load_sealer
 from bastide.store.openpgp import generate_openpgp
 from bastide.store.vault import SqlVault
@@ -203,13 +216,71 @@ def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     alone = msgspec.structs.replace(FULL.priv, preparer=None)
     without = msgspec.structs.replace(FULL, corp=None, passwords=None, priv=alone)
     text = config_file.render(without)
-    tables = re.sub(r"^# (\[(?:corp|priv\.preparer|passwords)\])", r"\1", text, flags=re.MULTILINE)
+    known = r"^# (\[(?:corp|priv\.preparer|passwords|\[passwords\.source_domains\])\])"
+    tables = re.sub(known, r"\1", text, flags=re.MULTILINE)
     file = tmp_path / "bastide.toml"
     file.write_text(re.sub(r"^# (\w+ = )", r"\1", tables, flags=re.MULTILINE))
     assert load(file).corp == Corp(domain="corp.example.com")
     assert load(file).passwords == Passwords(
-        openpgp=["/etc/bastide/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"
+        openpgp=["/etc/bastide/openpgp.key"],
+        keytab="/etc/bastide/pcnsclnt.keytab",
+        source_domains=[SourceDomain(domain="sales.example.com")],
     )
+
+
+SALES = SourceDomain(domain="Sales.Example.com", controllers=["127.0.0.1"])
+LAB = SourceDomain(domain="lab.test", principal="svc-ask@LAB.TEST", keytab="/etc/bastide/lab.keytab")
+
+
+def with_sources(*domains: SourceDomain) -> Config:
+    table = Passwords(openpgp=["/k"], keytab="/t", source_domains=list(domains))
+    return msgspec.structs.replace(FULL, passwords=table)
+
+
+def test_further_source_domains_are_asked_with_the_service_account_or_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "bastide.toml"
+    file.write_text(config_file.render(with_sources(SALES, LAB)), encoding="utf-8")
+    assert load(file) == with_sources(SALES, LAB)
+    found = source_domains(load(file))
+    assert set(found) == {"priv.example.com", "corp.example.com", "sales.example.com", "lab.test"}
+    assert {name: one.principal for name, one in found.items()} == {
+        "priv.example.com": FULL.priv.principal,
+        "corp.example.com": FULL.priv.principal,
+        "sales.example.com": FULL.priv.principal,
+        "lab.test": "svc-ask@LAB.TEST",
+    }
+    assert found["sales.example.com"].keytab == FULL.priv.keytab
+    assert found["lab.test"].keytab == "/etc/bastide/lab.keytab"
+    alone = msgspec.structs.replace(FULL, corp=None, passwords=None)
+    assert set(source_domains(alone)) == {"priv.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (SourceDomain(domain=" "), "no DNS name"),
+        (SourceDomain(domain="lab.test."), "no DNS name"),
+        (SourceDomain(domain="CORP.example.com"), "named twice"),
+        (SourceDomain(domain="sales.example.COM"), "named twice"),
+        (SourceDomain(domain="lab.test", principal="svc@LAB.TEST"), "go together"),
+        (SourceDomain(domain="lab.test", keytab="/x"), "go together"),
+    ],
+)
+def test_a_source_domain_that_cannot_be_is_refused(tmp_path: Path, wrong: SourceDomain, said: str) -> None:
+    file = tmp_path / "bastide.toml"
+    file.write_text(config_file.render(with_sources(SALES, wrong)), encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        load(file)
+
+
+def test_further_source_domains_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(probes, "find_controllers", lambda _: ["127.0.0.1"])
+    found = {check.name: check for check in probes.directories(with_sources(SALES, LAB))}
+    assert found["Sales.Example.com: domain controllers"].ok
+    assert not found["127.0.0.1: ports"].ok
+    assert found["lab.test: domain controllers"].ok
+    assert not found["svc-ask@LAB.TEST: keytab"].ok
 
 
 # ------------------------------------------------------------------------------------------------------------ the probes
@@ -320,7 +391,7 @@ def test_a_relative_database_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["db", "upgrade", "--config", str(file)])
     assert result.exit_code == Exit.REFUSED
     assert "four slashes" in result.stderr
-    assert "docs/reference/settings.md" in result.stderr
+    assert "set database.url. " in result.stderr
 
 
 def test_a_database_without_its_directory_says_what_to_run(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`bastide ma`, `cs`, `mv`, `join`: whole commands against the whole API in memory."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bastide.cli import ma_document
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
+from bastide.cli.ticket import Whose
 from bastide.targets.memory import MemorySystem
 from tests.support.api import ApiWorld, served
 
@@ -49,6 +51,9 @@ class Dave:
     def step(self, token: bytes | None = None) -> bytes | None:
         return None if token else b"dave@PRIV.BASTIDE.TEST"
 
+    def whose(self) -> Whose:
+        return Whose("dave@PRIV.BASTIDE.TEST", self.host, "PRIV.BASTIDE.TEST")
+
 
 class Shell:
     """Runs commands; `asked` are the prompts that were answered."""
@@ -57,6 +62,8 @@ class Shell:
         self.api = api
         self.folder = folder
         self.asked: list[str] = []
+        #: What the server says of all synchronization; None: as it is.
+        self.status: dict[str, Any] | None = None
 
     def run(self, *words: str, **options: Any) -> Result:
         world = Surroundings(transport=httpx.MockTransport(self._forward), handshake=Dave, ask=self._ask)
@@ -80,6 +87,8 @@ class Shell:
         return CANARY
 
     def _forward(self, request: httpx.Request) -> httpx.Response:
+        if self.status is not None and request.url.path == "/api/v1/passwords":
+            return httpx.Response(200, json=self.status)
         answer = self.api.client.request(
             request.method,
             request.url.raw_path.decode(),
@@ -217,6 +226,81 @@ def test_passwords_are_switched(ready: Shell) -> None:
     assert ready.run("ma", "enable", "hr").exit_code == Exit.USAGE
 
 
+def test_enabling_says_what_is_still_missing_and_what_ends_it(shell: Shell) -> None:
+    """Each remedy is followed as it stands, until nothing is missing."""
+    shell.status = {"enabled": False, "restored": False, "waiting": 0}
+    shell.did("ma", "add", shell.file("ldap.json", LDAP))
+    alone = shell.did("ma", "enable", "ldap", "--target")
+    assert "there is no source" in alone
+    shell.did("ma", "add", shell.file("hr.toml", HR.replace('targets = ["ldap"]', "")))
+    shell.did("ma", "disable", "ldap", "--target")
+    followed = []
+    said = shell.did("ma", "enable", "ldap", "--target")
+    while remedies := [line.strip()[3:] for line in said.splitlines() if line.startswith("  -> ")]:
+        followed.append(remedies[0])
+        if remedies[0] == "bastide passwords enable":
+            shell.status = {**shell.status, "enabled": True}
+        else:
+            shell.did(*shlex.split(remedies[0])[1:], *(["--yes"] if "edit" in remedies[0] else []))
+        shell.did("ma", "disable", "ldap", "--target")
+        said = shell.did("ma", "enable", "ldap", "--target")
+    assert followed == [
+        "bastide ma import ldap",
+        "bastide ma edit hr --set \"source.targets=['ldap']\"",
+        "bastide ma enable hr --source",
+        "bastide passwords enable",
+    ]
+    assert "a password that is changed in corp.test goes to ldap from now on" in said
+    assert "and is not kept for later" in shell.did("ma", "disable", "hr", "--source")
+
+
+def test_enabling_a_source_names_its_targets_that_are_not(ready: Shell) -> None:
+    ready.status = {"enabled": True}
+    said = ready.did("ma", "enable", "hr", "--source")
+    assert "not yet: its target ldap is disabled\n  -> bastide ma enable ldap --target" in said
+    ready.did("ma", "edit", "ldap", "--set", "passwords.shadow=true", "--yes")
+    assert "in shadow mode" in ready.did("ma", "enable", "ldap", "--target")
+    ready.did("ma", "disable", "hr", "--source")
+    assert "goes to ldap from now on" in ready.did("ma", "enable", "hr", "--source")
+
+
+def test_enabling_on_a_server_that_does_not_synchronize_says_so(ready: Shell) -> None:
+    said = ready.did("ma", "enable", "hr", "--source")
+    assert "not yet: this server does not synchronize passwords" in said
+    assert "its target ldap is disabled" in said
+
+
+def test_what_to_know_of_a_kind_is_shown(ready: Shell) -> None:
+    assert "Note" not in ready.did("ma", "show", "hr")
+    ready.api.systems.notes["memory"] = "not run by us"
+    assert "not run by us" in ready.did("ma", "show", "hr")
+    assert ready.said("ma", "show", "hr")["note"] == "not run by us"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "remedy"),
+    [
+        ("", None, "there is no file", "connector = "),
+        ("x.toml", b"name = ", "x.toml is not TOML: ", "a file in JSON ends in .json"),
+        ("x.json", b"{", "x.json is not JSON: ", "a file in TOML has another ending"),
+        ("x.toml", b"\xff", "x.toml is no text in UTF-8", "save it as UTF-8"),
+        (".", None, "cannot be read: is a directory", "a file that you may read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line_and_a_remedy(
+    shell: Shell, name: str, content: bytes | None, message: str, remedy: str
+) -> None:
+    path = shell.folder / (name or "nonexistent.toml")
+    if content is not None:
+        path.write_bytes(content)
+    result = shell.run("ma", "add", str(path))
+    first, second = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout, message in first) == (Exit.USAGE, "", True)
+    assert second.startswith("  -> ")
+    assert remedy in second
+    assert "Errno" not in result.stderr
+
+
 def test_an_import_and_its_preview(shell: Shell) -> None:
     shell.did("ma", "add", shell.file("hr.toml", HR.replace('targets = ["ldap"]', "")))
     tried = shell.run("ma", "import", "hr", "--dry-run")
@@ -296,7 +380,7 @@ def test_a_json_file_and_a_toml_file_say_the_same(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(tomllib.loads(HR)))
     assert ma_document.from_file(tmp_path / "a.toml") == ma_document.from_file(tmp_path / "a.json")
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(Stop, match="no management agent"):
+    with pytest.raises(Stop, match="holds no table of settings"):
         ma_document.from_file(tmp_path / "list.json")
 
 

@@ -125,11 +125,12 @@ def _print(call: Call, verdict: Mapping[str, Any]) -> None:
             "The audit has 0 records: there is nothing to verify. Is this the right database?", "yellow"
         )
         return
-    call.screen.line(
-        f"The audit is whole: {_count(verdict.get('seq'), 'record')}, {_count(verdict.get('checkpoints'), 'signed checkpoint')}, "
-        f"signed up to record {verdict.get('signed')}.",
-        "green",
+    signed = (
+        f"{_count(verdict['checkpoints'], 'signed checkpoint')}, signed up to record {verdict.get('signed')}"
+        if verdict.get("checkpoints")
+        else "none signed yet: the service signs the end every audit.checkpoint_minutes"
     )
+    call.screen.line(f"The audit is whole: {_count(verdict.get('seq'), 'record')}, {signed}.", "green")
     call.screen.fields([("Head", verdict.get("head"))])
 
 

@@ -20,6 +20,7 @@ import httpx
 
 from bastide.cli.connection import Connection, bad_address
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.ticket import Whose
 
 API = "/api/v1"
 CODE_HEADER = "Bastide-Code"
@@ -62,6 +63,8 @@ class Handshake(Protocol):
     """One SPNEGO exchange with the server."""
 
     def step(self, token: bytes | None = None) -> bytes | None: ...
+    def whose(self) -> Whose:
+        """Of the ticket that is used."""
 
 
 class Negotiate(httpx.Auth):
@@ -69,9 +72,14 @@ class Negotiate(httpx.Auth):
 
     def __init__(self, start: Callable[[], Handshake]) -> None:
         self._start = start
+        self._last: Handshake | None = None
+
+    def refused(self, stop: Stop) -> Stop:
+        """A refusal of the server, and whose ticket it was that it refused."""
+        return stop if self._last is None else self._last.whose().refused(stop)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        handshake = self._start()
+        self._last = handshake = self._start()
         request.headers["Authorization"] = f"Negotiate {base64.b64encode(handshake.step() or b'').decode()}"
         response = yield request
         scheme, _, answer = response.headers.get("WWW-Authenticate", "").partition(" ")
@@ -170,7 +178,7 @@ class Client:
                 response.read()
                 if not code and _wants_code(response):
                     return True
-                raise _problem(response)
+                raise self._refusal(response)
             yield from response.iter_lines()
         return False
 
@@ -186,7 +194,13 @@ class Client:
         response = self._send(method, path, body=body, params=params)
         if _wants_code(response):  # (3)
             response = self._send(method, path, body=body, params=params, code=self._ask("Code"))
+        if response.status_code >= _FIRST_ERROR:
+            raise self._refusal(response)
         return _read(response)
+
+    def _refusal(self, response: httpx.Response) -> Stop:
+        stop = _problem(response)
+        return self._auth.refused(stop) if isinstance(self._auth, Negotiate) else stop
 
     def sign_in(self) -> None:
         """Before the first call by itself; a command that asks for something else signs in first, so that people know the order."""
@@ -273,6 +287,7 @@ def _problem(response: httpx.Response) -> Stop:
         message,
         remedy=str(fields.get("remedy") or ""),
         status=_status(response.status_code, code),
+        code=code,
         raw=response.text if fields else json.dumps({"status": response.status_code, "detail": message}),
     )
 

@@ -1,12 +1,14 @@
 """bastide.toml written out: every setting of config.py with a comment above it. A test loads what this writes and compares all fields."""
 
+import difflib
 import json
+import re
 from collections.abc import Iterator
 from types import MappingProxyType
 
 import msgspec
 
-from bastide.config import Account, Config, Corp, Passwords
+from bastide.config import Account, Config, Corp, Passwords, SourceDomain
 
 _HEAD = """\
 # Settings of Bastide. Made by `bastide init`; read once when the service starts.
@@ -75,6 +77,12 @@ COMMENTS = MappingProxyType({
     "passwords.address": "Where it listens for domain controllers.",
     "passwords.port": "The port it listens on.",
     "passwords.event_level": "Which numbered events are logged: 0 (least) to 3.",
+    "passwords.silence_minutes": "A controller that was heard before and is silent for longer is reported (6929). 0: none is.",
+    "passwords.source_domains": "Domains beside PRIV and CORP whose controllers may tell of changed passwords: a table for each.",
+    "passwords.source_domains.domain": "Its DNS name.",
+    "passwords.source_domains.controllers": "Full names of the domain controllers. Empty: DNS says.",
+    "passwords.source_domains.principal": "The account that asks it who its controllers are. Empty: the service account.",
+    "passwords.source_domains.keytab": "Its keytab: a file, or credential:NAME. Empty: the service account's.",
 })  # fmt: skip
 
 #: What a table that is left out looks like, as comments.
@@ -84,6 +92,7 @@ _LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
             principal="svc-bastide-prepare@PRIV.EXAMPLE.COM", keytab="/etc/bastide/preparer.keytab"
         ),
         "corp": Corp(domain="corp.example.com"),
+        "passwords.source_domains": SourceDomain(domain="sales.example.com"),
         "passwords": Passwords(openpgp=["/etc/bastide/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"),
     }
 )
@@ -94,19 +103,22 @@ def render(config: Config) -> str:
     return _HEAD + "".join(_table(name, getattr(config, name)) for name in config.__struct_fields__)
 
 
-def _table(path: str, table: msgspec.Struct | None) -> str:
-    """One table: its own settings first, then the tables inside it, as TOML wants it."""
+def _table(path: str, table: msgspec.Struct | None, heading: str = "[{}]", *, real: bool = True) -> str:
+    """One table: its own settings first, then the tables inside it, as TOML wants it. Inside of one that is not `real` all are comments."""
+    real = real and table is not None
     shown = table if table is not None else _LEFT_OUT[path]
-    lines = [f"[{path}]"]
+    lines = [heading.format(path)]
     inner = []
     for name in shown.__struct_fields__:
         value = getattr(shown, name)
         where = f"{path}.{name}"
-        if where in _LEFT_OUT:
-            inner.append(_table(where, value))
+        if isinstance(value, list) and where in _LEFT_OUT:
+            inner += [_table(where, one, "[[{}]]", real=real) for one in value or [None]]
+        elif where in _LEFT_OUT:
+            inner.append(_table(where, value, real=real))
         else:
             lines += [f"# {COMMENTS[where]}", f"{name} = {_toml(value)}"]
-    if table is None:
+    if not real:
         lines = [line if line.startswith("#") else f"# {line}" for line in lines]
     return "\n".join(["", f"# {COMMENTS[path]}", *lines, ""]) + "".join(inner)
 
@@ -114,6 +126,40 @@ def _table(path: str, table: msgspec.Struct | None) -> str:
 def _toml(value: object) -> str:
     """A value. JSON's strings, numbers and lists of strings are TOML as well, once nothing is written as a surrogate pair."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+_UNKNOWN = re.compile(r"unknown field `(?P<name>\w+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+_MISSING = re.compile(r"missing required field `(?P<name>\w+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+_AT = re.compile(r" - at `\$\.(?P<path>[^`]*)`")
+_LOOK = "then `bastide config check` looks again"
+
+
+def remedy_for(message: str) -> str:
+    """What to do about settings that cannot be used, as a ConfigError says it."""
+    if "does not exist" in message:
+        return "`bastide init` makes it; --config names another"
+    if found := _UNKNOWN.search(message):
+        known = [path.rpartition(".") for path in settings()]
+        names = [name for table, _, name in known if table == _plain(found["path"])]
+        close = difflib.get_close_matches(found["name"], names, 1)
+        said = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}."
+        return f"{said} Mend it, {_LOOK}"
+    path = ""
+    if found := _MISSING.search(message):
+        path = ".".join(filter(None, (_plain(found["path"]), found["name"])))
+    elif found := _AT.search(message):
+        path = _plain(found["path"])
+    else:
+        named = [one for one in COMMENTS if "." in one and one in message]
+        path = max(named, key=len, default="")
+    if path in COMMENTS:
+        return f"set {path}. {COMMENTS[path]} Mend it, {_LOOK}"
+    return f"mend it, {_LOOK}"
+
+
+def _plain(path: str | None) -> str:
+    """Without places in lists."""
+    return re.sub(r"\[[^]]*\]", "", path or "")
 
 
 def settings(kind: type[msgspec.Struct] = Config, prefix: str = "") -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.files import document_of
 
 CLIENT_FILE = Path("/etc/bastide/client.toml")
 _KEYS = {"server", "ca", "account"}
@@ -71,12 +71,9 @@ def bad_address(url: str) -> Stop:
 
 
 def _read(file: Path) -> dict[str, str]:
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Stop(f"{file}: {error}", status=Exit.USAGE) from None
+    content = document_of(file, remedy="mend the link, or remove it")
     if unknown := content.keys() - _KEYS:
         raise Stop(
             f"{file}: unknown: {', '.join(sorted(unknown))}",

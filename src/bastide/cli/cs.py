@@ -6,10 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from bastide.cli.console import Column
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import when
 
-app = typer.Typer(help="Connector space: objects of connected systems as last seen.", no_args_is_help=True)
+app = commands(
+    "Connector space: objects of connected systems as last seen.",
+    ("fill it", "bastide ma import ldap"),
+    ("find an object", "bastide cs search alice --agent ldap"),
+    ("see what it is joined with", "bastide cs show uid=alice,ou=people,dc=example --agent ldap"),
+    ("ask why, or why not", "bastide join explain uid=alice,ou=people,dc=example --agent ldap"),
+)
 
 Object = Annotated[str, typer.Argument(metavar="OBJECT", help="Its id, anchor or DN.")]
 Agent = Annotated[str, typer.Option("--agent", metavar="AGENT", help="Of this management agent only.")]

@@ -176,6 +176,7 @@ class Play:
         do("bob changes the password once, in CORP", two.change)
         do("who can still read bob's password?", two.erased)
         do("an administrator asks what became of it", two.explain)
+        do("the service signs the end of the audit, as it does by itself every few minutes", self.sign)
         do("an auditor verifies the audit of both acts", self.verify)
 
     # ---------------------------------------------------------------------------------------------------------- scenes
@@ -269,10 +270,18 @@ class Play:
         before = "still opens" if opens else "refused already, because the link at CORP is gone"
         return f"{before}; after the true end ({when(end)}) nothing of it is left"
 
+    def sign(self) -> str:
+        checkpoint = self._s.services.audit.checkpoint()
+        if checkpoint is None:
+            raise Stop("there was nothing to sign")
+        return f"record {checkpoint.seq} and all before it: none can be changed or left out unseen"
+
     def verify(self) -> str:
         frank = self._s.act("aud.frank", Right.AUDIT)
         verdict = self._s.services.audit.verify(frank)
         held = self._s.services.audit.who_had(frank, person="priv.alice")
+        if not 0 < verdict.signed <= verdict.seq:
+            raise Stop("the audit is not signed")
         spans = "; ".join(f"{h.person} had {h.group} until {when(h.until)}" for h in held)
         return f"whole: {verdict.seq} records, signed up to record {verdict.signed}. {spans}"
 

@@ -68,7 +68,9 @@ def as_stop(error: BaseException | None) -> Stop | None:
     if isinstance(error, Stop):
         return error
     if isinstance(error, ConfigError):
-        return Stop(str(error), remedy="docs/reference/settings.md describes every setting")
+        from bastide.cli.config_file import remedy_for  # noqa: PLC0415  # only where it is needed
+
+        return Stop(str(error), remedy=remedy_for(str(error)))
     if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
         return Stop(
             f"this needs the Python package {error.name}: install {extra}",

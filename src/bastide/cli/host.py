@@ -9,12 +9,18 @@ import typer
 
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.group import group as commands
 from bastide.cli.probes import Check
 from bastide.cli.remote import local
 from bastide.config import DEFAULT_PATH, load
 
 db = typer.Typer(help="The database.", no_args_is_help=True)
-keys = typer.Typer(help="The key files.", no_args_is_help=True)
+keys = commands(
+    "The key files.",
+    ("the master key and the audit's signing key; `bastide init` makes them too", "bastide keys generate"),
+    ("for password synchronization: the key that controllers encrypt to", "bastide keys generate --openpgp"),
+    ("see whether the service can use them", "bastide config check"),
+)
 config_app = typer.Typer(help="The settings.", no_args_is_help=True)
 delegation = typer.Typer(help="The rights of Bastide's accounts in the directories.", no_args_is_help=True)
 

@@ -6,9 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from bastide.cli.cs import Agent, Object, print_object
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 
-app = typer.Typer(help="Joins: which objects belong to one person, and why.", no_args_is_help=True)
+_SET = "bastide join set uid=alice,ou=people,dc=example 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11 --agent ldap"
+app = commands(
+    "Joins: which objects belong to one person, and why.",
+    ("find what the rules did not join", "bastide cs search --agent ldap --link none"),
+    ("ask each rule why", "bastide join explain uid=alice,ou=people,dc=example --agent ldap"),
+    ("find the person", "bastide mv search alice"),
+    ("join by hand, where no rule can", _SET),
+)
 
 
 @remote(app, "explain", example="bastide join explain uid=alice,ou=people,dc=example --agent ldap")
@@ -21,7 +29,7 @@ def explain(call: Call, name: Object, agent: Agent = "") -> None:
 @remote(
     app,
     "set",
-    example="bastide join set uid=alice,ou=people,dc=example 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11 --agent ldap",
+    example=_SET,
 )
 def set_join(
     call: Call,

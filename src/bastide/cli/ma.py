@@ -8,15 +8,24 @@ from urllib.parse import quote
 
 import typer
 
-from bastide.cli import ask, ma_document
+from bastide.cli import ask, ma_document, ma_ready
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.files import text_of
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
 
-app = typer.Typer(
-    help="Management agents: connected systems, what is read from them, where passwords go.",
-    no_args_is_help=True,
+app = commands(
+    "Management agents: connected systems, what is read from them, where passwords go.",
+    (
+        "make one from a file, targets before the source that names them",
+        "bastide ma add ldap.toml --secret-file ldap.secret",
+    ),
+    ("look at what an import would do, then import", "bastide ma import ldap --dry-run"),
+    ("look at who was not joined", "bastide cs search --agent ldap --link none"),
+    ("let passwords go there", "bastide ma enable ldap --target"),
+    ("let passwords come from the source", "bastide ma enable corp --source"),
 )
 _ROOT = "/management-agents"
 
@@ -52,7 +61,8 @@ def add(
         answer = call.client.put(f"{_path(answer.fields)}/secret", {"secret": secret})
     call.show(answer, lambda agent: _print(call, agent))
     if not call.as_json:
-        call.screen.note("dry run: nothing was changed" if dry_run else "the agent is there")
+        next_step = f"the agent is there; next: bastide ma import {answer.fields.get('name')} --dry-run"
+        call.screen.note("dry run: nothing was changed" if dry_run else next_step)
 
 
 @remote(app, "edit", example=_EDIT)
@@ -189,7 +199,35 @@ def _switch(call: Call, name: str, *, target: bool, source: bool, on: bool) -> N
     body: dict[str, object] = {n: on for n, said in (("target", target), ("source", source)) if said}
     answer = call.client.put(f"{_path(name)}/passwords", body)
     what = " and ".join(n for n, said in (("target", target), ("source", source)) if said)
-    call.done(answer, f"{name} is {'enabled' if on else 'disabled'} as {what}")
+    call.done(answer, f"{answer.fields.get('name')} is {'enabled' if on else 'disabled'} as {what}")
+    if call.as_json:
+        return
+    if on:
+        _standing(call, answer.fields, target=target, source=source)
+        return
+    for said in ma_ready.stopped(answer.fields, target=target, source=source):
+        call.screen.line(said)
+
+
+def _standing(call: Call, agent: Mapping[str, Any], *, target: bool, source: bool) -> None:
+    """What happens now, and what is still missing: an agent alone moves no password."""
+    agents = call.client.get(_ROOT).items
+    try:
+        status = call.client.get("/passwords").fields
+    except Stop as error:  # a server without [passwords] in its settings says so
+        status, refused = {"enabled": True}, [(error.message, error.remedy)]
+    else:
+        refused = []
+    left = [*ma_ready.missing(agent, agents, status, target=target, source=source), *refused]
+    for what, remedy in left:
+        call.screen.line(f"not yet: {what}", "yellow")
+        call.screen.line(f"  -> {remedy}")
+    if not left:
+        for said in ma_ready.now(agent, agents, target=target, source=source):
+            call.screen.line(said)
+    if target and (agent.get("passwords") or {}).get("shadow"):
+        call.screen.line("in shadow mode: everything is done but the write", "yellow")
+        call.screen.line(f"  -> bastide ma edit {agent.get('name')} --set passwords.shadow=false")
 
 
 def _path(agent: str | Mapping[str, Any]) -> str:
@@ -202,13 +240,10 @@ def _overlaid(document: ma_document.Document, settings: list[str] | None) -> ma_
 
 
 def _secret_of(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no text"
-        raise Stop(f"{path}: {reason}", status=Exit.USAGE) from None
+    text = text_of(path, remedy="leave --secret-file out, and `bastide ma secret` asks for it")
+    text = text.partition("\n")[0].rstrip("\r")
     if not text:
-        raise Stop(f"{path}: its first line is empty", status=Exit.USAGE)
+        raise Stop(f"the first line of {path} is empty", remedy="write the secret into it", status=Exit.USAGE)
     return text
 
 
@@ -251,7 +286,9 @@ def _print(call: Call, agent: Mapping[str, Any]) -> None:
         (
             ("Agent", agent.get("name")),
             ("Kind", agent.get("connector")),
+            ("Note", agent.get("note")),
             ("Settings", [f"{name} = {value}" for name, value in (agent.get("settings") or {}).items()]),
+            ("System", agent.get("system") or []),
             ("Secret", "set" if agent.get("secret") else "none"),
             ("Filters", [_conditions(one) for one in agent.get("filters") or []]),
             ("Join rules", [_pairs(one) for one in agent.get("joins") or []]),

@@ -4,7 +4,6 @@ The files may say rules shortly: a join rule as "employeeNumber = employeeNumber
 filter as "userAccountControl bit-on 2, title absent".
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.files import document_of
 from bastide.cli.text import seconds
 from bastide.domain.management_agents import Test
 
@@ -19,6 +19,10 @@ Document = dict[str, Any]
 _FIELDS = {
     "name", "connector", "settings", "filters", "joins", "project", "flows", "passwords", "source", "imports", "version",
 }  # fmt: skip
+_WRITE_ONE = (
+    'write it: name = "ldap", connector = "ldap", and below [settings] what that kind of system needs; '
+    "docs/how-to/synchronize-passwords.md has two to begin with"
+)
 #: Tables of which a change says only what is to change.
 _MERGED = ("passwords", "source", "imports")
 _SPANS = (("passwords", "retry_interval"), ("imports", "every"))
@@ -28,14 +32,7 @@ _CONDITION = re.compile(rf"\s*(\S+)\s+({'|'.join(one.value for one in Test)})(?:
 
 def from_file(path: Path) -> Document:
     """Read a file; `.json` is JSON, everything else TOML. Raises Stop."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise Stop(f"{path}: {error}", status=Exit.USAGE) from None
-    if not isinstance(found, dict):
-        raise Stop(f"{path}: is no management agent", status=Exit.USAGE)
-    return _normal(found, str(path))
+    return _normal(document_of(path, remedy=_WRITE_ONE), str(path))
 
 
 def from_settings(pairs: list[str]) -> Document:

@@ -26,12 +26,18 @@ from bastide.cli import (
 )
 from bastide.cli.root import Root
 
+_HELP = """\
+Two jobs for Active Directory: temporary administrative power, and one password everywhere.
+
+A person gets an administrator's groups for a set time, after approval; a password that is changed in the domain goes to all other systems.
+`bastide demo` plays both in a few seconds, and `bastide init` sets a server up.
+"""
 _EPILOG = "Exit codes: 0 done, 1 refused or a problem found, 2 wrong usage, 3 out of reach, 4 not signed in."
 
 app = typer.Typer(
     name="bastide",
     cls=Root,
-    help="Temporary administrative power in Active Directory.",
+    help=_HELP,
     epilog=_EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -53,7 +59,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Temporary administrative power in Active Directory."""
+    """What stands before any command."""
 
 
 person.add_to(app)

@@ -8,10 +8,16 @@ import typer
 
 from bastide.cli import ask
 from bastide.cli.console import Column
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import when
 
-app = typer.Typer(help="The second factor: set it up, show it, invite, reset.", no_args_is_help=True)
+app = commands(
+    "The second factor: set it up, show it, invite, reset.",
+    ("an administrator gives the person a one-time code", "bastide mfa invite priv.alice"),
+    ("the person sets up an authenticator with it", "bastide mfa enrol --invited --account 'CORP\\alice'"),
+    ("and shows its first code", "bastide mfa confirm --account 'CORP\\alice'"),
+)
 
 Whom = Annotated[str, typer.Argument(metavar="ACCOUNT", help="A PAM user, or FOREST\\NAME.")]
 

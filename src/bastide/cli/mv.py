@@ -8,9 +8,18 @@ import typer
 
 from bastide.cli.console import Column
 from bastide.cli.cs import COLUMNS
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 
-app = typer.Typer(help="Metaverse: one object per person.", no_args_is_help=True)
+app = commands(
+    "Metaverse: one object per person.",
+    ("fill it, from an agent that projects", "bastide ma import corp"),
+    ("find a person", "bastide mv search alice"),
+    (
+        "see where each attribute came from, and all that is joined",
+        "bastide mv show 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11",
+    ),
+)
 
 
 @remote(app, "search", example="bastide mv search alice")

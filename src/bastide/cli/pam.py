@@ -9,11 +9,18 @@ import typer
 from bastide.cli import ask
 from bastide.cli.console import Column
 from bastide.cli.findings import print_finding
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
 from bastide.domain.roles import Carrier
 
-app = typer.Typer(help="Prepare people (PAM users) and groups (PAM groups).", no_args_is_help=True)
+app = commands(
+    "Prepare people (PAM users) and groups (PAM groups).",
+    ("a person: a dormant account in PRIV", "bastide pam user add alice"),
+    ("its password, with the person present", "bastide pam user password priv.alice"),
+    ("a group: what the CORP group may do", "bastide pam group add FileAdmins"),
+    ("a role gives the group for a time", "bastide role add --help"),
+)
 user = typer.Typer(help="PAM users: the PRIV accounts of people.", no_args_is_help=True)
 group = typer.Typer(help="PAM groups: PRIV groups that carry a CORP group's rights.", no_args_is_help=True)
 app.add_typer(user, name="user")

@@ -9,10 +9,17 @@ import typer
 from bastide.cli import ask
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import moment, when
 
-app = typer.Typer(help="Password synchronization.", no_args_is_help=True)
+app = commands(
+    "Password synchronization: a password that is changed in Active Directory goes to the other systems.",
+    ("in the directory: whom the domain controllers tell of changes", "bastide pcns --help"),
+    ("here: the connected systems, and who is one person there", "bastide ma --help"),
+    ("switch it on; it is off until somebody says so", "bastide passwords enable"),
+    ("change a password, then ask what became of it", "bastide passwords explain alice"),
+)
 queue = typer.Typer(help="Passwords on their way.", no_args_is_help=True)
 history = typer.Typer(help="Notifications and what became of them.", no_args_is_help=True)
 app.add_typer(queue, name="queue")
@@ -40,6 +47,13 @@ _CHANGES: list[Column] = [
     ("RECEIPT", lambda c: c.get("receipt")),
     ("DELIVERED", lambda c: _delivered(c.get("deliveries") or [])),
     ("REFERENCE", lambda c: c.get("reference")),
+]
+_CONTACTS: list[Column] = [
+    ("CONTROLLER", lambda c: c.get("controller")),
+    ("LAST HEARD", lambda c: when(c.get("heard_at"))),
+    ("WAITING", lambda c: c.get("waiting")),
+    ("OLDEST", lambda c: when(c.get("oldest"))),
+    ("", lambda c: "SILENT" if c.get("silent") else ""),
 ]
 
 
@@ -190,6 +204,7 @@ def _coverage(call: Call, one: Mapping[str, Any]) -> None:
     ]
     if missing:
         call.screen.table(columns, missing, empty="")
+    call.screen.table(_CONTACTS, one.get("contacts") or [], empty="no controller was heard yet")
 
 
 def _status(call: Call, found: Mapping[str, Any]) -> None:

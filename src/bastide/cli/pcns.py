@@ -1,30 +1,46 @@
 """`bastide pcns`: who is told of changed passwords, kept in the directory. With the ticket of the person who calls: no server takes part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bastide.cli import ask
 from bastide.cli.console import Column, Screen
-from bastide.cli.exits import Stop
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.group import group as commands
 from bastide.cli.remote import local
 from bastide.cli.text import seconds
+from bastide.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from bastide.pcns import ServiceSettings, Target
     from bastide.services.passwords.notification import Done, NotificationSettings, Shown, TargetChange
 
-app = typer.Typer(
-    help="Who is told of changed passwords: the PCNS configuration in Active Directory.", no_args_is_help=True
+_ADD = "bastide pcns target add bastide --server-address bastide.corp.example.com --spn PCNSCLNT/bastide.corp.example.com --include 'Domain Users' --exclude 'Domain Admins'"
+app = commands(
+    "Who is told of changed passwords: the PCNS configuration in Active Directory.",
+    (
+        "sign in: these commands act as you, and no server of Bastide takes part",
+        "kinit Administrator@CORP.EXAMPLE.COM",
+    ),
+    (
+        "the schema, once for each forest, as a member of Schema Admins; it cannot be undone",
+        "bastide pcns extend-schema --domain corp.example.com",
+    ),
+    ("tell the controllers of the domain about the server", _ADD),
+    ("look at it; agents follow without a restart", "bastide pcns list"),
 )
 target = typer.Typer(help="The servers that are told.", no_args_is_help=True)
 app.add_typer(target, name="target")
 
 Domain = Annotated[str, typer.Option(metavar="DNS", help="The domain. Default: that of your ticket.")]
-Server = Annotated[str, typer.Option(metavar="HOST", help="This domain controller. Default: one from DNS.")]
+Controller = Annotated[
+    str, typer.Option(metavar="HOST", help="This domain controller. Default: one from DNS.")
+]
 Name = Annotated[str, typer.Argument(help="The target.")]
 Host = Annotated[
     str | None, typer.Option("--server-address", metavar="HOST", help="Where the target listens.")
@@ -45,12 +61,45 @@ Format = Annotated[int | None, typer.Option(help="User name format, kept for Win
 
 
 @contextmanager
-def opened(domain: str, server: str) -> Iterator["NotificationSettings"]:
+def opened(domain: str, controller: str) -> Iterator["NotificationSettings"]:
     """The settings of a domain. python-ldap and Kerberos are loaded here only."""
     from bastide.wiring.notification import notification_settings  # noqa: PLC0415
 
-    with notification_settings(domain, server) as settings:
+    with notification_settings(domain, controller) as settings:
         yield settings
+
+
+_OF_SERVICE = MappingProxyType(
+    {"L": "--max-length", "A": "--max-age", "R": "--max-retries", "I": "--retry-interval"}
+)
+_OF_TARGET = MappingProxyType(
+    {
+        "N": "NAME",
+        "A": "--server-address",
+        "S": "--spn",
+        "FI": "--include",
+        "FE": "--exclude",
+        "F": "--name-format",
+        "I": "--keep-alive",
+        "WL": "--warning-level",
+        "WI": "--warning-interval",
+    }
+)
+
+
+@contextmanager
+def by_option(names: Mapping[str, str], help_: str = "--help") -> Iterator[None]:
+    """What is wrong with a value is said by the name of its option, and is wrong usage. Raises Stop."""
+    try:
+        yield
+    except InvalidInput as error:
+        said = error.message.removeprefix(f"{error.field}: ")
+        raise Stop(
+            f"{names.get(error.field, error.field)} {said}",
+            remedy=error.remedy or f"{help_} says what each option takes, with an example",
+            status=Exit.USAGE,
+            code=error.code,
+        ) from None
 
 
 @local(app, "extend-schema", example="bastide pcns extend-schema --domain corp.example.com")
@@ -58,12 +107,12 @@ def extend_schema(
     screen: Screen,
     as_json: bool,
     domain: Domain = "",
-    server: Server = "",
+    controller: Controller = "",
     ldif: Annotated[bool, typer.Option("--ldif", help="Print it as LDIF and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Add Microsoft's PCNS classes and attributes to the schema; once for each forest, by a member of Schema Admins. Cannot be undone."""
-    with opened(domain, server) as settings:
+    with opened(domain, controller) as settings:
         if ldif:
             text = settings.schema_ldif()
             screen.json({"ldif": text}) if as_json else screen.line(text)
@@ -77,9 +126,9 @@ def extend_schema(
 
 
 @local(app, "list", example="bastide pcns list --domain corp.example.com")
-def list_settings(screen: Screen, as_json: bool, domain: Domain = "", server: Server = "") -> None:
+def list_settings(screen: Screen, as_json: bool, domain: Domain = "", controller: Controller = "") -> None:
     """The settings for all targets, and each target."""
-    with opened(domain, server) as settings:
+    with opened(domain, controller) as settings:
         found = settings.show()
     if as_json:
         screen.json(as_dict(found))
@@ -104,10 +153,10 @@ def service(
     max_retries: Annotated[int | None, typer.Option(help="Tries per change; 0: no limit.")] = None,
     retry_interval: Annotated[str | None, typer.Option(metavar="TIME", help="10 s to 1 h.")] = None,
     domain: Domain = "",
-    server: Server = "",
+    controller: Controller = "",
 ) -> None:
     """Change the settings for all targets; makes the configuration if there is none."""
-    from bastide.services.passwords.notification import ServiceChange  # noqa: PLC0415
+    from bastide.services.passwords.notification import ServiceChange, check_service  # noqa: PLC0415
 
     change = ServiceChange(
         max_queue_length=max_length,
@@ -115,7 +164,9 @@ def service(
         max_notification_retries=max_retries,
         retry_interval=_seconds(retry_interval),
     )
-    with opened(domain, server) as settings:
+    with by_option(_OF_SERVICE):
+        check_service(change)
+    with opened(domain, controller) as settings:
         after = settings.change_service(change)
     if as_json:
         screen.json(service_dict(after))
@@ -126,7 +177,7 @@ def service(
 @local(
     target,
     "add",
-    example="bastide pcns target add bastide --server-address bastide.corp.example.com --spn PCNSCLNT/bastide.corp.example.com --include 'Domain Users' --exclude 'Domain Admins'",
+    example=_ADD,
 )
 def add(
     screen: Screen,
@@ -143,14 +194,15 @@ def add(
     name_format: Format = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Make it, and tell it nothing yet.")] = False,
     domain: Domain = "",
-    server: Server = "",
+    controller: Controller = "",
 ) -> None:
     """A new target. An inclusion group is required: nobody's password is sent by default."""
     change = _change(
         server_address, spn, include, exclude, keep_alive, warning_level, warning_interval, certificate, name_format,
         disabled=disabled,
     )  # fmt: skip
-    with opened(domain, server) as settings:
+    _check(name, change, new=True)
+    with by_option(_OF_TARGET), opened(domain, controller) as settings:
         report(screen, settings.add(name, change), as_json=as_json)
 
 
@@ -171,21 +223,24 @@ def edit(
     certificate: Certificate = None,
     name_format: Format = None,
     domain: Domain = "",
-    server: Server = "",
+    controller: Controller = "",
 ) -> None:
     """Change a target; what is not named stays."""
     change = _change(
         server_address, spn, include, exclude, keep_alive, warning_level, warning_interval, certificate, name_format,
         disabled=None,
     )  # fmt: skip
-    with opened(domain, server) as settings:
+    _check(name, change, new=False)
+    with by_option(_OF_TARGET), opened(domain, controller) as settings:
         report(screen, settings.modify(name, change), as_json=as_json)
 
 
 @local(target, "enable", example="bastide pcns target enable bastide")
-def enable(screen: Screen, as_json: bool, name: Name, domain: Domain = "", server: Server = "") -> None:
+def enable(
+    screen: Screen, as_json: bool, name: Name, domain: Domain = "", controller: Controller = ""
+) -> None:
     """Changes are queued for it from now on."""
-    _set_disabled(screen, name, domain, server, disabled=False, as_json=as_json)
+    _set_disabled(screen, name, domain, controller, disabled=False, as_json=as_json)
 
 
 @local(target, "disable", example="bastide pcns target disable bastide")
@@ -195,11 +250,11 @@ def disable(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     domain: Domain = "",
-    server: Server = "",
+    controller: Controller = "",
 ) -> None:
     """Nothing is queued for it any more, and agents discard what waits."""
     ask.confirm(f"Disable {name}? What waits for it on the controllers is discarded.", yes=yes)
-    _set_disabled(screen, name, domain, server, disabled=True, as_json=as_json)
+    _set_disabled(screen, name, domain, controller, disabled=True, as_json=as_json)
 
 
 @local(target, "remove", example="bastide pcns target remove bastide")
@@ -209,21 +264,21 @@ def remove(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     domain: Domain = "",
-    server: Server = "",
+    controller: Controller = "",
 ) -> None:
     """Forget a target, and what waits for it."""
     ask.confirm(f"Remove {name}? What waits for it on the controllers is discarded.", yes=yes)
-    with opened(domain, server) as settings:
+    with opened(domain, controller) as settings:
         gone = settings.remove(name)
     screen.json({"removed": gone.name}) if as_json else screen.line(f"removed {gone.name}")
 
 
 def _set_disabled(
-    screen: Screen, name: str, domain: str, server: str, *, disabled: bool, as_json: bool
+    screen: Screen, name: str, domain: str, controller: str, *, disabled: bool, as_json: bool
 ) -> None:
     from bastide.services.passwords.notification import TargetChange  # noqa: PLC0415
 
-    with opened(domain, server) as settings:
+    with opened(domain, controller) as settings:
         report(screen, settings.modify(name, TargetChange(disabled=disabled)), as_json=as_json)
 
 
@@ -256,11 +311,25 @@ def _change(
     )
 
 
+def _check(name: str, change: "TargetChange", *, new: bool) -> None:
+    """Before anything is connected to."""
+    from bastide.services.passwords.notification import TargetChange, check_target  # noqa: PLC0415
+
+    if change == TargetChange():
+        raise Stop(
+            "nothing would change",
+            remedy="say what, as in --keep-alive 1m; --help shows all",
+            status=Exit.USAGE,
+        )
+    with by_option(_OF_TARGET):
+        check_target(name, change, new=new)
+
+
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Stop(f"{path} cannot be read: {error.strerror}") from None
+    """Everybody who can sign in may read what lies in the directory: a private key is refused. Raises StoreUnavailable."""
+    from bastide.store.openpgp import read_certificate  # noqa: PLC0415  # takes its time
+
+    return read_certificate(path)
 
 
 def _seconds(text: str | None) -> int | None:

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import MISSING, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +14,55 @@ from bastide.cli.exits import Exit, Stop, as_stop
 if TYPE_CHECKING:
     from bastide.services.passwords.notification import NotificationSettings
 
-USAGE = """\
+_USAGE = """\
 pcnscfg COMMAND [/OPTION:VALUE ...]
 
-  list                 the settings for all targets, and each target
-  service              /L:changes /A:seconds /R:tries /I:seconds      settings for all targets
-  addtarget            /N:name /A:host /S:SPN /FI:group [...]         a new target
-  modifytarget         /N:name [...]                                  change a target
-  securetarget         /N:name /FI:group /FE:group                    change its groups; an empty /FE: takes the exclusion group away
-  enabletarget         /N:name                                        queue changes for it again
-  disabletarget        /N:name                                        queue nothing for it, and discard what waits
-  deletetarget         /N:name      (also: removetarget)              forget it, and what waits for it
+Commands:
+  list             the settings for all targets, and each target
+  service          change the settings for all targets: any of /L: /A: /R: /I:
+  addtarget        a new target: /N: /A: /S: /FI:, and any other option of a target
+  modifytarget     change a target: /N:, and what is to change
+  securetarget     change its groups: /N:, and /FI: or /FE: or both
+  enabletarget     queue changes for it again: /N:
+  disabletarget    queue nothing for it, and discard what waits: /N:
+  deletetarget     forget it, and what waits for it: /N:      (also: removetarget)
 
-Options of a target: /A:host /S:SPN /FI:group /FE:group /F:format /I:keep-alive in seconds /D:True|False
-                     /WL:changes /WI:minutes
-Every command also takes /SERVER:controller and /DOMAIN:dns-name. It runs with your Kerberos ticket: kinit first.
+Options of `service`:
+{service}
+
+Options of a target:
+{target}
+
+Of every command:
+  /SERVER:host     a domain controller; else one from DNS
+  /DOMAIN:name     DNS name of the domain; else that of your ticket
+
+Begin here:
+  kinit Administrator@CORP.EXAMPLE.COM
+  pcnscfg addtarget /N:bastide /A:bastide.corp.example.com /S:PCNSCLNT/bastide.corp.example.com /FI:"Domain Users" /FE:"Domain Admins"
+  pcnscfg service /A:259200 /I:60
+  pcnscfg list
+
+`bastide pcns` does the same. A value with a space goes in quotes.
 """
+_MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "max_queue_length": "/L:changes       that may wait; 0: no limit",
+        "max_queue_age": "/A:seconds       that a change may wait; 0: no limit",
+        "max_notification_retries": "/R:tries         of one change after the first; 0: no limit",
+        "retry_interval": "/I:seconds       between two tries",
+        "name": "/N:name          its name",
+        "server": "/A:host          where the target listens: host, or host:port",
+        "spn": "/S:SPN           PCNSCLNT/host.domain",
+        "inclusion": "/FI:group        its members are told of, nested ones too",
+        "exclusion": "/FE:group        its members are not, whatever else they are; empty: no such group",
+        "user_name_format": "/F:format        user name format, kept for Windows agents",
+        "keep_alive": "/I:seconds       of silence before a heartbeat",
+        "disabled": "/D:True|False    whether it is disabled",
+        "warning_level": "/WL:changes      waiting from which the agent warns; 0: never",
+        "warning_interval": "/WI:minutes      between two warnings",
+    }
+)
 Options = dict[str, str]
 _COMMON = frozenset({"SERVER", "DOMAIN"})
 _SERVICE = frozenset({"L", "A", "R", "I"})
@@ -41,16 +76,47 @@ def main() -> None:
     sys.exit(int(run(sys.argv[1:], Screen())))
 
 
+def usage() -> str:
+    """With the ranges and the defaults of the code."""
+    from bastide.pcns import ServiceSettings, Target  # noqa: PLC0415
+    from bastide.services.passwords.notification import SERVICE_NUMBERS, TARGET_NUMBERS  # noqa: PLC0415
+
+    ranges = {name: allowed for _, name, allowed in (*SERVICE_NUMBERS, *TARGET_NUMBERS)}
+    of_service = {one.name: one.default for one in fields(ServiceSettings)}
+    of_target = {one.name: one.default for one in fields(Target)}
+
+    def line(name: str, default: object) -> str:
+        allowed = ranges.get(name)
+        said = (
+            f"{allowed.start}-{allowed.stop - 1}, default {default}" if allowed else _without_range(default)
+        )
+        return f"  {_MEANINGS[name]}  [{said}]"
+
+    return _USAGE.format(
+        service="\n".join(line(name, of_service[name]) for name in of_service),
+        target="\n".join(line(name, of_target[name]) for name in _MEANINGS if name in of_target),
+    )
+
+
+def _without_range(default: object) -> str:
+    if default is MISSING:
+        return "needed"
+    return f"default {'none' if default == '' else default}"
+
+
 def run(arguments: Sequence[str], screen: Screen) -> Exit:
-    """One command; the exit code as of `bastide`."""
+    """One command; the exit code as of `bastide`. What is wrong with the arguments is said before anything is connected to."""
     if not arguments or any(one.lower() in {"/?", "-?", "/help", "-h", "--help"} for one in arguments):
-        screen.line(USAGE)
+        screen.line(usage())
         return Exit.OK if arguments else Exit.USAGE
     try:
-        command, allowed = _command(arguments[0])
+        prepare, allowed = _command(arguments[0])
         options = parse(arguments[1:], allowed | _COMMON)
-        with pcns.opened(options.get("DOMAIN", ""), options.get("SERVER", "")) as settings:
-            command(settings, options, screen)
+        with _by_option():
+            work = prepare(options)
+        where = pcns.opened(options.get("DOMAIN", ""), options.get("SERVER", ""))
+        with _by_option(), where as settings:
+            work(settings, screen)
     except Exception as error:
         stop = as_stop(error)
         if stop is None:
@@ -60,6 +126,10 @@ def run(arguments: Sequence[str], screen: Screen) -> Exit:
     return Exit.OK
 
 
+def _by_option() -> AbstractContextManager[None]:
+    return pcns.by_option({name: f"/{name}:" for name in _SERVICE | _TARGET}, "pcnscfg /?")
+
+
 def parse(arguments: Sequence[str], allowed: frozenset[str]) -> Options:
     """`/N:name` (or `-N:name`) to a mapping, in upper case. Raises Stop."""
     found: Options = {}
@@ -67,21 +137,27 @@ def parse(arguments: Sequence[str], allowed: frozenset[str]) -> Options:
         name, colon, value = argument[1:].partition(":")
         if argument[:1] not in {"/", "-"} or not colon or name.upper() not in allowed:
             raise Stop(
-                f"{argument[:80]!r} is not an option here", remedy="pcnscfg /? shows all", status=Exit.USAGE
+                f"{argument[:80]!r} is not an option here",
+                remedy=f"write {', '.join(f'/{one}:' for one in sorted(allowed))}; pcnscfg /? says what each is",
+                status=Exit.USAGE,
             )
         if name.upper() in found:
-            raise Stop(f"/{name.upper()} is given twice", status=Exit.USAGE)
+            raise Stop(f"/{name.upper()}: is given twice", remedy="give it once", status=Exit.USAGE)
         found[name.upper()] = value.strip('"')
     return found
 
 
-def _command(name: str) -> tuple["Command", frozenset[str]]:
+def _command(name: str) -> tuple["Prepare", frozenset[str]]:
     if name.lower() not in _COMMANDS:
         raise Stop(f"{name[:80]!r} is not a command", remedy="pcnscfg /? shows all", status=Exit.USAGE)
     return _COMMANDS[name.lower()]
 
 
-def _list(settings: "NotificationSettings", _: Options, screen: Screen) -> None:
+def _list(_: Options) -> "Work":
+    return _show
+
+
+def _show(settings: "NotificationSettings", screen: Screen) -> None:
     shown = settings.show()
     service = shown.configuration.service
     screen.line("Service Configuration")
@@ -122,44 +198,61 @@ def _lines(screen: Screen, *pairs: tuple[str, object]) -> None:
         screen.line(f"  {name}{'.' * (26 - len(name))}: {value}")
 
 
-def _service(settings: "NotificationSettings", options: Options, screen: Screen) -> None:
-    from bastide.services.passwords.notification import ServiceChange  # noqa: PLC0415
+def _service(options: Options) -> "Work":
+    from bastide.services.passwords.notification import ServiceChange, check_service  # noqa: PLC0415
 
-    settings.change_service(
-        ServiceChange(
-            max_queue_length=_number(options, "L"),
-            max_queue_age=_number(options, "A"),
-            max_notification_retries=_number(options, "R"),
-            retry_interval=_number(options, "I"),
-        )
+    change = ServiceChange(
+        max_queue_length=_number(options, "L"),
+        max_queue_age=_number(options, "A"),
+        max_notification_retries=_number(options, "R"),
+        retry_interval=_number(options, "I"),
     )
-    screen.line("The service configuration was changed.")
+    check_service(change)
+
+    def work(settings: "NotificationSettings", screen: Screen) -> None:
+        settings.change_service(change)
+        screen.line("The service configuration was changed.")
+
+    return work
 
 
-def _add(settings: "NotificationSettings", options: Options, screen: Screen) -> None:
-    _said(screen, settings.add(_name(options), _change(options)))
+def _add(options: Options) -> "Work":
+    name, change = _name(options), _change(options, new=True)
+    return lambda settings, screen: _said(screen, settings.add(name, change))
 
 
-def _modify(settings: "NotificationSettings", options: Options, screen: Screen) -> None:
-    _said(screen, settings.modify(_name(options), _change(options)))
+def _modify(options: Options) -> "Work":
+    name, change = _name(options), _change(options, new=False)
+    if not options.keys() - _COMMON - _NAME:
+        raise Stop(
+            "nothing would change",
+            remedy=f"say what beside /N:{name}, as in /I:60; pcnscfg /? shows all",
+            status=Exit.USAGE,
+        )
+    return lambda settings, screen: _said(screen, settings.modify(name, change))
 
 
-def _secure(settings: "NotificationSettings", options: Options, screen: Screen) -> None:
+def _secure(options: Options) -> "Work":
     if not options.keys() & {"FI", "FE"}:
-        raise Stop("securetarget needs /FI: or /FE:", status=Exit.USAGE)
-    _modify(settings, options, screen)
+        raise Stop(
+            "securetarget needs /FI: or /FE:",
+            remedy='/FI:"Domain Users" includes a group, /FE:"Domain Admins" leaves one out',
+            status=Exit.USAGE,
+        )
+    return _modify(options)
 
 
-def _enable(settings: "NotificationSettings", options: Options, screen: Screen) -> None:
-    _modify(settings, {**options, "D": "False"}, screen)
+def _enable(options: Options) -> "Work":
+    return _modify({**options, "D": "False"})
 
 
-def _disable(settings: "NotificationSettings", options: Options, screen: Screen) -> None:
-    _modify(settings, {**options, "D": "True"}, screen)
+def _disable(options: Options) -> "Work":
+    return _modify({**options, "D": "True"})
 
 
-def _delete(settings: "NotificationSettings", options: Options, screen: Screen) -> None:
-    screen.line(f"The target {settings.remove(_name(options)).name} was deleted.")
+def _delete(options: Options) -> "Work":
+    name = _name(options)
+    return lambda settings, screen: screen.line(f"The target {settings.remove(name).name} was deleted.")
 
 
 def _said(screen: Screen, done: Any) -> None:
@@ -168,10 +261,10 @@ def _said(screen: Screen, done: Any) -> None:
         screen.note(f"Warning: {warning}", "yellow")
 
 
-def _change(options: Options) -> Any:
-    from bastide.services.passwords.notification import TargetChange  # noqa: PLC0415
+def _change(options: Options, *, new: bool) -> Any:
+    from bastide.services.passwords.notification import TargetChange, check_target  # noqa: PLC0415
 
-    return TargetChange(
+    change = TargetChange(
         server=options.get("A"),
         spn=options.get("S"),
         inclusion=options.get("FI"),
@@ -182,11 +275,13 @@ def _change(options: Options) -> Any:
         warning_level=_number(options, "WL"),
         warning_interval=_number(options, "WI"),
     )
+    check_target(_name(options), change, new=new)
+    return change
 
 
 def _name(options: Options) -> str:
     if not options.get("N"):
-        raise Stop("/N:name is needed", status=Exit.USAGE)
+        raise Stop("/N:name is needed", remedy="pcnscfg list shows the names", status=Exit.USAGE)
     return options["N"]
 
 
@@ -194,7 +289,11 @@ def _number(options: Options, name: str) -> int | None:
     if name not in options:
         return None
     if not options[name].isascii() or not options[name].isdigit():
-        raise Stop(f"/{name}: {options[name][:40]!r} is not a number", status=Exit.USAGE)
+        raise Stop(
+            f"/{name}: {options[name][:40]!r} is not a number",
+            remedy="pcnscfg /? shows what it may be",
+            status=Exit.USAGE,
+        )
     return int(options[name])
 
 
@@ -202,12 +301,14 @@ def _truth(options: Options) -> bool | None:
     if "D" not in options:
         return None
     if options["D"].upper() not in _TRUTH:
-        raise Stop("/D: is True or False", status=Exit.USAGE)
+        raise Stop("/D: is neither True nor False", remedy="write /D:True or /D:False", status=Exit.USAGE)
     return _TRUTH[options["D"].upper()]
 
 
-Command = Callable[["NotificationSettings", Options, Screen], None]
-_COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = MappingProxyType(
+Work = Callable[["NotificationSettings", Screen], None]
+#: Reads and checks the options of a command, and gives what is then done with the directory.
+Prepare = Callable[[Options], Work]
+_COMMANDS: Mapping[str, tuple[Prepare, frozenset[str]]] = MappingProxyType(
     {
         "list": (_list, frozenset()),
         "service": (_service, _SERVICE),

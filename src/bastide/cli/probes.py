@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bastide.cli.exits import Stop, missing_extra
 from bastide.clock import SystemClock
-from bastide.config import Config, ConfigError, secret_path
+from bastide.config import Config, ConfigError, secret_path, source_domains
 from bastide.domain.errors import BastideError
 
 #: Kerberos, LDAP (sealed by Kerberos), password set.
@@ -42,7 +43,15 @@ def look(name: str, probe: Callable[[], str], remedy: str = "") -> Check:
         return Check(name, problem=error.message, remedy=error.remedy or remedy)
     except ImportError as error:
         extra = missing_extra(error)
-        return Check(name, problem=str(error), remedy=f"install {extra}" if extra else remedy)
+        return Check(name, problem=str(error), remedy=f"`pip install '{extra}'`" if extra else remedy)
+    except FileNotFoundError as error:
+        return Check(name, problem=f"there is no file {error.filename}", remedy=remedy)
+    except PermissionError as error:
+        return Check(
+            name,
+            problem=f"{error.filename} cannot be read by this user",
+            remedy="`sudo bastide config check`, or be the service's user",
+        )
     except (ConfigError, OSError) as error:
         return Check(name, problem=str(error), remedy=remedy)
 
@@ -60,13 +69,13 @@ def network(domain: str, controllers: Sequence[str]) -> Iterator[Check]:
     check = look(
         f"{domain}: domain controllers",
         lambda: ", ".join(found or find_controllers(domain)),
-        "list the controllers in bastide.toml, or mend the name servers of this host",
+        f"set `controllers` beside domain = {domain} in bastide.toml, or mend the name servers of this host",
     )
     yield check
     if not check.ok:
         return
     for name in found or check.detail.split(", "):
-        remedy = f"let this host reach {name} on ports 88, 389 and 464"
+        remedy = f"open ports 88, 389 and 464 from here to it; `nc -vz {name} 389` tries one"
         yield look(f"{name}: ports", partial(_ports, name), remedy)
 
 
@@ -81,11 +90,20 @@ def _ports(host: str) -> str:
 
 def identity(domain: str, principal: str, keytab: str, controllers: Sequence[str]) -> Iterator[Check]:
     """The keytab's file, a ticket with it, and a sealed bind with the ticket."""
-    check = secret(f"{principal}: keytab", keytab)
+    check = secret(f"{principal}: keytab", keytab, _export(keytab, principal))
     yield check
     if check.ok and check.checked:
-        yield look(f"{principal}: ticket", lambda: _ticket(principal, keytab), "export the keytab again")
+        yield look(f"{principal}: ticket", lambda: _ticket(principal, keytab), _export(keytab, principal))
         yield look(f"{domain}: sealed LDAP", lambda: _bind(domain, principal, keytab, controllers))
+
+
+def _export(keytab: str, principal: str) -> str:
+    """What makes a keytab."""
+    file = "FILE" if keytab.startswith("credential:") else Path(keytab).name
+    return (
+        f"on a domain controller `samba-tool domain exportkeytab {file} --principal={principal}`, "
+        f"then put it at {keytab}, mode 0600"
+    )
 
 
 def _ticket(principal: str, keytab: str) -> str:
@@ -107,8 +125,8 @@ def _bind(domain: str, principal: str, keytab: str, controllers: Sequence[str]) 
     return f"encrypted with {', '.join(names)}"
 
 
-def secret(name: str, reference: str) -> Check:
-    """A file that holds a secret: there, readable, and for nobody else."""
+def secret(name: str, reference: str, remedy: str = "put it there, mode 0600, or name another file") -> Check:
+    """A file that holds a secret: there, readable, and for nobody else. `remedy`: what makes it."""
     if reference.startswith("credential:") and "CREDENTIALS_DIRECTORY" not in os.environ:
         return Check(name, "comes as a systemd credential, which only the unit sees", checked=False)
 
@@ -117,12 +135,12 @@ def secret(name: str, reference: str) -> Check:
         mode = path.stat().st_mode
         with path.open("rb") as file:
             if not file.read(1):
-                raise Stop(f"{path} is empty")
+                raise Stop(f"{path} is empty", remedy=remedy)
         if mode & _OTHERS_MAY:
             raise Stop(f"others may read {path} (mode {mode & 0o777:o})", remedy=f"chmod 600 {path}")
         return str(path)
 
-    return look(name, probe, "check the path, and that the service's user may read it")
+    return look(name, probe, remedy)
 
 
 def certificate(config: Config) -> Iterator[Check]:
@@ -131,12 +149,16 @@ def certificate(config: Config) -> Iterator[Check]:
     if not server.certificate:
         address = server.address
         problem = "" if is_loopback(address) else f"no certificate, and {address} is not loopback"
-        yield Check("server: TLS", "none; loopback only", problem, "set server.certificate and server.key")
+        yield Check(
+            "server: TLS",
+            "none; loopback only",
+            problem,
+            'set server.certificate and server.key, or server.address = "127.0.0.1"',
+        )
         return
-    yield look(
-        "server: certificate", lambda: _certificate(Path(server.certificate)), "check server.certificate"
-    )
-    yield secret("server: key", server.key)
+    remedy = "set server.certificate to a PEM file with the certificate and its chain"
+    yield look("server: certificate", lambda: _certificate(Path(server.certificate)), remedy)
+    yield secret("server: key", server.key, "set server.key to the PEM file with the certificate's key")
 
 
 def _certificate(path: Path) -> str:
@@ -161,13 +183,14 @@ def directories(config: Config) -> Iterator[Check]:
     )
     if config.priv.preparer is not None:
         preparer = config.priv.preparer
-        check = secret(f"{preparer.principal}: keytab", preparer.keytab)
+        export = _export(preparer.keytab, preparer.principal)
+        check = secret(f"{preparer.principal}: keytab", preparer.keytab, export)
         yield check
         if check.ok and check.checked:
             yield look(
                 f"{preparer.principal}: ticket",
                 lambda: _ticket(preparer.principal, preparer.keytab),
-                "export the keytab again",
+                export,
             )
     if config.corp is not None:
         corp = config.corp
@@ -179,17 +202,31 @@ def directories(config: Config) -> Iterator[Check]:
             else look(
                 f"{corp.domain}: trust",
                 lambda: _bind(corp.domain, config.priv.principal, config.priv.keytab, corp.controllers),
-                "CORP must trust PRIV, and the names of both forests must resolve here",
+                "CORP must trust PRIV, and the names of both forests must resolve here; `bastide trust test` says more",
             )
         )
+    yield from _further_sources(config)
     if config.http.keytab:
-        yield secret("http: keytab", config.http.keytab)
+        yield secret(
+            "http: keytab", config.http.keytab, _export(config.http.keytab, f"HTTP/{config.http.priv_host}")
+        )
+
+
+def _further_sources(config: Config) -> Iterator[Check]:
+    """Domains that are asked for nothing but who their controllers are."""
+    known = source_domains(config)
+    for named in [] if config.passwords is None else config.passwords.source_domains:
+        one = known[named.domain.lower()]
+        yield from network(one.domain, one.controllers)
+        yield from identity(one.domain, one.principal, one.keytab, one.controllers)
 
 
 def local_things(config: Config) -> Iterator[Check]:
     """Keys and database."""
     for name in ("master", "signing"):
-        yield secret(f"keys: {name}", getattr(config.keys, name))
+        reference = getattr(config.keys, name)
+        remedy = f"`bastide keys generate --to {Path(reference).parent}` makes it, or set keys.{name}"
+        yield secret(f"keys: {name}", reference, remedy)
     yield look("database", lambda: _database(config), "`bastide db upgrade` makes and upgrades it")
 
 
@@ -198,16 +235,26 @@ def passwords(config: Config) -> Iterator[Check]:
     settings = config.passwords
     if settings is None:
         return
-    keys = [secret(f"passwords: OpenPGP key {name}", name) for name in settings.openpgp]
-    keytab = secret("passwords: keytab", settings.keytab)
+    keys = [
+        secret(
+            f"passwords: OpenPGP key {name}",
+            name,
+            f"`bastide keys generate --openpgp --to {Path(name).parent}` makes it, or set passwords.openpgp",
+        )
+        for name in settings.openpgp
+    ]
+    export = _export(settings.keytab, f"PCNSCLNT/{urlsplit(config.server.url).hostname or 'HOST'}")
+    keytab = secret("passwords: keytab", settings.keytab, export)
     yield from (*keys, keytab)
     if all(check.ok and check.checked for check in keys):
         yield look(
-            "passwords: OpenPGP", lambda: _openpgp(settings.openpgp), "`bastide keys generate --openpgp`"
+            "passwords: OpenPGP",
+            lambda: _openpgp(settings.openpgp),
+            "`bastide keys generate --openpgp` makes good keys",
         )
     if keytab.ok and keytab.checked:
-        yield look("passwords: PCNSCLNT/", lambda: _acceptor(settings.keytab), "export the keytab again")
-    yield look("passwords: vault", lambda: _vault(config), "check passwords.vault; no backup may hold it")
+        yield look("passwords: PCNSCLNT/", lambda: _acceptor(settings.keytab), export)
+    yield look("passwords: vault", lambda: _vault(config), "set passwords.vault; no backup may hold it")
 
 
 def _openpgp(names: Sequence[str]) -> str:

@@ -9,10 +9,16 @@ import typer
 
 from bastide.cli.console import Column
 from bastide.cli.exits import Stop
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import moment, one_line, seconds, span, when
 
-app = typer.Typer(help="Ask for a role, look at it, extend it, end it.", no_args_is_help=True)
+app = commands(
+    "Ask for a role, look at it, extend it, end it.",
+    ("see which roles there are for you", "bastide offers"),
+    ("ask for one, and wait until it is open", 'bastide request new "File administrator" --for 30m --wait'),
+    ("see until when you have it", "bastide request list"),
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id.")]
 _FIRST_LOOK, _LONGEST_LOOK = 0.2, 2.0

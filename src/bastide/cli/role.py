@@ -10,12 +10,20 @@ import typer
 from bastide.cli import ask, role_rules
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
 from bastide.domain.roles import Enforcer
 
-app = typer.Typer(
-    help="Roles: what they give, to whom, who agrees, and under which rules.", no_args_is_help=True
+_EXAMPLE = (
+    "bastide role add \"File administrator\" --gives PAM-FileAdmins --candidate 'CORP\\alice' "
+    "--approver 'PRIV\\apr.grace' --for 1h --max 4h"
+)
+app = commands(
+    "Roles: what they give, to whom, who agrees, and under which rules.",
+    ("prepare people and groups", "bastide pam --help"),
+    ("make a role of them", _EXAMPLE),
+    ("see it with all its rules", 'bastide role show "File administrator"'),
 )
 
 Name = Annotated[str, typer.Argument(metavar="ROLE", help="Its name or id.")]
@@ -81,11 +89,6 @@ Extension = Annotated[
     bool | None, typer.Option("--extension/--no-extension", help="May be extended. Default: yes.")
 ]
 Enabled = Annotated[bool | None, typer.Option("--enabled/--disabled", help="Whether it may be used at all.")]
-
-_EXAMPLE = (
-    "bastide role add \"File administrator\" --gives PAM-FileAdmins --candidate 'CORP\\alice' "
-    "--approver 'PRIV\\apr.grace' --for 1h --max 4h"
-)
 
 
 @remote(app, "add", example=_EXAMPLE)

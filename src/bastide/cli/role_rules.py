@@ -1,13 +1,13 @@
 """The rules of a role as the API takes them, out of options, a TOML file and what the role says now."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
 from typing import Any
 
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.files import document_of
 from bastide.cli.text import seconds
 from bastide.domain.roles import Enforcer
 
@@ -25,10 +25,9 @@ _RULES = {
 
 def from_file(path: Path) -> Rules:
     """A role.toml: the names of the API, with lengths as `30m` too and a window as `mon-fri 08:00-18:00 Europe/Zurich`. Raises Stop."""
-    try:
-        rules: Rules = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Stop(f"{path}: {error}", status=Exit.USAGE) from None
+    rules: Rules = document_of(
+        path, remedy="write it, or give the rules as options: `bastide role add --help`"
+    )
     if unknown := rules.keys() - _RULES:
         raise Stop(
             f"{path}: unknown rules: {', '.join(sorted(unknown))}",

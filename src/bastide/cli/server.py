@@ -136,6 +136,7 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
     services.upkeep.plant()
     if services.passwords is not None:
         services.passwords.switchboard.plant()
+        services.passwords.silence.plant()
     owner = f"{node_name(config)}:{os.getpid()}"
     runner = Runner(
         store=services.store,
@@ -167,6 +168,7 @@ def _receiving(config: Config, services: Services) -> Iterator[None]:
         acceptor=passwords.acceptor,
         callers=passwords.callers,
         accept=passwords.accept,
+        silence=passwords.silence,
         events=passwords.events,
         node=node_name(config),
         monotonic=services.clock.monotonic,

@@ -7,7 +7,6 @@ answer is filled in: containers from the domain, principals from names.
 import os
 import socket
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import typer
 from bastide.cli import ask, config_file, probes
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.files import document_of
 from bastide.cli.host import print_check
 from bastide.cli.probes import Check
 from bastide.cli.remote import local
@@ -80,7 +80,7 @@ def init(
     """Set this server up: settings, keys, and a look at everything they need. Exit code 1 if a check found a problem; all is written then too."""
     if output.exists() and not force:
         raise Stop(f"{output} exists", remedy="say --force to overwrite it, or --output for another file")
-    given = _read(answers) if answers else {}
+    given = document_of(answers, remedy="leave --answers out to be asked") if answers else {}
     checks: list[Check] = []
     if answers is None:
         _ask_all(screen, given, checks, offline=offline)
@@ -141,13 +141,6 @@ def _making(directory: Path) -> Iterator[None]:
         raise Stop(
             f"{directory}: {error.strerror}", remedy="run as root, or name another directory"
         ) from None
-
-
-def _read(path: Path) -> Answers:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Stop(f"{path}: {error}", status=Exit.USAGE) from None
 
 
 def _ask_all(screen: Screen, given: Answers, checks: list[Check], *, offline: bool) -> None:

@@ -1,0 +1,121 @@
+"""Whose Kerberos ticket the command line came with, and which one the server wants: said in every refusal. With real GSS-API, and no KDC."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from bastide.cli.exits import Exit, Stop
+from bastide.cli.ticket import Exchange, Whose
+
+HOST = "bastide.priv.test"
+_CONFIGURATION = """
+[libdefaults]
+  default_realm = PRIV.TEST
+  dns_lookup_kdc = false
+  dns_lookup_realm = false
+  dns_canonicalize_hostname = false
+[domain_realm]
+  .mapped.test = ELSEWHERE.TEST
+"""
+
+
+def cache(principal: str, *, ends: int) -> bytes:
+    """A credentials cache of version 4 (MIT, doc/formats/ccache_file_format): a ticket-granting ticket that no KDC gave."""
+
+    def counted(raw: bytes) -> bytes:
+        return struct.pack(">I", len(raw)) + raw
+
+    def named(name: str) -> bytes:
+        parts, _, realm = name.rpartition("@")
+        components = parts.split("/")
+        return struct.pack(">II", 1, len(components)) + b"".join(
+            counted(one.encode()) for one in (realm, *components)
+        )
+
+    realm = principal.rpartition("@")[2]
+    key = struct.pack(">H", 18) + counted(bytes(32))
+    times = struct.pack(">IIII", 1, 1, ends, 0)
+    ticket = (
+        named(principal) + named(f"krbtgt/{realm}@{realm}") + key + times
+        + b"\0" + struct.pack(">III", 0, 0, 0) + counted(b"no ticket") + counted(b"")
+    )  # fmt: skip
+    return struct.pack(">HH", 0x0504, 0) + named(principal) + ticket
+
+
+@pytest.fixture
+def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the ticket is put; there is none yet."""
+    (tmp_path / "krb5.conf").write_text(_CONFIGURATION)
+    monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/ccache")
+    return tmp_path / "ccache"
+
+
+def refused(host: str = HOST) -> Stop:
+    with pytest.raises(Stop) as refusal:
+        Exchange(host).step()
+    assert refusal.value.status is Exit.NOT_SIGNED_IN
+    return refusal.value
+
+
+def test_a_ticket_of_the_wrong_realm_is_named_and_the_right_realm_too(holder: Path) -> None:
+    holder.write_bytes(cache("eve@OTHER.TEST", ends=2**31 - 1))
+    stop = refused()
+    assert "that of eve@OTHER.TEST" in stop.message
+    assert "`kinit PERSON@PRIV.TEST`" in stop.remedy
+
+
+def test_without_a_ticket_the_realm_is_named(holder: Path) -> None:
+    assert not holder.exists()
+    stop = refused()
+    assert f"no Kerberos ticket for HTTP/{HOST}" in stop.message
+    assert "`kinit PERSON@PRIV.TEST`" in stop.remedy
+
+
+def test_a_ticket_that_is_over_is_said_to_be_so(holder: Path) -> None:
+    holder.write_bytes(cache("alice@PRIV.TEST", ends=2))
+    stop = refused()
+    assert stop.message == f"no Kerberos ticket for HTTP/{HOST}: Ticket expired"
+    assert "`kinit PERSON@PRIV.TEST`" in stop.remedy
+
+
+def test_a_ticket_of_the_right_realm_that_does_not_do_is_got_anew_by_its_holder(holder: Path) -> None:
+    """Here, because no KDC is there."""
+    holder.write_bytes(cache("alice@PRIV.TEST", ends=2**31 - 1))
+    stop = refused()
+    assert "the ticket of alice@PRIV.TEST is not good" in stop.message
+    assert "Major" not in stop.message
+    assert "`kinit alice@PRIV.TEST`" in stop.remedy
+
+
+def test_the_realm_is_the_one_that_krb5_conf_names(holder: Path) -> None:
+    holder.write_bytes(cache("eve@OTHER.TEST", ends=2**31 - 1))
+    assert "`kinit PERSON@ELSEWHERE.TEST`" in refused("bastide.mapped.test").remedy
+    assert Exchange("bastide.mapped.test").whose() == Whose(
+        "eve@OTHER.TEST", "bastide.mapped.test", "ELSEWHERE.TEST"
+    )
+
+
+# ----------------------------------------------------------------------------------------------- refused by the server
+
+OTHER = Whose("eve@OTHER.TEST", HOST, "PRIV.TEST")
+OURS = Whose("alice@priv.test", HOST, "PRIV.TEST")
+
+
+def test_a_refused_sign_in_says_whose_ticket_it_was() -> None:
+    sent = Stop("the sign-in was not accepted", remedy="sign in", status=Exit.NOT_SIGNED_IN, raw="{}")
+    stop = OTHER.refused(sent)
+    assert stop.message == "the sign-in was not accepted: the ticket is that of eve@OTHER.TEST"
+    assert "`kinit PERSON@PRIV.TEST`" in stop.remedy
+    assert (stop.status, stop.raw) == (Exit.NOT_SIGNED_IN, "{}")
+    assert OURS.refused(sent).remedy == "sign in"
+
+
+def test_a_right_that_is_missing_names_the_ticket_and_anything_else_does_not() -> None:
+    sent = Stop(
+        "eve has not the right to administer", remedy="sign in with a PRIV account", code="not-authorized"
+    )
+    assert OTHER.refused(sent).remedy.endswith("; you came with the ticket of eve@OTHER.TEST")
+    other = Stop("no", remedy="this", code="conflict")
+    assert (OTHER.refused(other).message, OTHER.refused(other).remedy) == ("no", "this")
