@@ -27,7 +27,7 @@ test: ## Everything that CI runs (root)
 
 windows: ## Build the password filter for Windows, and run it under wine (root; fetches 157 MB)
 	@$(PYTHON) tools/install.py --windows
-	@$(RUN) -m pytest -q tests/integration/test_windows_filter.py tests/unit/test_windows_frames.py tests/unit/test_windows_capture.py
+	@$(RUN) -m pytest -q tests/integration/test_windows_filter.py tests/unit/test_windows_frames.py tests/unit/test_windows_capture.py tests/unit/test_windows_pipe.py tests/contract/test_agent_sources.py
 
 check: ## Lint, types, imports, unit tests: seconds
 	@$(PYTHON) tools/install.py

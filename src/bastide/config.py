@@ -119,6 +119,15 @@ class AuditSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     checkpoint_minutes: int = 5
 
 
+class SourceDomain(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A domain beside PRIV and CORP whose controllers may tell of changed passwords. No principal: the service account of PRIV."""
+
+    domain: str
+    controllers: list[str] = []
+    principal: str = ""
+    keytab: str = ""
+
+
 class Passwords(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Password synchronization. Without this table there is none."""
 
@@ -133,6 +142,9 @@ class Passwords(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: str = "0.0.0.0"  # noqa: S104  # a service for domain controllers; mutual Kerberos guards it
     port: int = 8446
     event_level: int = 1
+    #: A domain controller that is not heard for longer is reported; 0: none is.
+    silence_minutes: int = 15
+    source_domains: list[SourceDomain] = []
 
 
 class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -165,7 +177,40 @@ def load(path: Path) -> Config:
             raise ConfigError(
                 f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
             )
+    if wrong := _wrong_source(config):
+        raise ConfigError(f"{path}: passwords.source_domains: {wrong}")
     return config
+
+
+def source_domains(config: Config) -> dict[str, SourceDomain]:
+    """All domains whose controllers may speak, by DNS name in lower case: PRIV, CORP, and those named for it. Each says as whom it is asked."""
+    priv, named = config.priv, [] if config.passwords is None else config.passwords.source_domains
+    own = [SourceDomain(domain=priv.domain, controllers=priv.controllers)]
+    if config.corp is not None:
+        own.append(SourceDomain(domain=config.corp.domain, controllers=config.corp.controllers))
+    return {
+        one.domain.lower(): SourceDomain(
+            domain=one.domain,
+            controllers=one.controllers,
+            principal=one.principal or priv.principal,
+            keytab=one.keytab or priv.keytab,
+        )
+        for one in (*own, *named)
+    }
+
+
+def _wrong_source(config: Config) -> str:
+    """What cannot be among the further source domains; empty: nothing."""
+    seen = {config.priv.domain.lower(), "" if config.corp is None else config.corp.domain.lower()}
+    for one in [] if config.passwords is None else config.passwords.source_domains:
+        if not one.domain.strip() or one.domain != one.domain.strip(" ."):
+            return f"{one.domain!r} is no DNS name of a domain"
+        if one.domain.lower() in seen:
+            return f"{one.domain} is named twice; PRIV and CORP need no entry"
+        if bool(one.principal) != bool(one.keytab):
+            return f"{one.domain}: principal and keytab go together; leave both out for the service account"
+        seen.add(one.domain.lower())
+    return ""
 
 
 def _is_some_network(text: str) -> bool:
@@ -180,7 +225,10 @@ def secret_path(reference: str) -> Path:
     """Where a secret is: a path, or `credential:NAME` below systemd's $CREDENTIALS_DIRECTORY. Raises ConfigError."""
     if not reference.startswith("credential:"):
         return Path(reference)
+    name = reference.removeprefix("credential:")
+    if name in {"", ".", ".."} or "/" in name:
+        raise ConfigError(f"{reference}: a systemd credential has a plain name")
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         raise ConfigError(f"{reference}: this process was given no systemd credentials (LoadCredential=)")
-    return Path(directory) / reference.removeprefix("credential:")
+    return Path(directory) / name

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bastide.domain.contacts import Contact
 from bastide.domain.errors import Conflict, NotFound, StoreUnavailable
 from bastide.domain.management_agents import CsId, MaId
 from bastide.domain.passwords import Change, Code, Delivery, Proof, Receipt, Stamp, State
@@ -70,7 +71,7 @@ def look(store: SqlStore, act: Callable[[UnitOfWork], Any]) -> Any:
 
 
 def add(store: SqlStore, one: Change, *deliveries: Delivery) -> None:
-    commit(store, lambda uow: uow.changes.add(one, deliveries))
+    commit(store, lambda uow: uow.changes.add([one], deliveries))
 
 
 def test_what_is_added_is_read_again(store: SqlStore) -> None:
@@ -117,14 +118,47 @@ def test_saving_takes_the_secret_away(store: SqlStore) -> None:
     assert look(store, lambda uow: uow.changes.count(State.DELIVERED)) == 1
 
 
+def test_contacts_of_controllers(store: SqlStore) -> None:
+    first = Contact(domain="corp.test", host="dc1", heard_at=NOW, waiting=3, oldest=NOW - timedelta(hours=1))
+    second = Contact(domain="corp.test", host="dc2", heard_at=NOW, silent=True)
+    commit(store, lambda uow: uow.contacts.put(second))
+    commit(store, lambda uow: uow.contacts.put(replace(first, waiting=9, oldest=None)))
+    commit(store, lambda uow: uow.contacts.put(first))
+    assert look(store, lambda uow: uow.contacts.all()) == (first, second)
+    assert look(store, lambda uow: uow.contacts.get("corp.test", "dc2")) == second
+    assert look(store, lambda uow: uow.contacts.get("priv.test", "dc2")) is None
+    commit(store, lambda uow: uow.contacts.remove(second))
+    assert look(store, lambda uow: uow.contacts.all()) == (first,)
+
+
 def test_stamps_and_source_states(store: SqlStore) -> None:
-    stamp, state = Stamp(NOW, 7, "cs-alice"), SourceState(Stamp(NOW, 7, "cs-a"), NOW - timedelta(hours=3), 4)
-    for _ in range(2):
+    stamp = Stamp(NOW, 7, "cs-alice")
+    states: dict[CsId, SourceState] = {}
+    for count in (4, 5):
         commit(store, lambda uow: uow.changes.mark_applied({CsId("t"): stamp}))
-        commit(store, lambda uow: uow.changes.set_source_state(CsId("cs-a"), state))
+        for name in ("cs-a", "cs-b"):
+            states[CsId(name)] = SourceState(Stamp(NOW, 7, name), NOW - timedelta(hours=3), count)
+        commit(store, lambda uow: uow.changes.set_source_states(states))
     assert look(store, lambda uow: uow.changes.applied([CsId("t"), CsId("u")])) == {"t": stamp}
-    assert look(store, lambda uow: uow.changes.source_state(CsId("cs-a"))) == state
-    assert look(store, lambda uow: uow.changes.source_state(CsId("none"))) is None
+    wanted = [CsId("cs-a"), CsId("cs-b"), CsId("none")]
+    assert look(store, lambda uow: uow.changes.source_states(wanted)) == states
+    commit(store, lambda uow: uow.changes.set_source_states({}))
+    assert look(store, lambda uow: uow.changes.source_states([])) == {}
+
+
+def test_several_changes_are_added_together(store: SqlStore) -> None:
+    """All or none: half a batch must not count either."""
+    deliveries = [delivery(f"d{number}", f"r{number % 3}") for number in range(5)]
+    commit(store, lambda uow: uow.changes.add([change(f"r{number}") for number in range(4)], deliveries))
+    found = look(store, lambda uow: uow.changes.deliveries_of(["r0", "r1", "r3", "none"]))
+    assert {reference: [one.id for one in all_] for reference, all_ in found.items()} == {
+        "r0": ["d0", "d3"],
+        "r1": ["d1", "d4"],
+    }
+    with pytest.raises(Conflict):
+        commit(store, lambda uow: uow.changes.add([change("new"), change("r1")], []))
+    assert look(store, lambda uow: uow.changes.known(["new", "r3"])) == {"r3": "corp.test"}
+    commit(store, lambda uow: uow.changes.add([], []))
 
 
 def test_the_queue_is_in_the_order_of_time(store: SqlStore) -> None:

@@ -58,6 +58,22 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         os.close(home_files)
 
 
+@contextmanager
+def filled(folder: Path, *, left: int = 0) -> Iterator[None]:
+    """All room of that file system is taken but `left` bytes, until the end of the block."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            file.truncate(max(0, file.tell() - left))
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
 def _enter_files(namespace: str) -> None:
     if namespace in _mounted:
         _switch_files(_mounted[namespace])

@@ -29,7 +29,7 @@ LANES = {
     "failures": r"tests/e2e/test_passwords_(failures|standby|traces)",
     "passwords": r"tests/e2e/test_passwords_",
     "grants": r"tests/e2e/test_(grants|kill|wrong_clock)_on_samba",
-    "agent": r"tests/integration/test_(agent|receiver)_on_samba",
+    "agent": r"tests/integration/test_(agent|receiver)_on_",
     "contract": r"tests/contract/.*\[(samba|slapd|389-ds|postgresql|mariadb)",
     "windows": r"tests/integration/test_windows_",
     "forests": r"tests/(integration|e2e)/",

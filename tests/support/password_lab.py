@@ -170,7 +170,7 @@ class PasswordLab:
     def domain_cli(self, forest: str, *command: str) -> str:
         """`bastide pcns`, by an administrator of the domain, on its first controller."""
         domain = plan.realm(forest).dns
-        where = ("--domain", domain, "--server", f"{forest}dc.{domain}")
+        where = ("--domain", domain, "--controller", f"{forest}dc.{domain}")
         return self._cli(self.server / f"{forest}-Administrator.ccache", "pcns", *command, *where)
 
     def _people(self) -> None:
@@ -338,8 +338,17 @@ class PasswordLab:
                     waiting.remove(name)
             return not waiting
 
-        until(look, seconds, lambda: f"{person.name} waits for {waiting}\n{self.explain(person)}")
+        until(
+            look,
+            seconds,
+            lambda: f"{person.name} waits for {waiting}\n{self.explain(person)}\n{self._ends()}",
+        )
         return took
+
+    def _ends(self) -> str:
+        """What agents and server said last."""
+        logs = [self.node.log, *(agent.log for agent in self.agents.values())]
+        return "\n".join(f"{log}:\n{log.read_text()[-4000:]}" for log in logs if log.exists())
 
     def repeated(self, person: Person) -> int:
         """How often the recorder was written to with what it had already. Fails if an older password ever came after a newer one."""

@@ -2,7 +2,7 @@
 moves. Users are made here directly, joined; how that comes about is the imports' business.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -51,10 +51,12 @@ class ReversedOpener:
 
     _HEAD = b"to bastide:"
 
-    def open(self, message: bytes) -> bytes:
-        if not message.startswith(self._HEAD):
-            raise StoreError("a message was encrypted to another OpenPGP key, or is damaged")
-        return message[len(self._HEAD) :][::-1]
+    def open(self, messages: Sequence[bytes]) -> Generator[bytes | StoreError, None, None]:
+        for message in messages:
+            if message.startswith(self._HEAD):
+                yield message[len(self._HEAD) :][::-1]
+            else:
+                yield StoreError("a message was encrypted to another OpenPGP key, or is damaged")
 
     @classmethod
     def seal(cls, password: str) -> bytes:

@@ -13,7 +13,7 @@ from bastide.domain.passwords import Code
 from bastide.services.passwords.ports import PasswordDate, Result
 from bastide.services.ports import AuditQuery
 from tests.support.api import ApiWorld, Caller
-from tests.support.sync_world import SyncWorld, guid_of
+from tests.support.sync_world import SyncWorld, filetime, guid_of
 from tests.unit.test_cli_app import SERVER, Desk, InProcess
 
 CANARY = "Canary-Pa55wörd"
@@ -167,11 +167,15 @@ def test_coverage_names_whom_nobody_told_of(both: Both) -> None:
         PasswordDate(guid_of("corp alice"), "alice", now, "dc1"),
         PasswordDate(guid_of("corp bob"), "bob", now, "dc2"),
     ]
+    both.sync.passwords.silence.heard(both.sync.caller(), 3, filetime(now))
     both.api.clock.move(minutes=10)
     (found,) = both.auditor().get("/passwords/coverage").json()["items"]
     assert (found["users"], found["covered"]) == (2, 1)
     assert [one["account"] for one in found["uncovered"]] == ["bob"]
     assert found["by_controller"] == [{"controller": "dc2", "users": 1}]
+    (contact,) = found["contacts"]
+    assert (contact["controller"], contact["waiting"], contact["silent"]) == ("dc1.corp.test", 3, False)
+    assert contact["heard_at"] == contact["oldest"]
     assert both.auditor().get("/passwords/coverage", params={"domain": "other.test"}).status_code == 409
 
 
@@ -211,6 +215,21 @@ def test_coverage_ends_with_1_where_somebody_is_missing(both: Both, desk: Desk) 
     assert "dc2" in said(desk, AUDITOR, "coverage", "--since", "-7d", wanted=1)
     both.dates.known.clear()
     assert "0 missing" in said(desk, AUDITOR, "coverage")
+    assert "no controller was heard yet" in desk.run(AUDITOR, "passwords", "coverage").output
+
+
+def test_coverage_shows_when_each_controller_was_last_heard(both: Both, desk: Desk) -> None:
+    silence = both.sync.passwords.silence
+    silence.heard(both.sync.caller(), 12, filetime(both.api.clock.now()))
+    shown = said(desk, AUDITOR, "coverage")
+    assert "dc1.corp.test" in shown
+    assert "12" in shown
+    assert "SILENT" not in shown
+    silence.plant()
+    both.api.clock.move(hours=1)
+    both.api.new_runner().run_due()
+    assert both.sync.events.numbers()[-1] == 6929
+    assert "SILENT" in said(desk, AUDITOR, "coverage")
 
 
 def test_enabling_after_a_restore_is_asked_about(both: Both, desk: Desk) -> None:

@@ -172,13 +172,13 @@ def _commands() -> dict[str, click.Command]:
 
 
 def _options(command: click.Command) -> set[str]:
-    """Long names only. `--server HOST` of `bastide pcns` is not the shared `--server URL`."""
+    """Long names only."""
     return {
         name
         for parameter in command.params
         if not getattr(parameter, "hidden", False)
         for name in [*parameter.opts, *parameter.secondary_opts]
-        if name.startswith("--") and (name not in SHARED_OPTIONS or parameter.metavar == "HOST")
+        if name.startswith("--") and name not in SHARED_OPTIONS
     }
 
 

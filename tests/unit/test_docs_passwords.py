@@ -61,6 +61,7 @@ def test_every_number_of_the_original_is_on_the_page_as_it_was() -> None:
     found = sorted(
         (int(number), int(level), severity, meaning, fields)
         for number, level, severity, meaning, fields, _ in _EVENT.findall(_read("password-events.md"))
+        if int(number) not in {one.number for one in EVENTS.values() if one.ours}
     )
     assert len(found) == 93
     assert found == _listed()

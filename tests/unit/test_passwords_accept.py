@@ -1,6 +1,6 @@
 """What is taken in from a domain controller, and what is not: a test for each number of services/passwords/accept.py."""
 
-from collections.abc import Collection
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,10 +10,10 @@ import pytest
 from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.domain.ids import Sid
 from bastide.domain.management_agents import CsId, Link, MaId
-from bastide.domain.passwords import OLDEST, REASONS, SKEW, Change, Delivery, Receipt, State
+from bastide.domain.passwords import OLDEST, REASONS, SKEW, Receipt, State
 from bastide.services.passwords import refusals
 from bastide.services.passwords.callers import Caller
-from bastide.wire import Notification, Verdict, check_of
+from bastide.wire import Verdict, check_of
 from tests.support.sync_world import ReversedOpener, SyncWorld, guid_of, sid_of
 
 SECRET = "Grüße 🐟 pass"
@@ -302,9 +302,9 @@ def test_nothing_is_opened_that_will_not_be_staged(world: SyncWorld, monkeypatch
     opener = world.adapters.opener
     plain = opener.open
 
-    def watched(message: bytes) -> bytes:
-        opened.append(message)
-        return plain(message)
+    def watched(messages: Sequence[bytes]) -> Generator[bytes | StoreError, None, None]:
+        opened.extend(messages)
+        return plain(messages)
 
     monkeypatch.setattr(opener, "open", watched)
     world.add_user("carol", "corp", "crm", joined=False)
@@ -319,8 +319,9 @@ def test_nothing_is_opened_that_will_not_be_staged(world: SyncWorld, monkeypatch
 def test_without_a_process_to_open_it_the_agent_keeps_it(
     world: SyncWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(_: bytes) -> bytes:
+    def away(_: Sequence[bytes]) -> Generator[bytes | StoreError, None, None]:
         raise StoreUnavailable("no process can be started")
+        yield b""
 
     monkeypatch.setattr(world.adapters.opener, "open", away)
     with pytest.raises(StoreUnavailable):
@@ -404,87 +405,3 @@ def test_what_is_refused_for_good_is_remembered(world: SyncWorld) -> None:
         ((change, deliveries),) = uow.changes.history(user="nobody", before=None, limit=5)
     assert change.receipt is Receipt.NOT_IN_CS
     assert not deliveries
-
-
-# ---------------------------------------------------------------------------------------------------------------- batches
-
-
-def test_several_are_taken_in_with_one_commit_each_judged_after_the_one_before(world: SyncWorld) -> None:
-    world.change_agent("corp", lambda a: replace(a, source=replace(a.source, daily_limit=2)))  # type: ignore[type-var]
-    first = world.notification("alice", "a1")
-    several = [
-        first,
-        world.notification("nobody", SECRET),
-        world.notification("bob", "b1"),
-        first,
-        world.notification("alice", "a0", revision=1, at=world.clock.now() - timedelta(minutes=1)),
-        world.notification("alice", "a2", at=world.clock.now() + timedelta(seconds=1)),
-        world.notification("alice", "a3", at=world.clock.now() + timedelta(seconds=2)),
-        world.notification("bob", SECRET, secret=b"damaged"),
-    ]
-    commits = len(world.audit())
-    told = world.passwords.accept.notifications(world.caller(), several)
-    assert [one.receipt for one in told] == [
-        Receipt.STAGED,
-        Receipt.NOT_IN_CS,
-        Receipt.STAGED,
-        Receipt.DUPLICATE,
-        Receipt.OUT_OF_DATE,
-        Receipt.STAGED,
-        Receipt.DAILY_LIMIT,
-        Receipt.UNREADABLE,
-    ]
-    assert len(world.audit()) == commits + 7
-    assert len(world.vault.references()) == 3
-    world.work()
-    assert (world.password("alice", "crm"), world.password("bob", "crm")) == ("a2", "b1")
-    assert world.served("crm") == 2
-
-
-def test_one_that_the_database_cannot_hold_does_not_hold_up_the_others(world: SyncWorld) -> None:
-    from bastide.store.passwords import SqlChanges
-
-    plain = SqlChanges.add
-
-    def add(self: SqlChanges, change: Change, deliveries: Collection[Delivery]) -> None:
-        if change.account == "bob":
-            raise StoreError("the database refused a statement")
-        plain(self, change, deliveries)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SqlChanges, "add", add)
-        several = [world.notification(name, SECRET) for name in ("bob", "alice")]
-        told = world.passwords.accept.notifications(world.caller(), several)
-    assert [one.verdict for one in told] == [Verdict.REFUSED, Verdict.ACCEPTED]
-    assert len(world.vault.references()) == 1
-
-
-def test_a_database_that_is_away_leaves_it_with_the_agent(world: SyncWorld) -> None:
-    from bastide.store.unit_of_work import SqlUnitOfWork
-
-    def away(_: SqlUnitOfWork) -> None:
-        raise StoreUnavailable("the disk of the database is full")
-
-    told = world.notification("alice", SECRET)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SqlUnitOfWork, "commit", away)
-        with pytest.raises(StoreUnavailable):
-            world.passwords.accept.notification(world.caller(), told)
-    assert not world.deliveries()
-    assert world.passwords.accept.notification(world.caller(), told).receipt is Receipt.STAGED
-    world.work()
-    assert world.password("alice", "crm") == SECRET
-
-
-def test_after_being_answered_nothing_of_the_secret_is_held(world: SyncWorld) -> None:
-    opened: list[object] = []
-    plain = world.passwords.accept._open
-
-    def watched(told: Notification) -> object:
-        opened.append(plain(told))
-        return opened[-1]
-
-    world.passwords.accept._open = watched  # type: ignore[method-assign,assignment]
-    world.tell("alice", SECRET)
-    (secret,) = opened
-    assert not any(secret.password)  # type: ignore[attr-defined]

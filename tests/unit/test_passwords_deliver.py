@@ -1,5 +1,6 @@
 """How what was taken in reaches the targets: a test for each number of services/passwords/deliver.py, and the retry rules."""
 
+import base64
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -265,6 +266,40 @@ def test_a_connector_that_fails_in_its_own_way_tells_nothing_of_it(
     assert (failed.code, failed.state) == (Code.FAILED, State.PENDING)
     assert "RuntimeError" in failed.detail
     assert SECRET not in caplog.text + failed.detail + str(world.audit()) + str(world.events.written)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "kept"),
+    [
+        (SECRET, False),
+        (SECRET.upper(), False),
+        (SECRET.encode().hex(), False),
+        (base64.b64encode(f"x{SECRET}".encode("utf-16-le")).decode(), False),
+        (repr(SECRET.encode()), False),
+        ("a pass", True),
+    ],
+)
+def test_what_a_target_says_is_kept_unless_it_spells_the_password(
+    world: SyncWorld, spelled: str, kept: bool
+) -> None:
+    anchor = guid_of("crm alice")
+    world.systems.systems["crm"].faults.answers[anchor] = Result(Code.POLICY, f"it refuses {spelled}")
+    world.tell("alice", SECRET)
+    world.work()
+    (failed,) = of(world, "crm")
+    assert (spelled in failed.detail) is kept
+    assert ("withheld" in failed.detail) is not kept
+
+
+def test_a_connection_that_breaks_does_not_spell_any_password_of_its_part(world: SyncWorld) -> None:
+    def breaking(*_: object) -> None:
+        raise TargetUnavailable(f"gone at {SECRET.encode('utf-16-le').hex(' ')}")
+
+    world.systems.systems["crm"].write = breaking  # type: ignore[method-assign,assignment]
+    world.tell("bob", "another password")
+    world.tell("alice", SECRET)
+    world.work()
+    assert ["withheld" in one.detail for one in of(world, "crm")] == [True, True]
 
 
 def test_the_agents_secret_opens_its_connection(world: SyncWorld) -> None:

@@ -6,7 +6,8 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from bastide.store.openpgp import (
     PASSWORD_LIMIT,
     PRIVATE,
     PUBLIC,
+    OpenPgpOpener,
     generate_openpgp,
     load_opener,
     read_certificate,
@@ -59,7 +61,7 @@ def test_a_key_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
     assert (tmp_path / PRIVATE).stat().st_mode & 0o777 == 0o600
     certificate = read_certificate(tmp_path / PUBLIC)
     found = Cert.from_bytes(certificate)
-    assert found.fingerprint == fingerprint
+    assert found.fingerprint.upper() == fingerprint
     assert len(certificate) < len((tmp_path / PRIVATE).read_bytes())
     (tmp_path / "copy").write_bytes(certificate)
     (tmp_path / "copy").chmod(0o600)
@@ -72,6 +74,14 @@ def test_a_key_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
         read_certificate(tmp_path / PRIVATE)
 
 
+def _one(opener: OpenPgpOpener, message: bytes) -> bytes:
+    """What was in it. Raises what it says of it."""
+    (answer,) = opener.open([message])
+    if isinstance(answer, StoreError):
+        raise answer
+    return answer
+
+
 def test_what_was_encrypted_opens_with_any_of_the_keys(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     for folder in (old, new):
@@ -81,14 +91,14 @@ def test_what_was_encrypted_opens_with_any_of_the_keys(tmp_path: Path) -> None:
     for folder in (old, new):
         certificate = Cert.from_bytes(read_certificate(folder / PUBLIC))
         message = encrypt(PASSWORD.encode("utf-16-le"), [certificate], armor=False)
-        assert opener.open(message).decode("utf-16-le") == PASSWORD
+        assert _one(opener, message).decode("utf-16-le") == PASSWORD
     with pytest.raises(StoreError) as refused:
-        load_opener([new / PRIVATE]).open(message[:-9] + b"damaged!!")
+        _one(load_opener([new / PRIVATE]), message[:-9] + b"damaged!!")
     assert "Stack" not in refused.value.message
     with pytest.raises(StoreError):
-        load_opener([old / PRIVATE]).open(message)
+        _one(load_opener([old / PRIVATE]), message)
     with pytest.raises(StoreError):
-        opener.open(b"")
+        _one(opener, b"")
     assert repr(opener) == "OpenPgpOpener(2 keys)"
 
 
@@ -110,7 +120,7 @@ def test_gnupg_writes_what_we_open(tmp_path: Path) -> None:
         check=True,
     )
     subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False)
-    assert load_opener([tmp_path / PRIVATE]).open(made.stdout).decode("utf-16-le") == PASSWORD
+    assert _one(load_opener([tmp_path / PRIVATE]), made.stdout).decode("utf-16-le") == PASSWORD
 
 
 def _packet(tag: int, body: bytes) -> bytes:
@@ -168,8 +178,8 @@ def test_a_small_message_that_becomes_a_huge_one_is_refused(tmp_path: Path) -> N
     good = encrypt(b"x\0", [Cert.from_bytes(read_certificate(tmp_path / PUBLIC))], armor=False)
     for _ in range(2):
         with pytest.raises(StoreError, match="more than a password"):
-            opener.open(bomb)
-        assert opener.open(good) == b"x\0", "the next message is opened"
+            _one(opener, bomb)
+        assert _one(opener, good) == b"x\0", "the next message is opened"
 
 
 def test_a_message_that_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,12 +188,84 @@ def test_a_message_that_takes_too_long_is_refused(tmp_path: Path, monkeypatch: p
     assert len(bomb) < MESSAGE_LIMIT
     opener = load_opener([tmp_path / PRIVATE])
     good = encrypt(b"x\0", [Cert.from_bytes(read_certificate(tmp_path / PUBLIC))], armor=False)
-    assert opener.open(good) == b"x\0"
+    assert _one(opener, good) == b"x\0"
     monkeypatch.setattr(openpgp, "_TIME", 0.5)
     with pytest.raises(StoreError, match="more than a password"):
-        opener.open(bomb)
+        _one(opener, bomb)
     monkeypatch.setattr(openpgp, "_TIME", 30.0)
-    assert opener.open(good) == b"x\0"
+    assert _one(opener, good) == b"x\0"
+
+
+def _said(opener: OpenPgpOpener, messages: Sequence[bytes]) -> list[bytes | str]:
+    return [one.message if isinstance(one, StoreError) else one for one in opener.open(messages)]
+
+
+def test_several_are_opened_in_their_order_and_a_bad_one_ends_itself_alone(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    certificate = Cert.from_bytes(read_certificate(tmp_path / PUBLIC))
+    opener = load_opener([tmp_path / PRIVATE])
+    good = [encrypt(f"pass {number}".encode(), [certificate], armor=False) for number in range(5)]
+    bomb = _encrypted(tmp_path, _compressed(_huge_literal(200 << 20), 3))
+    long = "an OpenPGP message holds more than a password"
+    bad = "a message was encrypted to another OpenPGP key, or is damaged"
+    several = [good[0], bomb, good[1], b"", good[2], bytes(MESSAGE_LIMIT + 1), bomb, good[3], good[4], bomb]
+    wanted = [b"pass 0", long, b"pass 1", bad, b"pass 2", long, long, b"pass 3", b"pass 4", long]
+    assert _said(opener, several) == wanted
+    assert _said(opener, good[:1]) == [b"pass 0"]
+    assert _said(opener, []) == []
+
+
+def test_each_has_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many may take longer together than one may; what waits behind one that takes too long is opened by another process."""
+    generate_openpgp(tmp_path)
+    slow = _encrypted(tmp_path, _compressed(_endless(1 << 25), 3))
+    good = encrypt(b"x\0", [Cert.from_bytes(read_certificate(tmp_path / PUBLIC))], armor=False)
+    opener = load_opener([tmp_path / PRIVATE])
+    assert _said(opener, [good]) == [b"x\0"]
+    first = opener._child
+    assert _said(opener, [good] * 200) == [b"x\0"] * 200
+    assert opener._child is first, "one process for all"
+    monkeypatch.setattr(openpgp, "_TIME", 0.5)
+    assert _said(opener, [good, slow, good, good])[2:] == [b"x\0"] * 2
+    assert opener._child is not first
+
+
+def test_more_than_a_pipe_holds_is_opened_together(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    certificate = Cert.from_bytes(read_certificate(tmp_path / PUBLIC))
+    opener = load_opener([tmp_path / PRIVATE])
+    longest = [f"{number:03}".encode().ljust(PASSWORD_LIMIT, b".") for number in range(150)]
+    messages = [encrypt(one, [certificate], armor=False) for one in longest]
+    padded = [b"\0" * MESSAGE_LIMIT if number % 3 else one for number, one in enumerate(messages)]
+    assert sum(map(len, padded)) > 4 * 65536
+    assert list(opener.open(messages)) == longest
+    assert _said(opener, padded)[::3] == longest[::3]
+
+
+def test_answers_that_nobody_took_are_not_taken_for_others(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    certificate = Cert.from_bytes(read_certificate(tmp_path / PUBLIC))
+    opener = load_opener([tmp_path / PRIVATE])
+    first, second = (encrypt(one, [certificate], armor=False) for one in (b"first", b"second"))
+    answers = opener.open([first] * 20)
+    assert next(answers) == b"first"
+    process = opener._child
+    answers.close()
+    assert process is None, "it was in use"
+    assert _said(opener, [second]) == [b"second"]
+
+
+def test_several_threads_share_the_process(tmp_path: Path) -> None:
+    generate_openpgp(tmp_path)
+    certificate = Cert.from_bytes(read_certificate(tmp_path / PUBLIC))
+    opener = load_opener([tmp_path / PRIVATE])
+    messages = [
+        [encrypt(f"{thread} {n}".encode(), [certificate], armor=False) for n in range(20)]
+        for thread in range(4)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: _said(opener, one), messages))
+    assert found == [[f"{thread} {n}".encode() for n in range(20)] for thread in range(4)]
 
 
 def test_the_longest_password_opens_and_a_longer_one_does_not(tmp_path: Path) -> None:
@@ -193,17 +275,16 @@ def test_the_longest_password_opens_and_a_longer_one_does_not(tmp_path: Path) ->
     longest = "é".encode("utf-16-le") * 256
     assert len(longest) == PASSWORD_LIMIT
     message = encrypt(longest, [certificate], armor=False)
-    assert opener.open(message) == longest
+    assert _one(opener, message) == longest
     for wrong in (encrypt(longest + b"x\0", [certificate], armor=False), message + bytes(MESSAGE_LIMIT)):
         with pytest.raises(StoreError, match="more than a password"):
-            opener.open(wrong)
+            _one(opener, wrong)
 
 
 def test_the_process_has_neither_keys_in_its_arguments_nor_an_environment(tmp_path: Path) -> None:
     generate_openpgp(tmp_path)
     opener = load_opener([tmp_path / PRIVATE])
-    with pytest.raises(StoreError):
-        opener.open(b"")
+    assert len(_said(opener, [b""])) == 1
     assert opener._child is not None
     process = opener._child._process
     there = Path(f"/proc/{process.pid}")
@@ -217,7 +298,7 @@ def test_without_a_process_the_message_is_kept(tmp_path: Path, monkeypatch: pyte
     generate_openpgp(tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
     with pytest.raises(StoreUnavailable):
-        load_opener([tmp_path / PRIVATE]).open(b"x")
+        _one(load_opener([tmp_path / PRIVATE]), b"x")
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -244,7 +325,8 @@ def test_the_command_makes_it_and_prints_the_fingerprint(tmp_path: Path) -> None
     arguments = ["keys", "generate", "--openpgp", "--to", str(folder)]
     made = CliRunner().invoke(app, arguments)
     assert made.exit_code == 0, made.stderr
-    assert str(Cert.from_bytes(read_certificate(folder / PUBLIC)).fingerprint) in made.output
+    fingerprint = str(Cert.from_bytes(read_certificate(folder / PUBLIC)).fingerprint).upper()
+    assert f"fingerprint {fingerprint}\n" in made.output
     assert not (folder / "master.key").exists()
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code != 0

@@ -60,15 +60,15 @@ def _arm(fuse: Fuse, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(kind, name, _around(fuse, getattr(kind, name)))
 
 
-def _send(world: SyncWorld, told: Any) -> None:
-    """As an agent does: until there is an answer."""
+def _send(world: SyncWorld, *several: Any) -> None:
+    """As an agent does: until there are answers."""
     while True:
         try:
-            answer = world.passwords.accept.notification(world.caller(), told)
+            answers = world.passwords.accept.notifications(world.caller(), several)
         except Killed:
             _restart(world)
             continue
-        assert answer.verdict is Verdict.ACCEPTED
+        assert all(one.verdict is Verdict.ACCEPTED for one in answers)
         return
 
 
@@ -144,6 +144,38 @@ def _story(at: int, passwords: Sequence[str], *, work_between: bool = False) -> 
         assert len({one.object for one in last}) == 2
         kinds = [record.request for record in world.audit("password.delivered")]
         assert len(kinds) == len(last), "each delivery is said to be delivered once"
+    finally:
+        world.close()
+    return fuse.burnt
+
+
+def test_killed_at_each_step_of_several_that_are_told_together() -> None:
+    """Two people, one of them twice: all of the batch counts once, or nothing of it does."""
+    assert _steps(_together) >= 12
+
+
+def _together(at: int) -> bool:
+    world, fuse = SyncWorld(), Fuse(at)
+    try:
+        world.ready("alice", "bob")
+        several = []
+        for name, password in (("alice", "first"), ("bob", "his"), ("alice", "second")):
+            world.clock.move(seconds=1)
+            several.append(world.notification(name, password))
+        with pytest.MonkeyPatch.context() as patch:
+            _arm(fuse, patch)
+            _send(world, *several)
+            _settle(world)
+        _settle(world)
+        world.clock.moment += HOLD
+        world.runner.run_due()
+        world.passwords.switchboard.plant()
+        for target in ("crm", "files"):
+            assert (world.password("alice", target), world.password("bob", target)) == ("second", "his")
+        staged = [record.request for record in world.audit("password.staged")]
+        assert staged == [one.reference for one in several]
+        assert not world.vault.references(), "no key outlives its change"
+        assert not any(one.sealed for one in world.deliveries())
     finally:
         world.close()
     return fuse.burnt

@@ -9,8 +9,8 @@ import pytest
 from pysequoia import Cert, encrypt
 
 from bastide.audit.event_log import LOGGER, ProcessEventLog
-from bastide.config import ConfigError, Passwords
-from bastide.domain.errors import NotFound, StoreUnavailable
+from bastide.config import Config, ConfigError, Corp, Keys, Passwords, Priv, Rights, SourceDomain
+from bastide.domain.errors import DirectoryDenied, NotAuthorized, NotFound, StoreUnavailable
 from bastide.domain.passwords import Receipt
 from bastide.store.keys import AeadSealer, SystemRandom
 from bastide.store.openpgp import PRIVATE, PUBLIC, generate_openpgp, read_certificate
@@ -83,3 +83,33 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"passwords\.vault"):
         build(tmp_path, world, vault="sqlite:///vault.db")
     world.close()
+
+
+def test_controllers_of_named_domains_are_looked_up_in_their_own_and_others_are_refused(
+    tmp_path: Path,
+) -> None:
+    from bastide.directory.channel import AdControllerRegister
+    from bastide.wiring.production import _domains
+
+    sales = SourceDomain(domain="Sales.Test", controllers=["127.0.0.1"])
+    config = Config(
+        keys=Keys(master="/m", signing="/s"),
+        priv=Priv(
+            domain="priv.test",
+            principal="svc@PRIV.TEST",
+            keytab="/k",
+            users_container="U",
+            groups_container="G",
+        ),
+        corp=Corp(domain="corp.test"),
+        rights=Rights(administrators=[], auditors=[], approvers=[]),
+        passwords=settings(tmp_path, source_domains=[sales]),
+    )
+    domains = _domains(config, TestClock())
+    assert set(domains) == {"priv.test", "corp.test", "sales.test"}
+    register = AdControllerRegister(domains)
+    with pytest.raises(DirectoryDenied, match=r"keytab /k of svc@PRIV\.TEST"):
+        register.require_controller("sales.test", "DC1$", 1000)
+    with pytest.raises(NotAuthorized, match="nothing is known") as unknown:
+        register.require_controller("other.test", "DC1$", 1000)
+    assert "[[passwords.source_domains]]" in unknown.value.remedy

@@ -14,7 +14,7 @@ from bastide.domain.errors import DirectoryUnavailable, NotAuthorized
 from bastide.receiver import conversation, places, server
 from bastide.receiver.places import Places
 from bastide.receiver.server import Receiver
-from tests.unit.test_receiver import DC, NOTE, Agent, Book, Handshakes, accepted, hosting, numbers
+from tests.support.receiver import DC, NOTE, Agent, Book, Handshakes, accepted, hosting, numbers
 
 
 @dataclass

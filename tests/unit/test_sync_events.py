@@ -54,7 +54,7 @@ def _rows() -> list[tuple[int, int, str, set[str]]]:
 
 
 def test_the_table_is_the_originals() -> None:
-    assert {number for number, *_ in _rows()} == set(EVENTS)
+    assert {number for number, *_ in _rows()} == {one.number for one in EVENTS.values() if not one.ours}
     for number, level, severity, fields in _rows():
         event = EVENTS[number]
         assert (event.level, event.severity.value, set(event.fields)) == (level, severity, fields), number

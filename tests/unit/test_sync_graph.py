@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bastide.domain.errors import Conflict
 from bastide.domain.management_agents import MaId, ManagementAgent, PasswordSource
-from bastide.domain.sync_graph import cycle, refuse_cycles
+from bastide.domain.sync_graph import cycle, domain_label, refuse_cycles
 
 
 def agent(
@@ -49,6 +49,22 @@ def test_what_is_switched_off_counts_too() -> None:
     assert off.source is not None
     assert not off.source.enabled
     assert cycle([agent("a", "b"), off])
+
+
+def test_what_their_systems_say_makes_agents_one_too() -> None:
+    """The writer names another host, and no domain."""
+    ring = [agent("corp", "lab", domain="corp.test"), agent("lab", "alias"), agent("alias")]
+    assert not cycle(ring)
+    said = replace(ring[2], system=("directory 77f3", domain_label("CORP.test.")))
+    assert cycle([*ring[:2], said]) == ("ALIAS", "LAB", "ALIAS")
+    by_id = [
+        replace(ring[0], system=("directory 77f3",)),
+        ring[1],
+        replace(ring[2], system=("directory 77f3",)),
+    ]
+    assert cycle(by_id)
+    other = [by_id[0], ring[1], replace(ring[2], system=("directory 0000",))]
+    assert not cycle(other)
 
 
 def test_two_agents_of_one_domain_are_one_system() -> None:

@@ -17,6 +17,7 @@ from bastide.directory.entries import Entry
 from bastide.directory.session import Session
 from bastide.domain.errors import BadSource, CapabilityMissing, InvalidInput, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
+from bastide.domain.spelling import repeats, told
 from bastide.services.passwords.ports import NewPassword
 from bastide.targets import dirsync, ldap_connection
 from bastide.targets.active_directory import AdTarget, _changes, _quoted, _result
@@ -25,7 +26,7 @@ from bastide.targets.kinds import read_settings
 from bastide.targets.ldap import LdapConnector, LdapSettings, LdapTarget, _Abilities, _mark
 from bastide.targets.ldap_connection import in_flight, result_of
 from bastide.targets.password_dates import _HEAD, _ROW, _origin
-from bastide.targets.spelling import told, unfit
+from bastide.targets.spelling import unfit
 from tests.support.target_systems import cs_object, opening
 
 GOOD = "Correct-Horse-Battery-1"
@@ -220,6 +221,20 @@ def test_a_password_is_found_in_any_spelling(password: str, spelled: str) -> Non
         told(text, ["", password]) == "what it said is not repeated here: it may hold a part of the password"
     )
     assert told("bad request near line 3, code 0000052D", [password]).endswith("code 0000052D")
+
+
+@pytest.mark.parametrize(
+    ("password", "spelled"),
+    [*((one, spelled) for one in (AWKWARD, GOOD) for spelled in SPELLED if "its " not in spelled), *_SHORT],
+)
+def test_a_whole_password_is_found_in_any_spelling_too(password: str, spelled: str) -> None:
+    assert repeats(f"bad request near {SPELLED[spelled](password)}", [password], parts=False)
+
+
+def test_a_word_of_ours_is_a_part_of_many_passwords() -> None:
+    said = "the password is longer than the 256 characters that this system takes"
+    assert repeats(said, ["My-Password-2026"])
+    assert not repeats(said, ["My-Password-2026", ""], parts=False)
 
 
 def test_a_refused_sign_in_does_not_tell_the_password() -> None:

@@ -23,6 +23,7 @@ from bastide.targets.plugins import GROUP, Plugin, PluginTarget, Refusal
 from bastide.targets.process import ProcessSettings
 from bastide.targets.registry import BUILT_IN, Registry, kind, kinds
 from bastide.targets.spelling import THEIRS
+from bastide.targets.sql import NOT_RUN
 from tests.support.sample_plugin import SECRET, SamplePlugin, signs_in
 from tests.support.target_systems import cs_object, now, opening
 
@@ -91,6 +92,31 @@ def test_every_built_in_kind_names_the_wrong_setting(name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         Registry(now, lambda: 0.0).check(name, {"no-such-setting": True})
     assert refused.value.field.startswith("settings")
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("postgresql", ""),
+        ("mssql", NOT_RUN),
+        ("sample", ""),
+        ("unknown", "there is no kind of system 'unknown'"),
+    ],
+)
+def test_what_to_know_of_a_kind(installed: Registry, name: str, note: str) -> None:
+    """Also of one that is not there any more: its agent must be shown all the same."""
+    said = installed.note(name)
+    assert (note in said) if note else said == ""
+
+
+def test_a_kind_whose_library_is_missing_says_so(
+    installed: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: str) -> None:
+        raise ImportError("no", name="oracledb")
+
+    monkeypatch.setattr(registry, "import_module", missing)
+    assert "a library that is not installed: oracledb" in installed.note("oracle")
 
 
 def test_a_kind_without_passwords_is_not_configured(

@@ -139,6 +139,8 @@ class ManagementAgent:
     imported_at: datetime | None = None
     #: The import that may write; a newer one takes it over, and the older one stops. Empty: none since the last change.
     run: str = ""
+    #: What the system said it is, when it was last asked: the same for every name it can be reached by. Empty: it was not asked, or has no such thing.
+    system: tuple[str, ...] = ()
     version: int = 0
 
 

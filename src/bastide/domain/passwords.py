@@ -244,10 +244,7 @@ def echo(
       (4) Where AD's counter is not known, before or now, and where a write of ours only may have happened, the passwords decide: the one that was
           opened is compared with ours, as long as its key exists. Later than that it is passed on, as in (3).
     """
-    near = [
-        d for d in deliveries if d.attempted_at is not None and abs(stamp.changed_at - d.attempted_at) <= ECHO
-    ]
-    writes = tuple(d for d in near if not d.shadow and not d.echoed and d.code in _MAY_HAVE_WRITTEN)
+    writes = writes_near(stamp, deliveries)
     if any(_in_flight(d, stamp, now) for d in deliveries):
         return Own.ASK_LATER, ()  # (1)
     if not writes:
@@ -261,6 +258,14 @@ def echo(
 
 
 _MAY_HAVE_WRITTEN = frozenset({Code.SUCCESS, Code.UNAVAILABLE, Code.FAILED})
+
+
+def writes_near(stamp: Stamp, deliveries: Collection[Delivery]) -> tuple[Delivery, ...]:
+    """Those that may be what made a change of that time (`echo`, 2), and that explain no other change yet."""
+    near = (
+        d for d in deliveries if d.attempted_at is not None and abs(stamp.changed_at - d.attempted_at) <= ECHO
+    )
+    return tuple(d for d in near if not d.shadow and not d.echoed and d.code in _MAY_HAVE_WRITTEN)
 
 
 def _accounted(writes: Sequence[Delivery], counted: int) -> tuple[Delivery, ...]:

@@ -27,6 +27,8 @@ class SyncEvent:
     meaning: str
     fields: tuple[str, ...]
     arises: str
+    #: Not a number of the original.
+    ours: bool = False
 
 
 _E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFORMATION
@@ -224,6 +226,24 @@ EVENTS: Mapping[int, SyncEvent] = {
             "extension does not support set (no retry)",
             ("Count", "User"),
             "services/passwords/deliver: the agent allows or supports change only. `User` is the DN at the target, `Count` the number of tries",
+        ),
+        SyncEvent(
+            6929,
+            0,
+            _W,
+            "a domain controller has fallen silent",
+            ("Domain", "Server", "Last contact", "Waiting"),
+            "services/passwords/silence: neither notification nor heartbeat for longer than `passwords.silence_minutes`. Once for each silence",
+            ours=True,
+        ),
+        SyncEvent(
+            6930,
+            0,
+            _I,
+            "a domain controller that was silent is heard again",
+            ("Domain", "Server", "Silent since"),
+            "services/passwords/silence",
+            ours=True,
         ),
     )
 }

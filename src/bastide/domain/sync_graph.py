@@ -2,7 +2,8 @@
 
 Nodes are connected systems, edges lead from a source to its targets. Several agents may stand for one system: a domain that one agent reads
 and another one writes to is one node. Two agents are one system if they have the same id, or name the same DNS domain: as source, or in the
-`domain` of their settings; one that names two domains ties both together. What is switched off counts too: the proof is about the configuration, not about today's state of it.
+`domain` of their settings; or if their systems said the same of themselves (`ManagementAgent.system`), whatever host names led there. One with
+two names ties both together. What is switched off counts too: the proof is about the configuration, not about today's state of it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -11,6 +12,8 @@ from bastide.domain.errors import Conflict
 from bastide.domain.management_agents import MaId, ManagementAgent
 
 _DOMAIN = "domain"
+#: How a label for a DNS domain begins.
+DOMAIN_LABEL = "domain "
 
 
 def refuse_cycles(agents: Collection[ManagementAgent]) -> None:
@@ -18,7 +21,8 @@ def refuse_cycles(agents: Collection[ManagementAgent]) -> None:
     if way := cycle(agents):
         raise Conflict(
             f"passwords would go round: {' -> '.join(way)}",
-            remedy="take one of these targets out; to reach several systems, name all of them as targets of the first source",
+            remedy="take one of these targets out; to reach several systems, name all of them as targets of the first source. "
+            "Agents whose directory is the same count as one, whatever host they name",
         )
 
 
@@ -59,8 +63,14 @@ def domains_of(agent: ManagementAgent) -> frozenset[str]:
     return frozenset(one.strip(".").casefold() for one in named if isinstance(one, str) and one.strip("."))
 
 
+def domain_label(name: str) -> str:
+    """What stands for a DNS domain, in a proof and in what a directory says of itself."""
+    return f"{DOMAIN_LABEL}{name.strip('.').casefold()}"
+
+
 def _names(agent: ManagementAgent) -> Iterator[str]:
-    return (f"domain {one}" for one in domains_of(agent))
+    yield from map(domain_label, domains_of(agent))
+    yield from agent.system
 
 
 def _alone(agent: MaId) -> str:

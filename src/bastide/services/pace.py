@@ -8,6 +8,8 @@ LINK = "link"
 CHECKPOINT = "checkpoint"
 EXPORT = "export"
 IMPORT = "import"
+#: Who was not heard any more is looked for.
+WATCH = "watch"
 #: The vault's mark follows the audit.
 MARK = "mark"
 #: One row for each target object with an undelivered password; the key is its CS id.

@@ -13,7 +13,7 @@ from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserI
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Place, Request, State
 from bastide.domain.roles import PamGroup, Role, Scope
-from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Metaverse, Switch
+from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 
 # ------------------------------------------------------------------------------------------------------------ directory
 
@@ -396,6 +396,7 @@ class UnitOfWork(Protocol):
     metaverse: Metaverse
     changes: Changes
     switch: Switch
+    contacts: Contacts
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...

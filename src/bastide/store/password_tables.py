@@ -129,6 +129,18 @@ password_sources = Table(
     Column("count", Integer, nullable=False),
 )
 
+#: When each domain controller was last heard, and what its last heartbeat said of its queue.
+password_contacts = Table(
+    "password_contacts",
+    metadata,
+    Column("domain", _Name, primary_key=True),
+    Column("host", _Name, primary_key=True),
+    Column("heard_at", BigInteger, nullable=False),
+    Column("waiting", BigInteger, nullable=False),
+    Column("oldest", BigInteger),
+    Column("silent", Boolean, nullable=False),
+)
+
 #: One row: whether password synchronization is enabled (it is not until a person says so), and the id of the vault it was enabled with.
 password_switch = Table(
     "password_switch",

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Engine
 
 from bastide.domain.errors import StoreError
-from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Metaverse, Switch
+from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 from bastide.services.ports import (
     AuditLog,
     Factors,
@@ -30,6 +30,7 @@ from bastide.services.ports import (
 from bastide.store import work as durable
 from bastide.store.audit_log import LOCKED_HEAD, SqlAuditLog
 from bastide.store.codec import micros
+from bastide.store.contacts import SqlContacts
 from bastide.store.database import Database
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.factors import SqlFactors
@@ -63,6 +64,7 @@ class SqlUnitOfWork:
     metaverse: Metaverse
     changes: Changes
     switch: Switch
+    contacts: Contacts
 
     def __init__(self, database: Database, *, write: bool, followers: Mapping[str, timedelta]) -> None:
         self._database = database
@@ -93,6 +95,7 @@ class SqlUnitOfWork:
         self.metaverse = SqlMetaverse(session)
         self.changes = SqlChanges(session)
         self.switch = SqlSwitch(session)
+        self.contacts = SqlContacts(session)
         self.work = self._work = SqlWorkRows(session)
         self.audit = self._audit = SqlAuditLog(session, head)
         self._session = session

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import ldap
 import msgspec
+from ldap.dn import explode_dn
 from ldap.filter import escape_filter_chars
 
 from bastide.directory.constants import AccountControl
@@ -17,6 +18,8 @@ from bastide.directory.session import Change, Session, translate
 from bastide.domain.errors import BadSource, NoSuchObject, TargetDenied, TargetUnavailable
 from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
+from bastide.domain.spelling import told
+from bastide.domain.sync_graph import domain_label
 from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
 from bastide.targets import dirsync
 from bastide.targets.ad_connection import ActiveDirectorySettings, ldaps, open_session
@@ -32,7 +35,7 @@ from bastide.targets.ldap_connection import (
     said,
     target_error,
 )
-from bastide.targets.spelling import told, unfit
+from bastide.targets.spelling import unfit
 
 #: SAM_NORMAL_USER_ACCOUNT ([MS-SAMR] 2.2.1.9): people, not computers, and not the accounts of trusts.
 PEOPLE = "(sAMAccountType=805306368)"
@@ -116,6 +119,20 @@ def naming_context(session: Session) -> str:
     """The root of the domain, where DirSync must begin. Raises TargetUnavailable."""
     with door("read the rootDSE", session.controller):
         return session.must_read("", ["defaultNamingContext"]).text("defaultNamingContext")
+
+
+def what_it_is(settings: ActiveDirectorySettings, opening: Opening) -> tuple[str, ...]:
+    """The domain as it calls itself, whatever host was named, and the objectGUID of its root, which no renaming changes. Raises TargetUnavailable, TargetDenied."""
+    if not settings.keytab and not opening.secret:
+        raise TargetDenied("the agent has no secret yet", remedy="`bastide ma secret` sets it")
+    session = open_session(settings, opening)
+    try:
+        root = naming_context(session)
+        with door("read the root of the domain", session.controller):
+            guid = session.must_read(root, ["objectGUID"]).guid()
+    finally:
+        session.raw.unbind_ext_s()
+    return domain_label(".".join(explode_dn(root, notypes=True))), f"directory {guid}"
 
 
 def _mark(cookie: bytes, root: str) -> Mark | None:
@@ -290,4 +307,4 @@ def _result(error: Any, secrets: Sequence[str]) -> Result:
     return Result(code or result_of(error).code, told(f"{name} {text}", secrets))
 
 
-KIND = Kind(settings=ActiveDirectorySettings, connector=AdConnector, target=AdTarget)
+KIND = Kind(settings=ActiveDirectorySettings, connector=AdConnector, target=AdTarget, identity=what_it_is)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from bastide.config import ConfigError, secret_path
 from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import SealedConnect, discover
 from bastide.directory.session import Session
-from bastide.domain.errors import DirectoryError, InvalidInput, TargetUnavailable
+from bastide.domain.errors import DirectoryError, InvalidInput, TargetDenied, TargetUnavailable
 from bastide.targets.kinds import Opening, Settings
 from bastide.targets.ldap_connection import bind, check_attributes, connect, door, target_error
 
@@ -20,7 +21,7 @@ LDAPS = 636
 
 
 class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
-    """One domain. Either `principal` and `keytab` (the agent's secret is not used), or `bind_name` and `ca` (LDAPS; the secret is the
+    """One domain. Either `principal` and `keytab` (a path, or `credential:NAME` of the service's unit; the agent's secret is not used), or `bind_name` and `ca` (LDAPS; the secret is the
     password). `ca` beside a keytab lets accepted passwords be proved. `controllers`: in that order; empty: from DNS. Times in seconds.
     """
 
@@ -80,7 +81,7 @@ def ldaps(settings: ActiveDirectorySettings, controller: str) -> Session:
 def _signed_in(settings: ActiveDirectorySettings, opening: Opening, controller: str) -> Session:
     if settings.keytab:
         seal = SealedConnect(
-            identity(settings.principal, settings.keytab),
+            identity(settings.principal, _keytab(settings.keytab)),
             opening.now,
             network_timeout=settings.network_timeout,
             timeout=settings.timeout,
@@ -103,6 +104,16 @@ def _translated(action: Callable[[], Session]) -> Session:
 
 
 @cache
-def identity(principal: str, keytab: str) -> Identity:
+def identity(principal: str, keytab: Path) -> Identity:
     """One per keytab and principal: its ticket serves all openings until it is near its end."""
-    return Identity(principal, Path(keytab))
+    return Identity(principal, keytab)
+
+
+def _keytab(reference: str) -> Path:
+    """Raises TargetDenied, as for a keytab that cannot be read."""
+    try:
+        return secret_path(reference)
+    except ConfigError as error:
+        raise TargetDenied(
+            str(error), remedy="name the credential in the unit (LoadCredential=), or give the keytab's path"
+        ) from error

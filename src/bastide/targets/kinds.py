@@ -41,6 +41,8 @@ class Kind:
     #: More than the struct can say. Raises InvalidInput.
     check: Callable[[Any], None] = lambda _: None
     note: str = ""
+    #: What the system says it is (ConnectedSystems.identity). Raises TargetUnavailable, TargetDenied.
+    identity: Callable[[Any, Opening], tuple[str, ...]] = lambda _settings, _opening: ()
 
 
 _S = TypeVar("_S")

@@ -14,9 +14,10 @@ from typing import Literal, Self
 import ldap
 import msgspec
 from ldap.controls import AssertionControl, LDAPControl
+from ldap.dn import dn2str, str2dn
 from ldap.filter import filter_format
 
-from bastide.directory.entries import Entry
+from bastide.directory.entries import Entry, is_below, same_dn
 from bastide.directory.session import Session
 from bastide.domain.errors import (
     BadSource,
@@ -411,6 +412,33 @@ class LdapTarget:
         )
 
 
+def what_it_is(settings: LdapSettings, opening: Opening) -> tuple[str, ...]:
+    """The ids of `base`, of what is above it, and of our own account there, as far as they are shown to us: entryUUID, or nsUniqueId of 389-ds. They are the
+    same on every replica. Raises TargetUnavailable, TargetDenied.
+    """
+    if not opening.secret:
+        raise TargetDenied("the agent has no secret yet", remedy="`bastide ma secret` sets it")
+    session = settings.connect()
+    try:
+        bind(session, settings.bind_name, opening.secret)
+        with door("read what the server holds", settings.host):
+            contexts = session.must_read("", ["namingContexts"]).texts("namingContexts")
+            places = (*_upwards(settings.base, contexts), settings.bind_name)
+            found = [entry for one in places if (entry := session.read(one, _IDS)) is not None]
+    finally:
+        session.raw.unbind_ext_s()
+    return tuple(f"directory {text}" for entry in found for name in _IDS for text in entry.texts(name))
+
+
+def _upwards(base: str, contexts: Sequence[str]) -> tuple[str, ...]:
+    """The base, and what lies above it in its naming context."""
+    parts = str2dn(base)
+    above = [str(dn2str(parts[start:])) for start in range(1, len(parts))]
+    return base, *(dn for dn in above if any(same_dn(dn, root) or is_below(dn, root) for root in contexts))
+
+
+#: What tells an entry from every other one, on all replicas.
+_IDS = ("entryUUID", "nsUniqueId")
 _ROOT = ("supportedExtension", "supportedControl", "subschemaSubentry")
 #: LDAP_CAP_ACTIVE_DIRECTORY_OID ([MS-ADTS] 3.1.1.3.4.3.1): a domain, not a lightweight instance.
 _ACTIVE_DIRECTORY = "1.2.840.113556.1.4.800"
@@ -443,4 +471,4 @@ def _result(error: ldap.LDAPError | None, secrets: Sequence[str] = ()) -> Result
     return result_of(error, secrets)
 
 
-KIND = Kind(settings=LdapSettings, connector=LdapConnector, target=LdapTarget)
+KIND = Kind(settings=LdapSettings, connector=LdapConnector, target=LdapTarget, identity=what_it_is)

@@ -28,8 +28,8 @@ from bastide.domain.errors import (
     TargetUnavailable,
 )
 from bastide.domain.passwords import Code
+from bastide.domain.spelling import told
 from bastide.services.passwords.ports import Result
-from bastide.targets.spelling import told
 
 Tls = Literal["ldaps", "starttls"]
 PORTS = {"ldaps": 636, "starttls": 389}

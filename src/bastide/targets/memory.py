@@ -78,6 +78,8 @@ class MemorySystem:
         self.lockout = lockout
         self.policy = policy
         self.faults = Faults()
+        #: What it says it is.
+        self.says: tuple[str, ...] = ()
         #: Anchors in the order in which passwords arrived, and how many connections and binds there were.
         self.served: list[str] = []
         self.opened = 0
@@ -305,6 +307,7 @@ class MemorySystems:
 
     def __init__(self, **systems: MemorySystem) -> None:
         self.systems: dict[str, MemorySystem] = dict(systems)
+        self.notes: dict[str, str] = {}
 
     def check(self, connector: str, settings: Mapping[str, object]) -> None:
         """Raises InvalidInput naming the field."""
@@ -320,9 +323,20 @@ class MemorySystems:
         if settings.get("system") not in self.systems:
             raise InvalidInput("settings.system", "names no system in memory")
 
+    def note(self, connector: str) -> str:
+        """As the kind says."""
+        return self.notes.get(connector, "")
+
     def connector(self, agent: ManagementAgent, secret: str) -> MemoryConnector:
         """Raises InvalidInput."""
         return MemoryConnector(self._system(agent), secret)
+
+    def identity(self, agent: ManagementAgent, secret: str) -> tuple[str, ...]:
+        """What the system was told to say. Raises InvalidInput, TargetUnavailable, TargetDenied."""
+        system = self._system(agent)
+        if system.says:
+            system.open(secret)
+        return system.says
 
     def target(self, agent: ManagementAgent, secret: str) -> MemoryTarget:
         """Raises InvalidInput, NotConfigured."""

@@ -45,10 +45,22 @@ class Registry:
         """Raises InvalidInput naming the field."""
         _settings(kind(connector), settings)
 
+    def note(self, connector: str) -> str:
+        """That of the kind; where there is no such kind any more, or a library of it is missing, that."""
+        try:
+            return kind(connector).note
+        except InvalidInput as error:
+            return f"it cannot be used: {error.message}"
+
     def connector(self, agent: ManagementAgent, secret: str) -> Connector:
         """Raises InvalidInput, NotConfigured."""
         found = kind(agent.connector)
         return found.connector(_settings(found, agent.settings), self._opening(agent, secret))
+
+    def identity(self, agent: ManagementAgent, secret: str) -> tuple[str, ...]:
+        """Raises InvalidInput, TargetUnavailable, TargetDenied."""
+        found = kind(agent.connector)
+        return found.identity(_settings(found, agent.settings), self._opening(agent, secret))
 
     def target(self, agent: ManagementAgent, secret: str) -> PasswordTarget:
         """Raises InvalidInput, NotConfigured."""

@@ -8,6 +8,7 @@ password account of one that had none. Measured on MariaDB 10.11.
 import base64
 import hashlib
 import ssl
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, ClassVar, Never
 
@@ -26,6 +27,7 @@ from bastide.targets.sql_vendor import (
     AccountRefused,
     Catalogue,
     Failure,
+    Powers,
     by_code,
     untyped_and_alike,
 )
@@ -64,24 +66,31 @@ _SAFE_ERRORS = 100
 _NEVER = ("mysql_clear_password", "mysql_old_password", "dialog")
 #: These encrypt it to whatever key the other end sends, and that may be anybody; inside of TLS, MySQL needs them.
 _IN_THE_OPEN = (*_NEVER, "sha256_password", "caching_sha2_password")
-#: The account with all roles that it was granted: any right that counts for the whole server, or for the tables with the accounts. MariaDB 10.4.
+#: `server_uid` is made of the network card and the port alone. What a server does not know is left out.
+_IDENTITY = """
+SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uid', 'server_uuid', 'hostname', 'port', 'datadir')
+"""
+#: Each account with all roles that it was granted: any right that counts for the whole server, or for the tables with the accounts. MariaDB 10.4.
 _POWER = """
 WITH RECURSIVE held AS (
-    SELECT Host, User FROM mysql.global_priv WHERE Host = %s AND User = %s
+    SELECT Host AS of_host, User AS of_user, Host, User FROM mysql.global_priv WHERE (Host, User) IN ((%s, %s))
     UNION
-    SELECT given.Host, given.User FROM held
+    SELECT held.of_host, held.of_user, given.Host, given.User FROM held
     JOIN mysql.roles_mapping AS mapping ON mapping.Host = held.Host AND mapping.User = held.User
     JOIN mysql.global_priv AS given ON given.Host = '' AND given.User = mapping.Role
 )
-SELECT (SELECT COUNT(*) FROM held),
-       EXISTS (SELECT 1 FROM mysql.global_priv AS p JOIN held ON p.Host = held.Host AND p.User = held.User
-               WHERE COALESCE(JSON_VALUE(p.Priv, '$.access'), 0) <> 0)
-    OR EXISTS (SELECT 1 FROM mysql.db AS p JOIN held ON p.Host = held.Host AND p.User = held.User
-               WHERE 'mysql' LIKE p.Db)
-    OR EXISTS (SELECT 1 FROM mysql.tables_priv AS p JOIN held ON p.Host = held.Host AND p.User = held.User
-               WHERE p.Db = 'mysql')
-    OR EXISTS (SELECT 1 FROM mysql.proxies_priv AS p JOIN held ON p.Host = held.Host AND p.User = held.User)
+SELECT held.of_host, held.of_user, MAX(
+       EXISTS (SELECT 1 FROM mysql.global_priv AS p WHERE p.Host = held.Host AND p.User = held.User
+               AND COALESCE(JSON_VALUE(p.Priv, '$.access'), 0) <> 0)
+    OR EXISTS (SELECT 1 FROM mysql.db AS p WHERE p.Host = held.Host AND p.User = held.User
+               AND 'mysql' LIKE p.Db)
+    OR EXISTS (SELECT 1 FROM mysql.tables_priv AS p WHERE p.Host = held.Host AND p.User = held.User
+               AND p.Db = 'mysql')
+    OR EXISTS (SELECT 1 FROM mysql.proxies_priv AS p WHERE p.Host = held.Host AND p.User = held.User))
+FROM held GROUP BY held.of_host, held.of_user
 """
+#: The place of one account in it.
+_PLACE = "(%s, %s)"
 
 
 class MariaDB:
@@ -135,25 +144,35 @@ class MariaDB:
         verified = settings.tls == "verify" and isinstance(raw._sock, ssl.SSLSocket)  # noqa: SLF001  # says it nowhere else
         return Security.SECURE if verified else Security.NOT_SECURE
 
-    def privileged(self, raw: Any, account: Account) -> bool:
+    def identity(self, raw: Any) -> str:
+        """The server's own number (MariaDB 10.5 and later, MySQL), and where it keeps its data. A replica is another one. Raises pymysql.Error."""
+        with raw.cursor() as cursor:
+            cursor.execute(_IDENTITY)
+            return " ".join(f"{name}={value}" for name, value in sorted(cursor.fetchall()))
+
+    def privileged(self, raw: Any, accounts: Sequence[Account]) -> Powers:
         """Raises AccountRefused and pymysql.Error."""
-        if account.identity:
+        if any(account.identity for account in accounts):
             raise AccountRefused(
                 Code.SET_UNSUPPORTED, "MariaDB numbers no accounts: take `identity` out of the settings"
             )
         self._mariadb_only(raw)
+        # Each value has a place of its own: what PyMySQL makes of a list takes no notice of NO_BACKSLASH_ESCAPES.
+        statement = _POWER.replace(_PLACE, ", ".join([_PLACE] * len(accounts)))
+        names = [part for account in accounts for part in _who(account)[::-1]]
         with raw.cursor() as cursor:
-            cursor.execute(_POWER, (account.host or "%", account.name))
-            count, power = cursor.fetchone()
-        if not count:
-            # Hosts compare without case in a statement about an account, and with it here: what is not found is not set.
-            raise AccountRefused(Code.OBJECT_MISSING, "there is no such account")
-        return bool(power)
+            cursor.execute(statement, names)
+            found = {(name, host): bool(power) for host, name, power in cursor.fetchall()}
+        # Hosts compare without case in a statement about an account, and with it here: what is not found is not set.
+        return {
+            account: found.get(_who(account), AccountRefused(Code.OBJECT_MISSING, "there is no such account"))
+            for account in accounts
+        }
 
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:
         """Raises AccountRefused and pymysql.Error."""
         self._mariadb_only(raw)
-        who = (account.name, account.host or "%")
+        who = _who(account)
         with raw.cursor() as cursor:
             cursor.execute("SET PASSWORD FOR %s@%s = %s", (*who, hashed(new.password, form)))
             if new.unlock:
@@ -193,6 +212,10 @@ class MariaDB:
     @staticmethod
     def _reachable(settings: SqlSettings, account: Account) -> bool:
         return account.host in ("", "%") or (settings.local and account.host == "localhost")
+
+
+def _who(account: Account) -> tuple[str, str]:
+    return account.name, account.host or "%"
 
 
 def hashed(password: str, form: str) -> str:

@@ -3,6 +3,7 @@ its statistics never have it.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import psycopg
@@ -19,6 +20,7 @@ from bastide.targets.sql_vendor import (
     AccountRefused,
     Catalogue,
     Failure,
+    Powers,
     by_code,
     untyped,
 )
@@ -49,11 +51,11 @@ FROM pg_catalog.pg_roles WHERE rolname = %s
 #: What the role is or may become. A superuser may become any role. Roles below 16384 (FirstNormalObjectId) are the server's own; whoever owns the
 #: database is in pg_database_owner, which has no power over the server.
 _POWER = """
-SELECT role.oid,
+SELECT role.rolname, role.oid,
        (SELECT bool_or(held.rolsuper OR held.rolreplication OR held.rolbypassrls OR held.rolcreaterole
                        OR (held.oid < 16384 AND held.rolname <> 'pg_database_owner'))
         FROM pg_catalog.pg_roles AS held WHERE pg_has_role(role.oid, held.oid, 'MEMBER'))
-FROM pg_catalog.pg_roles AS role WHERE role.rolname = %s
+FROM pg_catalog.pg_roles AS role WHERE role.rolname = ANY(%s)
 """
 
 
@@ -88,15 +90,16 @@ class PostgreSQL:
         verified = raw.pgconn.ssl_in_use and settings.tls == "verify"
         return Security.SECURE if verified else Security.NOT_SECURE
 
-    def privileged(self, raw: Any, account: Account) -> bool:
-        """Raises AccountRefused and psycopg.Error."""
-        found = raw.execute(_POWER, (account.name,)).fetchone()
-        if found is None:
-            raise AccountRefused(Code.OBJECT_MISSING, "there is no such account")
-        oid, power = found
-        if account.identity and account.identity != str(oid):
-            raise AccountRefused(Code.OBJECT_MISSING, "the account of that name is another one by now")
-        return bool(power)
+    def identity(self, raw: Any) -> str:
+        """What initdb gave the cluster; its standbys have it too. Raises psycopg.Error."""
+        found = raw.execute("SELECT system_identifier FROM pg_catalog.pg_control_system()").fetchone()
+        return str(found[0])
+
+    def privileged(self, raw: Any, accounts: Sequence[Account]) -> Powers:
+        """Raises psycopg.Error."""
+        rows = raw.execute(_POWER, ([account.name for account in accounts],)).fetchall()
+        found = {name: (str(oid), bool(power)) for name, oid, power in rows}
+        return {account: _standing(account, found.get(account.name)) for account in accounts}
 
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:
         """Raises AccountRefused and psycopg.Error."""
@@ -131,6 +134,9 @@ class PostgreSQL:
         state = getattr(error, "sqlstate", None)
         if state is None and isinstance(error, psycopg.OperationalError):
             return _opening(error)
+        if state is None and isinstance(error, psycopg.DataError):
+            # psycopg's own: it was not sent, and the connection is as it was.
+            return Failure(Code.OBJECT_MISSING, "no account and no row can have a NUL character in its name")
         return by_code(state, _KNOWN, gone=state is None or state.startswith(_GONE))
 
     @staticmethod
@@ -160,6 +166,16 @@ class PostgreSQL:
             client_encoding="utf8",
             application_name="bastide",
         )
+
+
+def _standing(account: Account, found: tuple[str, bool] | None) -> bool | AccountRefused:
+    """`found`: OID and power of the role of that name."""
+    if found is None:
+        return AccountRefused(Code.OBJECT_MISSING, "there is no such account")
+    oid, power = found
+    if account.identity and account.identity != oid:
+        return AccountRefused(Code.OBJECT_MISSING, "the account of that name is another one by now")
+    return power
 
 
 def _opening(error: Any) -> Failure:

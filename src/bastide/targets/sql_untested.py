@@ -2,7 +2,7 @@
 `security` is UNKNOWN, and an agent sets passwords there only with the audited waiver. Passwords of applications' tables only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import NewPassword, Security
 from bastide.targets.sql_settings import SqlSettings
-from bastide.targets.sql_vendor import Account, AccountRefused, Failure, by_code, untyped
+from bastide.targets.sql_vendor import Account, AccountRefused, Failure, Powers, by_code, untyped
 
 DENIED = Failure(Code.DENIED, "our account may not do this: SELECT and UPDATE on the table")
 CREDENTIALS = Failure(Code.CREDENTIALS, "the server refused our account or its password")
@@ -32,9 +32,14 @@ class Untested:
         del raw, settings
         return Security.UNKNOWN
 
-    def privileged(self, raw: Any, account: Account) -> bool:
+    def identity(self, raw: Any) -> str:
+        """Nothing is asked."""
+        del raw
+        return ""
+
+    def privileged(self, raw: Any, accounts: Sequence[Account]) -> Powers:
         """Raises AccountRefused."""
-        del raw, account
+        del raw, accounts
         raise AccountRefused(Code.SET_UNSUPPORTED, "accounts of this server take a password in clear only")
 
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:

@@ -1,6 +1,6 @@
 """What differs from one database server to the next. sql.py does the rest, for all alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Protocol
@@ -39,6 +39,10 @@ class AccountRefused(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+#: An account's power over the server, or why it is not served: there is no such account, or it is another one by now.
+Powers = Mapping[Account, bool | AccountRefused]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,12 @@ class Vendor(Protocol):
     def security(self, raw: Any, settings: SqlSettings) -> Security:
         """Of an open connection."""
 
-    def privileged(self, raw: Any, account: Account) -> bool:
-        """Whether the account has power over the server, asked on the agent's own connection. Raises AccountRefused if there is no such
-        account, or it is another one by now, and the driver's errors.
+    def identity(self, raw: Any) -> str:
+        """What the server says it is, the same for every name it is reached by; empty: nothing. Raises the driver's errors."""
+
+    def privileged(self, raw: Any, accounts: Sequence[Account]) -> Powers:
+        """Which of these accounts have power over the server, asked on the agent's own connection, in one statement. Raises AccountRefused if it serves
+        none of them, and the driver's errors.
         """
 
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:

@@ -1,7 +1,7 @@
 """The composition root: adapters and settings in, use cases out. Nothing else constructs an adapter."""
 
 import random as chance
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ from bastide.services.roles import Roles
 from bastide.services.signin import Acceptor
 from bastide.services.upkeep import Upkeep
 from bastide.wiring.passwords import PasswordAdapters, Passwords, assemble_passwords
-from bastide.wiring.spaces import assemble_spaces
+from bastide.wiring.spaces import SpaceServices, assemble_spaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,8 @@ class Adapters:
     sinks: Sequence[AuditSink]
     clock: Clock
     systems: ConnectedSystems | None = None
+    #: DNS names in lower case of the domains that can be asked who their controllers are. None: nothing comes in from the network here.
+    source_domains: frozenset[str] | None = None
     passwords: PasswordAdapters | None = None
 
 
@@ -95,9 +97,7 @@ def assemble(
     caps = Caps(preparer=adapters.preparer, priv=priv, now=now)
     audit = Audit(store=store, signer=adapters.signer, now=now)
     jitter = chance.Random().random  # noqa: S311  # spreads retries; no secret depends on it
-    spaces = assemble_spaces(
-        store=store, systems=adapters.systems, sealer=adapters.sealer, random=random, now=now, jitter=jitter
-    )
+    spaces = _spaces(adapters, jitter)
     return Services(
         store=store,
         clock=adapters.clock,
@@ -141,6 +141,18 @@ def assemble(
         imports=spaces.imports,
         spaces=spaces.spaces,
         passwords=_passwords(adapters),
+    )
+
+
+def _spaces(adapters: Adapters, jitter: Callable[[], float]) -> SpaceServices:
+    return assemble_spaces(
+        store=adapters.store,
+        systems=adapters.systems,
+        sealer=adapters.sealer,
+        random=adapters.random,
+        now=adapters.clock.now,
+        jitter=jitter,
+        source_domains=adapters.source_domains,
     )
 
 

@@ -7,16 +7,16 @@ from bastide.clock import SystemClock
 from bastide.directory.kerberos import CallerTicket
 from bastide.directory.ldap import SealedConnect, discover
 from bastide.directory.pcns import AdNotificationDirectory
-from bastide.domain.errors import DirectoryUnavailable
+from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable
 from bastide.services.passwords.notification import NotificationSettings
 from bastide.store.keys import SystemRandom
 
 
 @contextmanager
-def notification_settings(domain: str, server: str) -> Iterator[NotificationSettings]:
+def notification_settings(domain: str, controller: str) -> Iterator[NotificationSettings]:
     """Of the domain (empty: the ticket's), over one controller (empty: the first that answers). Raises DirectoryError."""
     ticket = CallerTicket()
-    names = [server] if server else discover(domain or ticket.realm().lower())()
+    names = [controller] if controller else discover(domain or ticket.realm().lower())()
     connect = SealedConnect(ticket, SystemClock().now)
     wrong: list[str] = []
     for name in names:
@@ -27,6 +27,12 @@ def notification_settings(domain: str, server: str) -> Iterator[NotificationSett
             continue
         try:
             yield NotificationSettings(directory=AdNotificationDirectory(session), random=SystemRandom())
+        except DirectoryDenied as error:
+            raise DirectoryDenied(
+                error.message,
+                remedy=f"you came with the ticket of {ticket.principal()}; `kinit` as a member of Domain Admins of this domain, "
+                "and for the schema of Schema Admins of its forest",
+            ) from error
         finally:
             session.raw.unbind_ext_s()
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bastide.services.passwords.accept import Accept
 from bastide.services.passwords.callers import Callers
@@ -23,6 +23,7 @@ from bastide.services.passwords.ports import (
     Vault,
 )
 from bastide.services.passwords.queue import Queue
+from bastide.services.passwords.silence import Silence
 from bastide.services.passwords.switch import Switchboard
 from bastide.services.ports import Random, Sealer, Store
 from bastide.wiring.spaces import NoSystems
@@ -44,6 +45,8 @@ class PasswordAdapters:
     dates: PasswordDates | None = None
     #: Targets that one batch serves at the same time; 1: one after the other.
     threads: int = 8
+    #: A controller that is not heard for longer is reported; zero: none is.
+    silence: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Passwords:
     switchboard: Switchboard
     explain: Explain
     coverage: CoverageProof
+    silence: Silence
     events: EventLog
     acceptor: ChannelAcceptor | None
     callers: Callers | None
@@ -102,6 +106,7 @@ def assemble_passwords(
         switchboard=switchboard,
         explain=Explain(store=store, now=now),
         coverage=CoverageProof(store=store, dates=adapters.dates, now=now),
+        silence=Silence(store=store, events=events, now=now, after=adapters.silence),
         events=events,
         acceptor=adapters.acceptor,
         callers=None if adapters.register is None else Callers(register=adapters.register, events=events),

@@ -8,8 +8,8 @@ from pathlib import Path
 from bastide.audit.file import FileSink
 from bastide.audit.syslog import SyslogSink
 from bastide.authn import NamedRights, Realm
-from bastide.clock import SystemClock
-from bastide.config import Account, Config, secret_path
+from bastide.clock import Clock, SystemClock
+from bastide.config import Account, Config, secret_path, source_domains
 from bastide.directory.active_directory import ActiveDirectory
 from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
@@ -67,6 +67,7 @@ def build(config: Config) -> Services:
         sinks=sinks,
         clock=clock,
         systems=Registry(clock.now, clock.monotonic),
+        source_domains=frozenset(source_domains(config)),
         passwords=None
         if config.passwords is None
         else password_adapters(
@@ -102,7 +103,7 @@ def preparation(config: Config) -> Preparation:
     )
 
 
-def controllers(domain: str, names: list[str], account: Account, clock: SystemClock) -> Controllers:
+def controllers(domain: str, names: list[str], account: Account, clock: Clock) -> Controllers:
     """The domain controllers of a domain, seen with one identity. Raises ConfigError."""
     source = listed(names) if names else discover(domain)
     connect = SealedConnect(Identity(account.principal, secret_path(account.keytab)), clock.now)
@@ -121,17 +122,14 @@ def _sides(config: Config, clock: SystemClock) -> dict[Forest, ActiveDirectory]:
     }
 
 
-def _domains(config: Config, clock: SystemClock) -> dict[str, Controllers]:
-    """The domains whose controllers may speak, seen with the service account."""
-    account = Account(principal=config.priv.principal, keytab=config.priv.keytab)
-    found = {
-        config.priv.domain.lower(): controllers(config.priv.domain, config.priv.controllers, account, clock)
-    }
-    if config.corp is not None:
-        found[config.corp.domain.lower()] = controllers(
-            config.corp.domain, config.corp.controllers, account, clock
+def _domains(config: Config, clock: Clock) -> dict[str, Controllers]:
+    """The domains whose controllers may speak, each seen with its account."""
+    return {
+        name: controllers(
+            one.domain, one.controllers, Account(principal=one.principal, keytab=one.keytab), clock
         )
-    return found
+        for name, one in source_domains(config).items()
+    }
 
 
 def _realms(config: Config, sides: Mapping[Forest, ActiveDirectory]) -> dict[Forest, Realm]:

@@ -30,11 +30,19 @@ def assemble_spaces(
     random: Random,
     now: Callable[[], datetime],
     jitter: Callable[[], float],
+    source_domains: frozenset[str] | None = None,
 ) -> SpaceServices:
     """Wire them. Without `systems` everything can be looked at, and no system be reached."""
     reach = systems or NoSystems()
     return SpaceServices(
-        ManagementAgents(store=store, systems=reach, sealer=sealer, random=random, now=now),
+        ManagementAgents(
+            store=store,
+            systems=reach,
+            sealer=sealer,
+            random=random,
+            now=now,
+            source_domains=source_domains,
+        ),
         Imports(store=store, systems=reach, sealer=sealer, random=random, now=now, jitter=jitter),
         Spaces(store=store, random=random, now=now),
     )
@@ -47,7 +55,15 @@ class NoSystems:
         """Raises CapabilityMissing."""
         raise _missing()
 
+    def note(self, connector: str) -> str:  # noqa: ARG002  # the port's shape
+        """None reaches any."""
+        return _missing().message
+
     def connector(self, agent: ManagementAgent, secret: str) -> Connector:  # noqa: ARG002  # the port's shape
+        """Raises CapabilityMissing."""
+        raise _missing()
+
+    def identity(self, agent: ManagementAgent, secret: str) -> tuple[str, ...]:  # noqa: ARG002  # the port's shape
         """Raises CapabilityMissing."""
         raise _missing()
 

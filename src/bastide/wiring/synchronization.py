@@ -1,6 +1,7 @@
 """From the table [passwords] of the settings to what password synchronization touches."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from bastide.audit.event_log import ProcessEventLog
 from bastide.clock import Clock
@@ -34,6 +35,8 @@ def password_adapters(
     """`domains`: DNS name in lower case to its controllers, asked who may speak for it. Raises ConfigError, StoreError."""
     if settings.event_level not in _LEVELS:
         raise ConfigError(f"passwords.event_level is 0 to 3, not {settings.event_level}")
+    if settings.silence_minutes < 0:
+        raise ConfigError(f"passwords.silence_minutes is 0 or more, not {settings.silence_minutes}")
     if not settings.openpgp:
         raise ConfigError("passwords.openpgp names no key; `bastide keys generate --openpgp` makes one")
     return PasswordAdapters(
@@ -45,6 +48,7 @@ def password_adapters(
         acceptor=GssAcceptor(secret_path(settings.keytab)),
         register=AdControllerRegister(domains),
         dates=AdPasswordDates(_sources(store, sealer, clock)),
+        silence=timedelta(minutes=settings.silence_minutes),
     )
 
 

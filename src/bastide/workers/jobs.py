@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, MARK, PASSWORD
+from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, MARK, PASSWORD, WATCH
 from bastide.services.passwords.deliver import BATCH
 from bastide.services.passwords.lanes import WORKERS
 from bastide.services.ports import Lease, Work
@@ -55,5 +55,6 @@ def _deliveries(services: Services) -> tuple[Job, ...]:
         return ()
     return (
         Job((MARK,), _fenced(services.passwords.switchboard.follow), 1, LEASE),
+        Job((WATCH,), _fenced(services.passwords.silence.watch), 1, LEASE),
         *(Job((PASSWORD,), services.passwords.deliver.run, BATCH, LEASE),) * WORKERS,
     )

@@ -39,7 +39,7 @@ def config() -> OpenAPIConfig:
         title="Bastide",
         version=VERSION,
         description=(
-            "Temporary administrative power in Active Directory. Lengths of time are whole seconds; times are RFC 3339 with an offset. "
+            "Temporary administrative power in Active Directory, and one password per person everywhere. Lengths of time are whole seconds; times are RFC 3339 with an offset. "
             "A second factor goes with a call in the header Bastide-Code."
         ),
         components=Components(security_schemes=schemes),

@@ -100,6 +100,16 @@ class ControllerGap(View, frozen=True, kw_only=True):
     users: int
 
 
+class ContactView(View, frozen=True, kw_only=True):
+    """The agent of one controller, up to a minute old. `waiting`, `oldest`: notifications in its queue and since when, as its last heartbeat said."""
+
+    controller: str
+    heard_at: datetime
+    waiting: int
+    oldest: datetime | None
+    silent: bool
+
+
 class CoverageView(View, frozen=True, kw_only=True):
     """Users whose password was changed since then, and for how many of them no notification came. `fresh`: may still be on its way."""
 
@@ -110,6 +120,8 @@ class CoverageView(View, frozen=True, kw_only=True):
     fresh: int
     uncovered: list[UncoveredView]
     by_controller: list[ControllerGap]
+    #: Controllers that were ever heard.
+    contacts: list[ContactView]
 
 
 class CoverageAnswer(View, frozen=True, kw_only=True):
@@ -194,4 +206,14 @@ def coverage(found: Coverage) -> CoverageView:
             for one in found.uncovered
         ],
         by_controller=[ControllerGap(controller=name, users=count) for name, count in found.by_controller],
+        contacts=[
+            ContactView(
+                controller=one.host,
+                heard_at=one.heard_at,
+                waiting=one.waiting,
+                oldest=one.oldest,
+                silent=one.silent,
+            )
+            for one in found.contacts
+        ],
     )

@@ -45,6 +45,8 @@ def agent(
         objects=dict(shown.objects),
         imported_at=one.imported_at,
         version=one.version,
+        note=shown.note,
+        system=list(one.system),
         changes=dict(changes or {}),
         secret_forgotten=secret_forgotten,
         dry_run=True if dry_run else UNSET,

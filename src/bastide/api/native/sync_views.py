@@ -63,8 +63,8 @@ class ImportsView(View, frozen=True, kw_only=True):
 
 
 class AgentView(DryRunnable, frozen=True, kw_only=True):
-    """`secret`: whether it has one. `objects`: link to how many. `changes`: field to old and new, after a change. `secret_forgotten`: its kind
-    or settings changed, so it must be set again.
+    """`secret`: whether it has one. `objects`: link to how many. `note`: what to know before relying on its kind of system. `system`: what
+    the system said it is, whatever name led there. `changes`: field to old and new, after a change. `secret_forgotten`: its kind or settings changed, so it must be set again.
     """
 
     id: str
@@ -82,6 +82,8 @@ class AgentView(DryRunnable, frozen=True, kw_only=True):
     objects: dict[str, int]
     imported_at: datetime | None
     version: int
+    note: str
+    system: list[str]
     changes: dict[str, Any] = field(default_factory=dict)
     secret_forgotten: bool = False
 

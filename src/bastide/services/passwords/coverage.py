@@ -1,7 +1,7 @@
 """The proof that no change was missed: what the domain says of every user's password, beside what we were told of.
 
 A user whose password was set (pwdLastSet) without a notification is uncovered: the agent of that controller is down, missing, or lost it.
-What another domain's controllers said of a user counts for nothing.
+What another domain's controllers said of a user counts for nothing. Beside it: when each controller was last heard, and what waits there.
 """
 
 from collections import Counter
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bastide.domain.contacts import Contact
 from bastide.domain.errors import CapabilityMissing, Conflict
 from bastide.domain.management_agents import MaId
 from bastide.domain.people import Actor, require_reader
@@ -33,6 +34,8 @@ class Coverage:
     fresh: int
     uncovered: tuple[PasswordDate, ...]
     by_controller: tuple[tuple[str, int], ...]
+    #: Every controller that was ever heard (silence.py).
+    contacts: tuple[Contact, ...]
 
 
 class CoverageProof:
@@ -82,7 +85,9 @@ class CoverageProof:
         counted = Counter(one.controller for one in uncovered)
         ordered = tuple(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
         covered = users - fresh - len(uncovered)
-        return Coverage(domain, since, users, covered, fresh, tuple(uncovered), ordered)
+        with self._store.read() as uow:
+            contacts = tuple(one for one in uow.contacts.all() if one.domain == domain)
+        return Coverage(domain, since, users, covered, fresh, tuple(uncovered), ordered, contacts)
 
 
 def _pieces(dates: Iterable[PasswordDate]) -> Iterator[list[PasswordDate]]:

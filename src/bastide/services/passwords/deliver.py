@@ -51,6 +51,7 @@ from bastide.domain.passwords import (
     newest,
     superseded,
 )
+from bastide.domain.spelling import repeats
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.accept import JOINED
 from bastide.services.passwords.erase import Eraser
@@ -471,12 +472,11 @@ def _sent(target: PasswordTarget, opened: Sequence[tuple[_Task, NewPassword]]) -
 
 
 def _silent(said: str, passwords: Sequence[NewPassword]) -> str:
-    """What a target said goes into the audit: one that repeats a password (a driver that quotes its statement) is not repeated."""
-    return (
-        "the target's words are withheld: they held a password"
-        if any(new.password and new.password in said for new in passwords)
-        else said
-    )
+    """What a target said goes into the audit: one that repeats a password (a driver that quotes its statement) is not repeated. Of a hundred
+    passwords some have a word of ours in them, so only a whole one counts here.
+    """
+    held = said and repeats(said, [new.password for new in passwords], parts=False)
+    return "the target's words are withheld: they held a password" if held else said
 
 
 def _verified(target: PasswordTarget, task: _Task, new: NewPassword) -> Proof:

@@ -2,6 +2,8 @@
 
 Of every import, in this order:
 
+  (0) A full import, and one of an agent whose system was never asked, asks the system what it is (identity.py). If a password could come back to its source
+      by that, nothing is read.
   (1) It takes the pen: a newer import of the same agent takes it away, and so does a change of its rules. Who has lost it writes nothing more.
   (2) Each piece of a page is one commit. A delta import notes with it how far it has come.
   (3) A full import sweeps what it has not seen, at its end and only if it has read to the end.
@@ -23,8 +25,10 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import BadSource, BastideError, CapabilityMissing, Conflict, NotFound
 from bastide.domain.management_agents import CsId, ManagementAgent
 from bastide.domain.people import Actor, Right, require
+from bastide.domain.sync_graph import refuse_cycles
 from bastide.services.events import by_actor, by_worker
 from bastide.services.pace import IMPORT, delay
+from bastide.services.passwords.identity import identified, leads_elsewhere, require_right_domain
 from bastide.services.passwords.lookup import find_agent, secret_of
 from bastide.services.passwords.ports import ConnectedSystems, Page
 from bastide.services.passwords.sync import Course, Statistics, Step, Sync, pieces, unseen
@@ -229,6 +233,8 @@ class Imports:
                 f"{agent.name} has no mark of an import to go on from", remedy="import all of it first"
             )
         chosen = Mode.FULL if mode is Mode.FULL or not agent.cookie else Mode.DELTA
+        if chosen is Mode.FULL or not agent.system:
+            self._identify(agent, dry_run=dry_run)  # (0)
         run = self._begin(agent, chosen, force=force, dry_run=dry_run)
         try:
             self._read(run)
@@ -251,6 +257,22 @@ class Imports:
             steps=tuple(run.course.steps),
             fuse=run.fuse,
         )
+
+    def _identify(self, agent: ManagementAgent, *, dry_run: bool) -> None:
+        """(0). Raises Conflict, InvalidInput."""
+        with self._store.read() as uow:
+            secret = secret_of(uow, self._sealer, agent.id)
+        found = replace(agent, system=identified(self._systems, agent, secret))
+        require_right_domain(found)
+        with self._store.read() if dry_run else self._store.write() as uow:
+            now = uow.agents.get(agent.id)
+            if found.system == now.system or leads_elsewhere(agent, now):
+                return
+            now = replace(now, system=found.system)
+            refuse_cycles([*(one for one in uow.agents.all() if one.id != now.id), now])
+            if not dry_run:
+                uow.agents.note(now)
+                uow.commit()
 
     def _begin(self, agent: ManagementAgent, mode: Mode, *, force: bool, dry_run: bool) -> _Run:
         """Take the pen: (1)."""

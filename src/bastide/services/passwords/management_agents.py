@@ -5,10 +5,12 @@ Of every change, in this order:
   (1) The caller administers.
   (2) Names, numbers and rules are right; no credential is named as an attribute; the settings hold no secret.
   (3) The kind of system accepts its settings.
-  (4) A source reads the domain whose changes it is told of. Targets exist, and no password could come back to where it was changed (domain/sync_graph.py).
+  (4) A source reads the domain whose changes it is told of, and this server can ask that domain who its controllers are. Targets exist, and no password could come back to where it was changed (domain/sync_graph.py).
   (5) A secret is forgotten when kind or settings change: it would be shown to whatever the new settings lead to.
   (6) What was read under other rules is read again, and an import that runs loses the pen.
-  (7) A waiver of the secure connection has an audit record of its own.
+  (7) What the system says it is counts as a name of it (identity.py). It is asked before anything is written, and without the secret if the settings
+      are new: that was not meant for them.
+  (8) A waiver of the secure connection has an audit record of its own.
 """
 
 import re
@@ -24,14 +26,15 @@ from bastide.domain.people import Actor, Right, require, require_reader
 from bastide.domain.sync_graph import domains_of, refuse_cycles
 from bastide.services.events import by_actor
 from bastide.services.pace import IMPORT
-from bastide.services.passwords.lookup import find_agent, secret_context
+from bastide.services.passwords.identity import identified, leads_elsewhere, require_right_domain
+from bastide.services.passwords.lookup import find_agent, secret_context, secret_of
 from bastide.services.passwords.ports import ConnectedSystems
 from bastide.services.passwords.sync import Course, Sync, pieces
 from bastide.services.ports import Random, Sealer, Store, UnitOfWork
 
 SECRET_LIMIT = 4096
 #: Not part of what a person says.
-_OWN = frozenset({"id", "version", "cookie", "imported_at", "run"})
+_OWN = frozenset({"id", "version", "cookie", "imported_at", "run", "system"})
 _NAMES_OF_SECRETS = frozenset(
     {"password", "passwd", "pwd", "secret", "bind_password", "passphrase", "token", "api_key"}
 )
@@ -49,12 +52,13 @@ class AgentDraft:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An agent for people: targets by name, whether it has a secret, how many objects by link."""
+    """An agent for people: targets by name, whether it has a secret, how many objects by link; `note`: what to know of its kind."""
 
     agent: ManagementAgent
     targets: tuple[str, ...]
     secret: bool
     objects: Mapping[str, int]
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,11 @@ class ManagementAgents:
         sealer: Sealer,
         random: Random,
         now: Callable[[], datetime],
+        source_domains: frozenset[str] | None = None,
     ) -> None:
+        """`source_domains`: those whose controllers would be admitted, in lower case; None: nothing comes in from the network, so any."""
         self._store = store
+        self._source_domains = source_domains
         self._systems = systems
         self._sealer = sealer
         self._random = random
@@ -89,7 +96,7 @@ class ManagementAgents:
     def add(self, actor: Actor, draft: AgentDraft, *, dry_run: bool = False) -> Shown:
         """Make one. Raises InvalidInput, NotFound, Conflict."""
         require(actor, Right.ADMINISTER)  # (1)
-        agent = replace(self._checked(draft), id=MaId(self._random.uuid()), version=0)
+        agent = self._identified(replace(self._checked(draft), id=MaId(self._random.uuid()), version=0), "")
         with self._store.write() as uow:
             agent = self._aimed(uow, agent, draft.targets)
             uow.agents.add(agent)
@@ -105,6 +112,10 @@ class ManagementAgents:
         """Replace all that a person can say of it. Raises as `add`."""
         require(actor, Right.ADMINISTER)  # (1)
         checked = self._checked(draft)
+        with self._store.read() as uow:
+            before = find_agent(uow, name)
+        if leads_elsewhere(before, checked):
+            checked = self._identified(checked, "")  # (7)
         with self._store.write() as uow:
             before = find_agent(uow, name)
             if checked.version not in {0, before.version}:
@@ -113,6 +124,7 @@ class ManagementAgents:
                     remedy="read it again, then change it",
                 )
             after = self._kept(before, checked)
+            require_right_domain(after)  # (4)
             after = self._aimed(uow, after, draft.targets)
             changed = differences(before, after)
             if not changed:
@@ -185,14 +197,24 @@ class ManagementAgents:
         require(actor, Right.ADMINISTER)  # (1)
         if target is None and source is None:
             raise InvalidInput("target", "say what is to be switched: target, source, or both")
+        on = bool(target) or bool(source)
+        with self._store.read() as uow:
+            asked = find_agent(uow, name)
+            secret = secret_of(uow, self._sealer, asked.id) if on else ""
+        known = self._identified(asked, secret).system if on else asked.system  # (7)
         with self._store.write() as uow:
             before = find_agent(uow, name)
             after = _switched(before, target=target, source=source)
+            if not leads_elsewhere(asked, before):
+                after = replace(after, system=known)
+            if source:
+                self._require_known(after)  # (4)
+            if on:
+                refuse_cycles([*(one for one in uow.agents.all() if one.id != after.id), after])
             changed = differences(before, after)
             if not changed:
                 raise Conflict(f"management agent {before.name} is like that already: nothing was changed")
             saved = uow.agents.save(after)
-            on = bool(target) or bool(source)
             kind = "ma.enabled" if on else "ma.disabled"
             uow.audit.append(self._agent_event(kind, actor, saved, changed))
             shown = self._shown(uow, saved)
@@ -225,6 +247,24 @@ class ManagementAgents:
             )
         if draft.targets and agent.source is None:
             raise InvalidInput("source.targets", "an agent that is no source has no targets")
+        self._require_known(agent)
+        return agent
+
+    def _require_known(self, agent: ManagementAgent) -> None:
+        """(4). Raises InvalidInput: of another domain nothing could ever come in, and nobody would be told why."""
+        known = self._source_domains
+        if agent.source is None or known is None or agent.source.domain in known:
+            return
+        raise InvalidInput(
+            "source.domain",
+            f"{agent.source.domain} is no source domain of this server, which knows {', '.join(sorted(known))}",
+            remedy="name it in bastide.toml below [[passwords.source_domains]] and restart the service",
+        )
+
+    def _identified(self, agent: ManagementAgent, secret: str) -> ManagementAgent:
+        """(7), (4). Raises InvalidInput."""
+        agent = replace(agent, system=identified(self._systems, agent, secret))
+        require_right_domain(agent)
         return agent
 
     @staticmethod
@@ -253,13 +293,13 @@ class ManagementAgents:
             cookie=before.cookie if same else "",
             imported_at=before.imported_at,
             run=before.run if same else "",
+            system=checked.system if leads_elsewhere(before, checked) else before.system,
         )
 
     @staticmethod
     def _forget(uow: UnitOfWork, before: ManagementAgent, after: ManagementAgent) -> bool:
         """(5)."""
-        leads_elsewhere = (before.connector, before.settings) != (after.connector, after.settings)
-        if not leads_elsewhere or not uow.agents.secret(before.id):
+        if not leads_elsewhere(before, after) or not uow.agents.secret(before.id):
             return False
         uow.agents.set_secret(before.id, b"")
         return True
@@ -267,7 +307,7 @@ class ManagementAgents:
     def _waiver(
         self, uow: UnitOfWork, actor: Actor, before: ManagementAgent | None, after: ManagementAgent
     ) -> None:
-        """(7)."""
+        """(8)."""
         was = True if before is None else before.passwords.require_secure
         if was and not after.passwords.require_secure:
             uow.audit.append(self._agent_event("ma.security-waived", actor, after, {}))
@@ -287,8 +327,7 @@ class ManagementAgents:
                     remedy=f"`bastide ma edit {other.name}` first",
                 )
 
-    @staticmethod
-    def _shown(uow: UnitOfWork, agent: ManagementAgent) -> Shown:
+    def _shown(self, uow: UnitOfWork, agent: ManagementAgent) -> Shown:
         names = {one.id: one.name for one in uow.agents.all()}
         targets = () if agent.source is None else agent.source.targets
         return Shown(
@@ -296,6 +335,7 @@ class ManagementAgents:
             tuple(names.get(target, target) for target in targets),
             secret=bool(uow.agents.secret(agent.id)),
             objects=uow.space.count(agent.id),
+            note=self._systems.note(agent.connector),
         )
 
     def _agent_event(

@@ -4,6 +4,7 @@ Every refusal comes before anything is written. Answers carry warnings: what is 
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
@@ -17,6 +18,23 @@ _RETRIES = range(1001)
 #: The interval in seconds; a controller that is silent for longer looks dead.
 _KEEP_ALIVE = range(1, 86_401)
 _FORMATS = range(1, 13)
+_PORTS = range(1, 65_536)
+#: Digits that no port has.
+_LONG = 6
+
+#: Option of Microsoft's tool, field, range: what ServiceChange and TargetChange may say in numbers.
+SERVICE_NUMBERS = (
+    ("L", "max_queue_length", _U32),
+    ("A", "max_queue_age", _U32),
+    ("R", "max_notification_retries", _RETRIES),
+    ("I", "retry_interval", RETRY_INTERVAL),
+)
+TARGET_NUMBERS = (
+    ("F", "user_name_format", _FORMATS),
+    ("I", "keep_alive", _KEEP_ALIVE),
+    ("WL", "warning_level", _U32),
+    ("WI", "warning_interval", _U32),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,30 +101,19 @@ class NotificationSettings:
 
     def change_service(self, change: ServiceChange) -> ServiceSettings:
         """Made with the defaults if there is none. Raises InvalidInput."""
-        before = self._read().configuration.service
-        after = replace(
-            before,
-            max_queue_length=_within("L", change.max_queue_length, before.max_queue_length, _U32),
-            max_queue_age=_within("A", change.max_queue_age, before.max_queue_age, _U32),
-            max_notification_retries=_within(
-                "R", change.max_notification_retries, before.max_notification_retries, _RETRIES
-            ),
-            retry_interval=_within("I", change.retry_interval, before.retry_interval, RETRY_INTERVAL),
-        )
+        check_service(change)
+        after = replace(self._read().configuration.service, **_said(change, SERVICE_NUMBERS))
         self._directory.save_service(after)
         return after
 
     def add(self, name: str, change: TargetChange) -> Done:
         """A new target. It needs a server, an SPN and an inclusion group. Raises InvalidInput, Conflict, NotFound."""
-        name = parse_name("N", name)
+        name = check_target(name, change, new=True)
         settings = self._read()
         if name.lower() in settings.dns:
             raise Conflict(f"there is a target {name} already", remedy="modify it, or choose another name")
         if len(settings.configuration.targets) >= MOST_TARGETS:
             raise Conflict(f"there are {MOST_TARGETS} targets, and no more are supported")
-        for field, value in (("A", change.server), ("S", change.spn), ("FI", change.inclusion)):
-            if not value:
-                raise InvalidInput(field, "is needed for a new target")
         guid = UUID(self._random.uuid())
         done = self._changed(Target(name=name, guid=guid, server="", spn="", inclusion=""), change)
         if not settings.dns:
@@ -116,9 +123,8 @@ class NotificationSettings:
 
     def modify(self, name: str, change: TargetChange) -> Done:
         """Raises NotFound, InvalidInput."""
+        check_target(name, change, new=False)
         settings, before = self._find(name)
-        if change.inclusion == "":
-            raise InvalidInput("FI", "an inclusion group is required", remedy="disable the target instead")
         done = self._changed(before, change)
         self._directory.save_target(settings.dns[before.name.lower()], done.target)
         return done
@@ -147,19 +153,16 @@ class NotificationSettings:
     def _changed(self, before: Target, change: TargetChange) -> Done:
         after = replace(
             before,
-            server=_host(change.server, before.server),
-            spn=_spn(change.spn, before.spn),
+            server=before.server if change.server is None else change.server.strip(),
+            spn=before.spn if change.spn is None else change.spn.strip(),
             inclusion=self._group("FI", change.inclusion, before.inclusion),
             exclusion=self._group("FE", change.exclusion, before.exclusion),
-            user_name_format=_within("F", change.user_name_format, before.user_name_format, _FORMATS),
-            keep_alive=_within("I", change.keep_alive, before.keep_alive, _KEEP_ALIVE),
             disabled=before.disabled if change.disabled is None else change.disabled,
-            warning_level=_within("WL", change.warning_level, before.warning_level, _U32),
-            warning_interval=_within("WI", change.warning_interval, before.warning_interval, _U32),
             certificate=before.certificate if change.certificate is None else change.certificate,
+            **_said(change, TARGET_NUMBERS),
         )
         if after.inclusion == after.exclusion:
-            raise InvalidInput("FE", "is the inclusion group: nobody would be left")
+            raise _nobody_left()
         return Done(after, (*self._warnings_of_spn(after), *_warnings(before, after)))
 
     def _group(self, field: str, wanted: str | None, before: str) -> str:
@@ -187,30 +190,68 @@ def _warnings(before: Target, after: Target) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _within(field: str, wanted: int | None, before: int, allowed: range) -> int:
-    if wanted is None:
-        return before
-    if wanted not in allowed:
-        raise InvalidInput(field, f"must be from {allowed.start} to {allowed.stop - 1}, not {wanted}")
-    return wanted
+def check_service(change: ServiceChange) -> None:
+    """What needs no directory. Raises InvalidInput, whose field is the option of Microsoft's tool."""
+    _check_numbers(change, SERVICE_NUMBERS)
 
 
-def _host(wanted: str | None, before: str) -> str:
-    if wanted is None:
-        return before
-    host = parse_name("A", wanted)
-    if any(character.isspace() or character in "/\\@" for character in host):
-        raise InvalidInput("A", f"{host[:80]!r} is no host name or address")
-    return host
+def check_target(name: str, change: TargetChange, *, new: bool) -> str:
+    """What needs no directory; the name without what surrounds it. Raises InvalidInput, whose field is the option of Microsoft's tool."""
+    name = parse_name("N", name)
+    for field, value in (("A", change.server), ("S", change.spn), ("FI", change.inclusion)):
+        if new and not value:
+            raise InvalidInput(field, "is needed for a new target")
+    if change.inclusion is not None and not change.inclusion.strip():
+        raise InvalidInput("FI", "an inclusion group is required", remedy="disable the target instead")
+    if change.server is not None:
+        _check_host(parse_name("A", change.server))
+    if change.spn is not None:
+        _check_spn(parse_name("S", change.spn))
+    groups = [
+        parse_name(f, g) for f, g in (("FI", change.inclusion), ("FE", change.exclusion)) if g and g.strip()
+    ]
+    if len({group.casefold() for group in groups}) < len(groups):
+        raise _nobody_left()
+    _check_numbers(change, TARGET_NUMBERS)
+    return name
 
 
-def _spn(wanted: str | None, before: str) -> str:
-    if wanted is None:
-        return before
-    spn = parse_name("S", wanted)
+_Numbers = tuple[tuple[str, str, range], ...]
+
+
+def _check_numbers(change: ServiceChange | TargetChange, numbers: _Numbers) -> None:
+    for field, name, allowed in numbers:
+        wanted = getattr(change, name)
+        if wanted is not None and wanted not in allowed:
+            raise InvalidInput(field, f"must be from {allowed.start} to {allowed.stop - 1}, not {wanted}")
+
+
+def _said(change: ServiceChange | TargetChange, numbers: _Numbers) -> dict[str, Any]:
+    """The numbers that are to change."""
+    return {name: wanted for _, name, _ in numbers if (wanted := getattr(change, name)) is not None}
+
+
+def _nobody_left() -> InvalidInput:
+    return InvalidInput("FE", "is the inclusion group: nobody would be left")
+
+
+def _check_host(server: str) -> None:
+    """HOST or HOST:PORT, as agents read it."""
+    host, colon, port = server.rpartition(":")
+    if not colon:
+        host, port = server, "1"
+    number = int(port) if port.isascii() and port.isdigit() and len(port) < _LONG else 0
+    if not host or number not in _PORTS or any(c.isspace() or c in "/\\@:" for c in host):
+        raise InvalidInput(
+            "A",
+            f"{server[:80]!r} is no host name or address",
+            remedy="write bastide.corp.example.com, or bastide.corp.example.com:8446",
+        )
+
+
+def _check_spn(spn: str) -> None:
     service, slash, host = spn.partition("/")
     if not slash or not service or "." not in host or "@" in spn:
         raise InvalidInput(
             "S", f"{spn[:80]!r} is no SPN", remedy="write PCNSCLNT/host.domain, with the full name"
         )
-    return spn

@@ -4,27 +4,31 @@ from collections.abc import Iterator
 
 from bastide.domain.management_agents import CsObject, ManagementAgent, PasswordSource
 from bastide.domain.passwords import Receipt
-from bastide.services.passwords.told import Case
+
+#: Attributes, casefolded.
+_SID = "objectsid"
+_NAMES = frozenset({"samaccountname", "userprincipalname"})
 
 
 def not_whom(
-    case: Case, found: CsObject, source: PasswordSource, own_names: frozenset[str]
+    user_sid: str, found: CsObject, source: PasswordSource, own_names: frozenset[str]
 ) -> Receipt | None:
     """Whether it is another account than the one that was imported, or one of ours. What the controller says of the SID proves nothing; without an imported
     one, nobody can say that an account is none of `own_accounts`.
     """
-    sids = _values(found, "objectSid")
-    if case.told.user_sid not in sids if sids else source.own_accounts:
+    sids: set[str] = set()
+    called = {found.dn.casefold()}
+    for name, values in found.attributes.items():
+        folded = name.casefold()
+        if folded == _SID:
+            sids.update(values)
+        elif folded in _NAMES:
+            called.update(value.casefold() for value in values)
+    if user_sid not in sids if sids else source.own_accounts:
         return Receipt.OTHER_ACCOUNT
-    called = {found.dn, *_values(found, "sAMAccountName"), *_values(found, "userPrincipalName")}
-    if sids & set(source.own_accounts) or {one.casefold() for one in called} & own_names:
+    if not sids.isdisjoint(source.own_accounts) or not called.isdisjoint(own_names):
         return Receipt.OWN_ACCOUNT
     return None
-
-
-def _values(found: CsObject, attribute: str) -> set[str]:
-    wanted = attribute.casefold()
-    return {value for name, all_ in found.attributes.items() if name.casefold() == wanted for value in all_}
 
 
 def signs_in_as(agent: ManagementAgent, domain: str) -> Iterator[str]:

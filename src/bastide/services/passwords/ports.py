@@ -1,11 +1,13 @@
 """What password synchronization needs from the outside. Adapters: `targets/` (connectors), `store/` (repositories, vault), `directory/`."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, Self
 
+from bastide.domain.contacts import Contact
+from bastide.domain.errors import StoreError
 from bastide.domain.management_agents import Attributes, CsId, CsObject, MaId, ManagementAgent, MvId, MvObject
 from bastide.domain.passwords import Change, Code, Delivery, Proof, Stamp, State
 from bastide.pcns import Configuration, ServiceSettings, Target
@@ -92,8 +94,16 @@ class ConnectedSystems(Protocol):
     def check(self, connector: str, settings: Mapping[str, object]) -> None:
         """Raises InvalidInput naming the field."""
 
+    def note(self, connector: str) -> str:
+        """What a person must know before relying on that kind of system; empty: nothing."""
+
     def connector(self, agent: ManagementAgent, secret: str) -> Connector:
         """Raises InvalidInput, CapabilityMissing."""
+
+    def identity(self, agent: ManagementAgent, secret: str) -> Collection[str]:
+        """What the system says it is, whatever name it was reached by, as labels; two agents that have one in common have the same system. Empty: it
+        says nothing. Raises TargetUnavailable, TargetDenied, InvalidInput, CapabilityMissing.
+        """
 
     def target(self, agent: ManagementAgent, secret: str) -> PasswordTarget:
         """Connects when entered. Raises TargetUnavailable, TargetDenied; NotConfigured if the settings name no way to set passwords."""
@@ -165,13 +175,16 @@ class SourceState:
 class Changes(Protocol):
     """Notifications and deliveries. Secrets are sealed with a data key that is not in this database (Vault)."""
 
-    def add(self, change: Change, deliveries: Collection[Delivery]) -> None: ...
+    def add(self, changes: Collection[Change], deliveries: Collection[Delivery]) -> None: ...
     def known(self, references: Collection[str]) -> Mapping[str, str]:
         """Those that are on record, and the domain that each is of."""
 
     def get(self, reference: str) -> Change: ...
     def delivery(self, id: str) -> Delivery: ...  # noqa: A002
     def deliveries(self, reference: str) -> tuple[Delivery, ...]: ...
+    def deliveries_of(self, references: Collection[str]) -> Mapping[str, tuple[Delivery, ...]]:
+        """The same for several; a change without any has no entry."""
+
     def pending(self, objects: Collection[CsId]) -> tuple[Delivery, ...]:
         """Undelivered ones of these target objects."""
 
@@ -195,8 +208,10 @@ class Changes(Protocol):
         """The newest change each target object has taken."""
 
     def mark_applied(self, stamps: Mapping[CsId, Stamp]) -> None: ...
-    def source_state(self, object: CsId) -> SourceState | None: ...  # noqa: A002
-    def set_source_state(self, object: CsId, state: SourceState) -> None: ...  # noqa: A002
+    def source_states(self, objects: Collection[CsId]) -> Mapping[CsId, SourceState]:
+        """Those that are known."""
+
+    def set_source_states(self, states: Mapping[CsId, SourceState]) -> None: ...
     def open_references(self, references: Collection[str]) -> frozenset[str]:
         """Those that still have a delivery that is undelivered or held."""
 
@@ -226,6 +241,17 @@ class Switch(Protocol):
 
     def belong(self, vault: str) -> None:
         """To the vault with this id, from this commit on."""
+
+
+class Contacts(Protocol):
+    """When each domain controller was last heard."""
+
+    def get(self, domain: str, host: str) -> Contact | None: ...
+    def all(self) -> tuple[Contact, ...]: ...
+    def put(self, contact: Contact) -> None:
+        """Replaces what was known of it."""
+
+    def remove(self, contact: Contact) -> None: ...
 
 
 class Vault(Protocol):
@@ -291,8 +317,10 @@ class EventLog(Protocol):
 class Opener(Protocol):
     """Opens what agents encrypted to our OpenPGP certificate."""
 
-    def open(self, message: bytes) -> bytes:
-        """Raises StoreError if there is no key for it or it is damaged."""
+    def open(self, messages: Sequence[bytes]) -> Generator[bytes | StoreError, None, None]:
+        """One answer for each, in that order, each as soon as it is there: what was in the message, or why it cannot be opened (no key for it, damaged, too
+        long). Raises StoreUnavailable. Close it if you do not take them all.
+        """
 
 
 class NtHasher(Protocol):

@@ -132,6 +132,16 @@ def _states() -> None:
         sa.PrimaryKeyConstraint("object_id", name="pk_password_stamps"),
     )
     op.create_table(
+        "password_contacts",
+        sa.Column("domain", sa.String(length=768), nullable=False),
+        sa.Column("host", sa.String(length=768), nullable=False),
+        sa.Column("heard_at", sa.BigInteger(), nullable=False),
+        sa.Column("waiting", sa.BigInteger(), nullable=False),
+        sa.Column("oldest", sa.BigInteger(), nullable=True),
+        sa.Column("silent", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("domain", "host", name="pk_password_contacts"),
+    )
+    op.create_table(
         "password_switch",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
