@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, NamedTuple, Protocol
 
 import gssapi
@@ -36,6 +36,30 @@ _CLIENT_UNKNOWN, _CLIENT_REVOKED, _KEY_EXPIRED, _PREAUTH_FAILED, _SKEW = 6, 18, 
 _POLICY = 12
 
 
+class _Thread(local):
+    """The cache that `chosen` put in place in this thread; None: that of the environment."""
+
+    cache: bytes | None = None
+
+
+_thread = _Thread()
+
+
+@contextmanager
+def chosen(cache: str) -> Iterator[None]:
+    """Within, this thread's tickets are in this cache; afterwards, where they were before.
+
+    What gss_krb5_ccache_name returns is never set again: outside of any choice it is what the environment says *now*, and once set it stays.
+    """
+    before, _thread.cache = _thread.cache, cache.encode()
+    gssapi.raw.krb5_ccache_name(_thread.cache)
+    try:
+        yield
+    finally:
+        _thread.cache = before
+        gssapi.raw.krb5_ccache_name(before)
+
+
 class Identity:
     """A principal with a keytab. Safe to use from several threads."""
 
@@ -56,11 +80,8 @@ class Identity:
         Raises DirectoryUnavailable if no KDC answers, DirectoryDenied if the keytab is no good.
         """
         life = self._fresh()
-        before = gssapi.raw.krb5_ccache_name(self._cache.encode())
-        try:
+        with chosen(self._cache):
             yield life
-        finally:
-            gssapi.raw.krb5_ccache_name(before)
 
     def _fresh(self) -> int:
         with self._lock:
