@@ -3,7 +3,7 @@
 usage: install.py [--lab] [--windows] [--python-only]
 
   (nothing)       what building and checking need: headers, and the project with everything in .venv
-  --lab           also what the lab and the tests on it need: Samba 4.22, Kerberos tools, OpenLDAP, PostgreSQL, MariaDB
+  --lab           also what the lab and the tests on it need: Samba 4.22, Kerberos tools, OpenLDAP, 389 Directory Server, PostgreSQL, MariaDB
   --windows       also a compiler for Windows and wine, for the password filter (157 MB to fetch, 1.1 GB on the disk)
   --python-only   no Debian packages: .venv with the base dependencies, for the embedded demo without root
 

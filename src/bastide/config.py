@@ -5,12 +5,24 @@ Every field is described in docs/reference/settings.md; a test compares.
 
 import ipaddress
 import os
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 DEFAULT_PATH = Path("/etc/bastide/bastide.toml")
+_CREDENTIAL = "credential:"
+#: Of a systemd credential's name, in bytes.
+_LONGEST_NAME = 255
+#: Of a DNS name, in characters (RFC 1035, 2.3.4).
+_LONGEST_DNS_NAME = 253
+#: Letters of any script, digits and hyphens.
+_DNS_LABEL = re.compile(r"(?!-)(?:[^\W_]|-){1,63}(?<!-)")
+_LEVELS = range(4)
+#: 30 days: who is silent for longer is forgotten.
+_SILENCES = range(43_201)
 
 
 class ConfigError(Exception):
@@ -170,15 +182,18 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} does not exist; `bastide init` makes one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: it is nested too deep") from None
+    # ValueError: not TOML, or a number so long that Python takes it for an attack.
+    except (ValueError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from None
     for proxy in config.server.trusted_proxies:
         if not _is_some_network(proxy):
             raise ConfigError(
                 f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
             )
-    if wrong := _wrong_source(config):
-        raise ConfigError(f"{path}: passwords.source_domains: {wrong}")
+    if wrong := _wrong_number(config) or _wrong_source(config) or _wrong_credential(config):
+        raise ConfigError(f"{path}: {wrong}")
     return config
 
 
@@ -189,7 +204,7 @@ def source_domains(config: Config) -> dict[str, SourceDomain]:
     if config.corp is not None:
         own.append(SourceDomain(domain=config.corp.domain, controllers=config.corp.controllers))
     return {
-        one.domain.lower(): SourceDomain(
+        _plain(one.domain): SourceDomain(
             domain=one.domain,
             controllers=one.controllers,
             principal=one.principal or priv.principal,
@@ -199,18 +214,70 @@ def source_domains(config: Config) -> dict[str, SourceDomain]:
     }
 
 
+def _plain(domain: str) -> str:
+    """As two spellings of one DNS name are the same."""
+    return domain.rstrip(".").lower()
+
+
+def _is_dns_name(text: str) -> bool:
+    """One that domain/management_agents.py takes as that of a source, too. What ends in a number is an address."""
+    labels = text.split(".")
+    return (
+        len(text) <= _LONGEST_DNS_NAME and all(map(_DNS_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+    )
+
+
+def _wrong_number(config: Config) -> str:
+    """What is out of its range in the table of passwords; empty: nothing."""
+    settings = config.passwords
+    if settings is None:
+        return ""
+    for name, allowed in (("event_level", _LEVELS), ("silence_minutes", _SILENCES)):
+        if (given := getattr(settings, name)) not in allowed:
+            return f"passwords.{name} is {allowed.start} to {allowed.stop - 1}, not {given}"
+    return ""
+
+
 def _wrong_source(config: Config) -> str:
     """What cannot be among the further source domains; empty: nothing."""
-    seen = {config.priv.domain.lower(), "" if config.corp is None else config.corp.domain.lower()}
+    seen = {_plain(config.priv.domain), "" if config.corp is None else _plain(config.corp.domain)}
     for one in [] if config.passwords is None else config.passwords.source_domains:
-        if not one.domain.strip() or one.domain != one.domain.strip(" ."):
-            return f"{one.domain!r} is no DNS name of a domain"
-        if one.domain.lower() in seen:
-            return f"{one.domain} is named twice; PRIV and CORP need no entry"
+        at = "passwords.source_domains"
+        if not _is_dns_name(one.domain):
+            return f"{at}.domain: {one.domain!r} is no DNS name of a domain (sales.example.com)"
+        if _plain(one.domain) in seen:
+            return f"{at}: {one.domain} is named twice; PRIV and CORP need no entry"
         if bool(one.principal) != bool(one.keytab):
-            return f"{one.domain}: principal and keytab go together; leave both out for the service account"
-        seen.add(one.domain.lower())
+            return f"{at}: {one.domain}: principal and keytab go together; leave both out for the service account"
+        seen.add(_plain(one.domain))
     return ""
+
+
+def _wrong_credential(config: Config) -> str:
+    """The first setting that names a credential which systemd cannot have; empty: none does."""
+    for where, text in _texts(config, ""):
+        if text.startswith(_CREDENTIAL) and not _is_credential(text.removeprefix(_CREDENTIAL)):
+            return f"{where}: {text!r}: a systemd credential has a plain name"
+    return ""
+
+
+def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
+    """Every text of the settings, and the path of its setting."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one, where)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _texts(getattr(value, name), f"{where}.{name}" if where else name)
+
+
+def _is_credential(name: str) -> bool:
+    """As systemd has it: a plain file name in printable ASCII, without a colon."""
+    if not 0 < len(name) <= _LONGEST_NAME or name in {".", ".."}:
+        return False
+    return name.isascii() and name.isprintable() and not set("/:") & set(name)
 
 
 def _is_some_network(text: str) -> bool:
@@ -223,10 +290,10 @@ def _is_some_network(text: str) -> bool:
 
 def secret_path(reference: str) -> Path:
     """Where a secret is: a path, or `credential:NAME` below systemd's $CREDENTIALS_DIRECTORY. Raises ConfigError."""
-    if not reference.startswith("credential:"):
+    if not reference.startswith(_CREDENTIAL):
         return Path(reference)
-    name = reference.removeprefix("credential:")
-    if name in {"", ".", ".."} or "/" in name:
+    name = reference.removeprefix(_CREDENTIAL)
+    if not _is_credential(name):
         raise ConfigError(f"{reference}: a systemd credential has a plain name")
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:

@@ -4,9 +4,11 @@ Classes and attributes are those of Microsoft's PCNS, so that an existing config
 so that it is set once. The objects are below CN=Password Change Notification Service,CN=System. Pure: agent and server both use it.
 """
 
+import re
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from uuid import UUID
 
 CONTAINER = "CN=Password Change Notification Service,CN=System"
@@ -44,6 +46,12 @@ MOST_TARGETS = 50
 RETRY_INTERVAL = range(10, 3601)
 #: RPC_C_AUTHN_GSS_KERBEROS ([MS-RPCE] 2.2.1.1.7), the only value there is.
 KERBEROS = 16
+#: RFC 1035, 2.3.1, with the underscore that computers of a Windows domain may have.
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+#: Characters of a host name (RFC 1035, 2.3.4).
+_NAME_LIMIT = 253
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_PORTS = range(1, 65_536)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +96,37 @@ class Configuration:
 
     service: ServiceSettings
     targets: tuple[Target, ...]
+
+
+def address(server: str, usual: int) -> tuple[str, int]:
+    """Host and port of `HOST`, whose port is the usual one, or `HOST:PORT`; what a host is says `is_host`. Agents and who configures them go by it. Raises ValueError."""
+    host, colon, port = server.strip().rpartition(":")
+    if not colon:
+        host, port = server.strip(), str(usual)
+    if not is_host(host) or not _PORT.fullmatch(port) or int(port) not in _PORTS:
+        raise ValueError("it is neither HOST nor HOST:PORT")
+    return host, int(port)
+
+
+def is_host(name: str) -> bool:
+    """Whether it is an ASCII host name that DNS can hold, or an IPv4 address. What ends in a number is an address (RFC 1123, 2.1)."""
+    labels = name.split(".")
+    if labels[-1].isdigit():
+        try:
+            IPv4Address(name)
+        except ValueError:
+            return False
+        return True
+    return len(name) <= _NAME_LIMIT and all(map(_LABEL.fullmatch, labels))
+
+
+def principal(spn: str, expected: str) -> tuple[str, str, str]:
+    """Service class, host and realm of `SERVICE/HOST` or `SERVICE/HOST@REALM`, where no other service is expected; without one the realm is empty. Raises ValueError."""
+    name, _, realm = spn.strip().partition("@")
+    service, slash, host = name.partition("/")
+    if service.upper() != expected or not slash or not host or "/" in host:
+        raise ValueError(f"it is not {expected}/HOST")
+    return service, host, realm
 
 
 #: A DN and its attributes, as LDAP gives them. Names are lDAPDisplayNames, in whatever case.

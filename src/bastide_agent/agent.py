@@ -17,9 +17,9 @@ from bastide_agent.channel import KerberosConnector, Machine
 from bastide_agent.configuration import Reader, Reading, active, differences
 from bastide_agent.deliver import Connector, Delivery
 from bastide_agent.events import EventLog, Value
-from bastide_agent.failures import DirectoryGone, SpoolFull, Stop, Unreachable
+from bastide_agent.failures import DirectoryGone, NoKeytab, SpoolFull, Stop, where
 from bastide_agent.host import identify
-from bastide_agent.keyring import CannotTell, KeyRing, KeyState
+from bastide_agent.keyring import PARAMETER, CannotTell, KeyRing, KeyState
 from bastide_agent.ldapi import Directory
 from bastide_agent.local import NAME, Asked, LocalServer, WordList, filter_status
 from bastide_agent.metadata import TICKS
@@ -104,7 +104,7 @@ class Agent:
         threads = TargetThreads(self._delivery, spool, self._log)
         local = LocalServer(self._runtime / NAME, self._words, self.status, self._log)
         self._spool, self._threads, self._local = spool, threads, local
-        self._connector = KerberosConnector(machine, self._keytab)
+        self._connector = KerberosConnector(machine, lambda: keytab(self._opener))
         try:
             self._load(spool, reading)
             local.start()
@@ -113,6 +113,10 @@ class Agent:
             Thread(target=self._watch_key, name="key", daemon=True).start()
             self._log.write(2001)
             self._loop(source, reader, base)
+        except (
+            SpoolFull
+        ) as error:  # before the loop, which waits for room: without a queue and a place nothing can be begun
+            raise Stop(6018, str(error)) from None
         finally:
             self._log.write(2104)
             self._stopping.set()
@@ -193,13 +197,15 @@ class Agent:
         old, new = self._configuration, self._accept(reading)
         if new == old:
             return
+        if self._threads:
+            self._threads.follow(
+                new
+            )  # first: whom nothing is to be sent to gets nothing, whatever the disk says
+        self._discarded(4203, spool.forget_targets(_guids(new)))
+        self._enforce(spool, new.service, 4204, 4204)
         for number, fields in differences(old, new):
             self._log.write(number, **fields)
-        self._configuration = new
-        if self._threads:
-            self._threads.follow(new)
-        self._discarded(4203, spool.forget_targets(_guids(new)))
-        self._enforce(spool, 4204, 4204)
+        self._configuration = new  # last: after SpoolFull all of this is done again
 
     def _load(self, spool: Spool, reading: Reading) -> None:
         """What the queue holds from before, under the configuration of today. Raises Stop, SpoolFull."""
@@ -207,7 +213,7 @@ class Agent:
         read = spool.loaded
         gone = spool.forget_targets(_guids(self._configuration))
         self._discarded(4202, gone)
-        expired = self._enforce(spool, 4205, 4205)
+        expired = self._enforce(spool, self._configuration.service, 4205, 4205)
         counts: dict[str, Value] = {
             "read": read or 0,
             "expired": expired,
@@ -234,9 +240,9 @@ class Agent:
         except SpoolFull as error:
             raise Stop(6018, str(error)) from None
 
-    def _enforce(self, spool: Spool, expired: int, trimmed: int) -> int:
-        """Age and length, as the configuration limits them. How many were given up."""
-        rules, given_up = self._configuration.service, 0
+    def _enforce(self, spool: Spool, rules: ServiceSettings, expired: int, trimmed: int) -> int:
+        """Age and length, as the configuration limits them. How many were given up. Raises SpoolFull."""
+        given_up = 0
         if rules.max_queue_age:
             before = ticks(self._clock.now()) - rules.max_queue_age * TICKS
             given_up += self._discarded(expired, spool.expire(before))
@@ -300,7 +306,7 @@ class Agent:
             raise Stop(6028, f"a target thread died: {type(died).__name__}")
         try:
             spool.sync()
-            self._enforce(spool, 4208, 4208)
+            self._enforce(spool, self._configuration.service, 4208, 4208)
         except SpoolFull as error:
             self._log.write(6018, detail=str(error))
             raise
@@ -321,28 +327,30 @@ class Agent:
             names=lambda: {str(one.guid): one.name for one in self._configuration.targets},
         )
 
-    def _keytab(self) -> tuple[int, str]:
-        try:
-            return machine_keytab(self._opener)
-        except NotOpened as error:
-            raise Unreachable(f"no ticket without the machine account's keytab: {error}") from None
-
     def _watch_key(self) -> None:
         """In a thread of its own: GnuPG takes its time."""
         ring = key_ring(self._settings, self._opener)
         while not self._stopping.is_set():
             try:
-                self._health.script = None
-                self._health.script = ring.script()
-                state = ring.look(self._clock.now())
+                self._look_at_key(ring)
             except CannotTell as error:
-                self._health.key, self._health.key_problem = None, str(error)
-                self._log.write(6007, key="password hash gpg key ids", value="", error=str(error))
-            else:
-                self._health.key, self._health.key_problem = state, ""
-                for problem in (*state.fatal, *state.warnings):
-                    self._log.write(6022, detail=problem)
+                self._key_unknown(str(error))
+            except Exception as error:  # noqa: BLE001  # nobody would miss this thread until every change of a password fails
+                self._key_unknown(f"{type(error).__name__} at {where(error)}")
             self._stopping.wait(self._settings.key_check_interval)
+
+    def _look_at_key(self, ring: KeyRing) -> None:
+        """Raises CannotTell."""
+        self._health.script = None
+        self._health.script = ring.script()
+        state = ring.look(self._clock.now())
+        self._health.key, self._health.key_problem = state, ""
+        for problem in (*state.fatal, *state.warnings):
+            self._log.write(6022, detail=problem)
+
+    def _key_unknown(self, why: str) -> None:
+        self._health.key, self._health.key_problem = None, why
+        self._log.write(6007, key=PARAMETER, value="", error=why)
 
     # ------------------------------------------------------------------------------------------------------------- status
 
@@ -377,6 +385,15 @@ class Agent:
             "waiting": spool.waiting(str(target.guid)) if spool else 0,
             "oldest": moment(spool.oldest(str(target.guid))) if spool else "",
         }
+
+
+def keytab(opener: Opener) -> tuple[int, str]:
+    """As privileges.machine_keytab. Raises NoKeytab."""
+    try:
+        return machine_keytab(opener)
+    except (NotOpened, OSError) as error:
+        said = str(error) if isinstance(error, NotOpened) else error.strerror
+        raise NoKeytab(f"no ticket without the machine account's keytab: {said}") from None
 
 
 def key_ring(settings: Settings, opener: Opener) -> KeyRing:

@@ -22,7 +22,7 @@ from bastide import wire
 from bastide.clock import Clock
 from bastide.pcns import Configuration, Target, sid_text
 from bastide_agent.configuration import active
-from bastide_agent.events import EventLog
+from bastide_agent.events import EventLog, Value
 from bastide_agent.failures import CookieRefused, NoAccount, SpoolFull
 from bastide_agent.ldapi import Changed
 from bastide_agent.metadata import TICKS, Malformed, Origin, origin_of, package, sid_beside
@@ -65,6 +65,28 @@ def ticks(moment: datetime) -> int:
     return (passed.days * 86_400 + passed.seconds) * TICKS + passed.microseconds * 10
 
 
+class _Later:
+    """Events of one page, until it is in the queue: what is read again, since the disk is full or the directory went, is said once."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._events: list[tuple[int, Mapping[str, Value]]] = []
+
+    def write(self, number: int, /, **fields: Value) -> None:
+        """As EventLog, later."""
+        self._events.append((number, fields))
+
+    def tell(self) -> None:
+        """Now."""
+        events, self._events = self._events, []
+        for number, fields in events:
+            self._log.write(number, **fields)
+
+    def forget(self) -> None:
+        """They come again."""
+        self._events = []
+
+
 @dataclass(frozen=True, slots=True)
 class _Taken:
     """A change, and the groups that its account is in."""
@@ -81,6 +103,8 @@ class Capture:
         self._spool = spool
         self._file = place
         self._log = log
+        #: For what is about an account.
+        self._said = _Later(log)
         self._clock = clock
         self._place: Place | None = None
         self._written = float("-inf")
@@ -140,6 +164,7 @@ class Capture:
         usn = self._source.highest_usn()  # (1)
         taken = 0
         for page in self._pages(place):  # (2)
+            self._said.forget()
             changes = [found for guid in page.guids if (found := self._take(guid, place.usn))]
             taken += self._queue(changes, configuration)
             place = Place(base=place.base, invocation=place.invocation, usn=place.usn, cookie=page.cookie)
@@ -168,6 +193,7 @@ class Capture:
         except SpoolFull as error:
             self._log.write(6018, detail=str(error))
             raise
+        self._said.tell()
         names = {change.reference: [target.name for target in targets] for change, targets in told}
         for change in new:
             self._log.write(2201, **change.names(), targets=names[change.reference])
@@ -177,11 +203,11 @@ class Capture:
         """(6)."""
         targets = active(configuration)
         if not targets:
-            self._log.write(4201, **taken.change.names())
+            self._said.write(4201, **taken.change.names())
         covered = [target for target in targets if target.covers(taken.groups)]
         for target in targets:
             if target not in covered:
-                self._log.write(2303, **taken.change.names(), target=target.name)
+                self._said.write(2303, **taken.change.names(), target=target.name)
         return covered
 
     # ------------------------------------------------------------------------------------------------------------ object
@@ -191,12 +217,12 @@ class Capture:
         try:
             found = self._source.read_guid(guid, NAMES)
         except NoAccount:
-            self._log.write(4101, detail=guid)
+            self._said.write(4101, detail=guid)
             return None
         try:
             origin = origin_of(_one(found, "replPropertyMetaData"))
         except Malformed as error:
-            self._log.write(7000, error_code="replPropertyMetaData", detail=f"{guid}: {error}")
+            self._said.write(7000, error_code="replPropertyMetaData", detail=f"{guid}: {error}")
             return None
         if origin is None or origin.local_usn <= since or _is_machine(found):
             return None
@@ -206,13 +232,13 @@ class Capture:
         reference = wire.reference_of(guid, origin.invocation, origin.usn)
         account = _one(found, "sAMAccountName").decode(errors="replace")
         if not account:
-            self._log.write(6004, detail=guid)
+            self._said.write(6004, detail=guid)
             return None
         try:
             sid = _one(found, "objectSid")
             user_sid, groups = sid_text(sid), _groups(found, sid)
         except ValueError:
-            self._log.write(6010, detail=f"{account} ({guid})")
+            self._said.write(6010, detail=f"{account} ({guid})")
             return None
         secret = self._secret(account, reference, found)  # (5)
         if not secret:
@@ -239,14 +265,14 @@ class Capture:
         if not why and not _one(found, PASSWORD):
             secret, why = b"", "the account has no password"
         if why:
-            self._log.write(6005, detail=f"{account} ({reference}): {why}")
+            self._said.write(6005, detail=f"{account} ({reference}): {why}")
         return secret
 
     def _fits(self, change: Change) -> bool:
         try:
             wire.from_agent(wire.encode(change.notification(1)))
         except wire.WireError as error:
-            self._log.write(6024, account=change.account, detail=str(error))
+            self._said.write(6024, account=change.account, detail=str(error))
             return False
         return True
 

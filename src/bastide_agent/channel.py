@@ -21,7 +21,7 @@ from gssapi.raw import RequirementFlag
 from gssapi.raw.misc import GSSError
 
 from bastide import wire
-from bastide.pcns import KERBEROS, Target
+from bastide.pcns import KERBEROS, Target, address, principal
 from bastide.wire import Answer, FromAgent, FromServer, Hello, Verdict, Welcome
 from bastide_agent.failures import HungUp, Refused, SealBroken, Unreachable, Unusable
 
@@ -39,7 +39,6 @@ _HEAD = 4
 _ROUNDS = 4
 #: Seconds of life below which a ticket is not used for a new connection.
 _RENEW = 600
-_PORTS = range(1, 65536)
 _numbers = itertools.count(1)
 
 
@@ -56,12 +55,12 @@ class Machine:
 
 def address_of(target: Target) -> tuple[str, int]:
     """Host and port; the server may be `host` or `host:port`. Raises Unusable."""
-    host, colon, port = target.server.strip().rpartition(":")
-    if not colon:
-        host, port = target.server.strip(), str(wire.PORT)
-    if not host or ":" in host or not (port.isascii() and port.isdigit()) or int(port) not in _PORTS:
-        raise Unusable(f"the server {target.server[:80]!r} of {target.name} is neither HOST nor HOST:PORT")
-    return host, int(port)
+    try:
+        return address(target.server, wire.PORT)
+    except ValueError:
+        raise Unusable(
+            f"the server {target.server[:80]!r} of {target.name} is neither HOST nor HOST:PORT"
+        ) from None
 
 
 def principal_of(target: Target, realm: str) -> str:
@@ -70,10 +69,12 @@ def principal_of(target: Target, realm: str) -> str:
         raise Unusable(
             f"{target.name} asks for authentication service {target.authentication_service}; there is only Kerberos ({KERBEROS})"
         )
-    name, _, named = target.spn.strip().partition("@")
-    service, slash, host = name.partition("/")
-    if service.upper() != wire.SERVICE or not slash or not host or "/" in host:
-        raise Unusable(f"the principal {target.spn[:80]!r} of {target.name} is not {wire.SERVICE}/HOST")
+    try:
+        service, host, named = principal(target.spn, wire.SERVICE)
+    except ValueError:
+        raise Unusable(
+            f"the principal {target.spn[:80]!r} of {target.name} is not {wire.SERVICE}/HOST"
+        ) from None
     return f"{service}/{host}@{named or realm}"
 
 
@@ -90,7 +91,8 @@ class KerberosConnector:
     def connect(self, target: Target) -> "GssChannel":
         """As the port says."""
         host, port = address_of(target)
-        name = gssapi.Name(principal_of(target, self._machine.realm), gssapi.NameType.kerberos_principal)
+        with door(f"read the principal of {target.name}"):
+            name = gssapi.Name(principal_of(target, self._machine.realm), gssapi.NameType.kerberos_principal)
         own = self._credentials()
         try:
             connection = socket.create_connection((host, port), timeout=_CONNECT)
@@ -100,6 +102,8 @@ class KerberosConnector:
             raise Unreachable(
                 f"{host}:{port} does not answer: {error.strerror or type(error).__name__}"
             ) from None
+        except UnicodeError:  # of the codec that names go through on their way to DNS
+            raise Unusable(f"the server {host!r} of {target.name} is no name that DNS takes") from None
         channel = GssChannel(connection)
         try:
             channel.shake_hands(name, own)

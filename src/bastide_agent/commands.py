@@ -15,17 +15,17 @@ from bastide.pcns import Target
 from bastide.wire import WireError
 from bastide_agent import filter as asking
 from bastide_agent import remedies
-from bastide_agent.agent import Agent, key_ring, paths
+from bastide_agent.agent import Agent, key_ring, keytab, paths
 from bastide_agent.channel import KerberosConnector
 from bastide_agent.configuration import Reader, active
 from bastide_agent.deliver import Connector
 from bastide_agent.events import CATALOG, EventLog, JsonLog, key
-from bastide_agent.failures import AgentError, Stop
+from bastide_agent.failures import AgentError, Stop, where
 from bastide_agent.host import identify
 from bastide_agent.keyring import CannotTell
 from bastide_agent.ldapi import Directory
 from bastide_agent.local import NAME
-from bastide_agent.privileges import Opener, close_memory, drop, machine_keytab, split_off
+from bastide_agent.privileges import Opener, close_memory, drop, split_off
 from bastide_agent.settings import DEFAULT_PATH, Settings, load
 
 FAILED = 1
@@ -109,19 +109,11 @@ def _run(settings: Settings, clock: Clock) -> int:
             say_stop(log, error)
             return FAILED
     except Exception as error:  # noqa: BLE001  # its text could hold what it was working on
-        log.write(7000, error_code=type(error).__name__, detail=_where(error))
+        log.write(7000, error_code=type(error).__name__, detail=where(error))
         return FAILED
     finally:
         opener.close()
     return 0
-
-
-def _where(error: BaseException) -> str:
-    """File and line, and no value."""
-    trace, last = error.__traceback__, None
-    while trace is not None:
-        trace, last = trace.tb_next, trace
-    return f"{Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""
 
 
 # ----------------------------------------------------------------------------------------------------------------- status
@@ -204,6 +196,8 @@ class _Findings:
             connector.connect(target).close()
         except (AgentError, WireError) as error:
             self.tell(what, str(error), remedies.of_target(error, target, controller))
+        except Exception as error:  # noqa: BLE001  # the other targets are looked at all the same; its text could hold anything
+            self.tell(what, f"{type(error).__name__} at {where(error)}", remedies.of_defect())
         else:
             self.tell(what)
 
@@ -226,7 +220,7 @@ def _check(settings: Settings, clock: Clock) -> int:
         for problem in reading.problems:
             remedy = remedies.of_configuration(there=True)
             findings.tell("configuration in the directory", problem, remedy)
-        connector = KerberosConnector(machine, lambda: machine_keytab(opener))
+        connector = KerberosConnector(machine, lambda: keytab(opener))
         for target in active(reading.configuration):
             findings.reach(target, connector, machine.controller)
         if not active(reading.configuration):

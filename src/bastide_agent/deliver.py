@@ -6,7 +6,9 @@ refused holds back nobody: it may be one that nobody can ever read, and the newe
 `later` to a change is about that change. Whether the whole target wants a pause is asked with a heartbeat: `later` to that, or to Hello, pauses it.
 
 Up to WINDOW changes, each of another user, are sent before their answers are read; whose answer does not come is sent again. The first over a new
-connection goes alone, and so does the first after a pause: a target that takes nothing is not asked WINDOW times.
+connection goes alone, and so does the first after a pause: a target that takes nothing is not asked WINDOW times. The exception is a connection that had
+answered and is found dead (the target was started anew): what was on its way over it is said again at once over a new one, all of it. So a target that takes
+nothing since then is asked WINDOW times, once; the heartbeat that follows, or the failure, is its pause.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,10 +8,13 @@ AgentError
   SpoolFull        the queue cannot be written; the change stays in the directory
   Unreachable      a target does not answer
     HungUp         it did, and then ended the connection without a word
+    NoKeytab       it was not asked: without the machine account's keytab there is no ticket
   Unusable         a target cannot be used as it is configured
   Refused          a target turns us away
   SealBroken       a connection is not safe, or no more
 """
+
+from pathlib import Path
 
 
 class AgentError(Exception):
@@ -50,6 +53,10 @@ class HungUp(Unreachable):
     """The connection was ended by the target, without a word."""
 
 
+class NoKeytab(Unreachable):
+    """The machine account's keytab cannot be read. Nothing was sent."""
+
+
 class Unusable(AgentError):
     """The configuration of a target cannot be used; trying again changes nothing."""
 
@@ -64,3 +71,11 @@ class Refused(AgentError):
 
 class SealBroken(AgentError):
     """Kerberos does not open what came, or does not seal what goes: changed, repeated, or the ticket is over."""
+
+
+def where(error: BaseException) -> str:
+    """File and line of an unforeseen error, and no value: its text could hold what was being worked on."""
+    trace, last = error.__traceback__, None
+    while trace is not None:
+        trace, last = trace.tb_next, trace
+    return f"{Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""

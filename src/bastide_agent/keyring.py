@@ -63,13 +63,20 @@ def judge(ids: Sequence[str], listing: Callable[[str], str], now: datetime) -> K
 
 
 def _encryption_keys(listed: str) -> Iterator[tuple[datetime | None, bool]]:
-    """Expiry (None: never) of each key, and whether it is good to encrypt to."""
+    """Expiry (None: never) of each key, and whether it is good to encrypt to. Raises CannotTell."""
     for line in listed.splitlines():
         fields = line.split(":")
         if fields[0] in _KEYS and len(fields) > _CAPABILITIES:
-            until = datetime.fromtimestamp(int(fields[_EXPIRES]), UTC) if fields[_EXPIRES] else None
+            until = _moment(fields[_EXPIRES]) if fields[_EXPIRES] else None
             good = "e" in fields[_CAPABILITIES] and not _BAD & set(fields[_VALIDITY])
             yield until, good
+
+
+def _moment(expires: str) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(expires), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise CannotTell("gpg says when a key expires in a way that is not understood") from None
 
 
 class KeyRing:
@@ -95,14 +102,16 @@ class KeyRing:
         return self._run(["testparm", "-s", f"--parameter-name={name}", str(self._configuration)])
 
     def _take_copy(self) -> None:
-        self._copy.mkdir(mode=0o700, exist_ok=True)
+        copy = self._copy / "pubring.kbx"
         try:
-            with open(self._opened(), "rb") as ring:  # noqa: PTH123  # a descriptor has no path
-                (self._copy / "pubring.kbx").write_bytes(ring.read())
-        except NotOpened:
-            (self._copy / "pubring.kbx").unlink(missing_ok=True)
+            self._copy.mkdir(mode=0o700, exist_ok=True)
+            try:
+                with open(self._opened(), "rb") as ring:  # noqa: PTH123  # a descriptor has no path
+                    copy.write_bytes(ring.read())
+            except NotOpened:
+                copy.unlink(missing_ok=True)
         except OSError as error:
-            raise CannotTell(f"the key ring cannot be read: {error.strerror}") from None
+            raise CannotTell(f"the key ring cannot be copied: {error.strerror}") from None
 
     def _listing(self, name: str) -> str:
         command = ["gpg", "--homedir", str(self._copy), "--batch", "--no-tty", "--no-autostart", "--quiet"]
@@ -116,7 +125,8 @@ class KeyRing:
             done = subprocess.run(  # noqa: S603  # fixed programs; ids come from smb.conf, after `--`
                 command,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",  # a user ID may be in any encoding; nothing here depends on it
                 timeout=_PATIENCE,
                 check=True,
                 stdin=subprocess.DEVNULL,

@@ -169,7 +169,12 @@ def drop(user: str, directories: tuple[Path, ...]) -> None:
     if account.pw_uid == 0:
         raise Stop(6007, "`user` is root: the agent refuses to stay it")
     for directory in directories:
-        _give(directory, account.pw_uid, account.pw_gid)
+        try:
+            _give(directory, account.pw_uid, account.pw_gid)
+        except OSError as error:
+            raise Stop(
+                6007, f"the directory {directory} cannot be made for {user}: {error.strerror}"
+            ) from None
     os.setgroups([])
     os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
     os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)

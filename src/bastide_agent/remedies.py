@@ -3,7 +3,7 @@
 from bastide import wire
 from bastide.pcns import Target
 from bastide.wire import WireError
-from bastide_agent.failures import HungUp, Refused, SealBroken, Stop, Unreachable, Unusable
+from bastide_agent.failures import HungUp, NoKeytab, Refused, SealBroken, Stop, Unreachable, Unusable
 from bastide_agent.settings import DEFAULT_PATH
 
 _RESTART = "`systemctl status samba-ad-dc`; `samba.private` in the settings is `private dir` of smb.conf"
@@ -32,6 +32,11 @@ def of_directory() -> str:
     return f"on this controller: {_RESTART}"
 
 
+def of_defect() -> str:
+    """An error that nobody foresaw."""
+    return "a defect of Bastide: report it, with this line and `bastide --version`"
+
+
 def of_configuration(*, there: bool) -> str:
     """What lies in the directory is not there, or cannot be used."""
     return "`bastide pcns list` shows it, `bastide pcns target edit NAME` mends it" if there else _MAKE
@@ -52,18 +57,9 @@ def of_key() -> str:
 
 def of_target(error: Exception, target: Target, controller: str) -> str:
     """A target was not reached, or turned us away. Which side it is, first."""
-    host, _, port = target.server.rpartition(":") if ":" in target.server else (target.server, "", "")
     match error:
-        case HungUp():
-            said = (
-                "on the server: `journalctl -u bastide`. Event 6915: Kerberos failed (passwords.keytab, who holds "
-                f"{target.spn}, the clocks). Nothing there: another service listens at {target.server}"
-            )
         case Unreachable():
-            said = (
-                f"on this controller: `nc -vz {host} {port or wire.PORT}`. On the server: does bastide.service "
-                "run, does passwords.port listen, does a firewall stand between"
-            )
+            said = _of_silence(error, target)
         case Refused(delay=delay) if delay:
             said = "on the server: it could not decide now; `journalctl -u bastide` says why, then try again"
         case Refused():
@@ -85,3 +81,23 @@ def of_target(error: Exception, target: Target, controller: str) -> str:
         case _:
             said = of_directory()
     return said
+
+
+def _of_silence(error: Unreachable, target: Target) -> str:
+    host, _, port = target.server.rpartition(":") if ":" in target.server else (target.server, "", "")
+    match error:
+        case HungUp():
+            return (
+                "on the server: `journalctl -u bastide`. Event 6915: Kerberos failed (passwords.keytab, who holds "
+                f"{target.spn}, the clocks). Nothing there: another service listens at {target.server}"
+            )
+        case NoKeytab():
+            return (
+                "on this controller, as root: `klist -k secrets.keytab` in `private dir` of smb.conf lists the machine "
+                "account's keys; `samba.private` in the settings names that directory"
+            )
+        case _:
+            return (
+                f"on this controller: `nc -vz {host} {port or wire.PORT}`. On the server: does bastide.service "
+                "run, does passwords.port listen, does a firewall stand between"
+            )

@@ -110,6 +110,9 @@ class Spool:
         self._finished: deque[str] = deque(maxlen=_REMEMBERED)
         self._known: set[str] = set()
         self._waste = 0
+        #: So much of it is borne before the file is written anew.
+        self._bearable = _WASTE
+        self._closed = False
         key = load_key(directory / KEY)
         self._file = SealedFile(directory / QUEUE, key, limit)
         found = read(directory / QUEUE, key)
@@ -124,10 +127,13 @@ class Spool:
         self._compact()
 
     def close(self) -> None:
-        """Write what waits to be synced, and nothing afterwards. Raises SpoolFull."""
+        """Write what waits to be synced, and nothing afterwards, whoever still asks: the file may be another agent's then. Raises SpoolFull."""
         with self.changed:
-            self._file.sync()
-            self._file.close()
+            self._closed = True
+            try:
+                self._file.sync()
+            finally:
+                self._file.close()
 
     # ----------------------------------------------------------------------------------------------------------- loading
 
@@ -233,8 +239,7 @@ class Spool:
             self._write(records, sync=False)
         except SpoolFull as error:
             self._log.write(6018, detail=str(error))
-            for record in records:
-                self._apply(record)
+            self._take_in(records)  # and a new file, one day, without what the old one still holds
 
     def forget_targets(self, left: Collection[str]) -> list[Waiting]:
         """Only these targets still get something. Changes that nobody waits for any more. Raises SpoolFull."""
@@ -278,9 +283,11 @@ class Spool:
         return items
 
     def _write(self, records: Sequence[_Any], *, sync: bool) -> None:
-        """On the disk first, in memory then."""
+        """On the disk first, in memory then. Raises SpoolFull, and then they are in neither."""
         if not records:
             return
+        if self._closed:
+            raise SpoolFull("the queue is closed")
         if self._file.broken:
             self._compact()
         encoded = [_ENCODER.encode(record) for record in records]
@@ -291,11 +298,22 @@ class Spool:
                 raise
             self._compact()
             self._file.append(encoded, sync=sync)
+        self._take_in(records)
+        if self._waste > max(self._bearable, 2 * len(self._items)):
+            self._tidy()
+
+    def _take_in(self, records: Sequence[_Any]) -> None:
         for record in records:
             self._apply(record)
             self._waste += 0 if isinstance(record, _Put) else 2
-        if self._waste > max(_WASTE, 2 * len(self._items)):
+
+    def _tidy(self) -> None:
+        """What was just written counts, whether this succeeds or not. If not, it is tried again when there is twice as much waste: it costs as much as the whole queue."""
+        try:
             self._compact()
+        except SpoolFull as error:
+            self._log.write(6018, detail=f"{error}: it is not made smaller now")
+            self._bearable = 2 * self._waste
 
     def _compact(self) -> None:
         known: list[_Any] = [_Known(references=list(self._finished))]
@@ -311,7 +329,7 @@ class Spool:
             for item in self._items.values()
         ]
         self._file.rewrite(_ENCODER.encode(record) for record in known + live)
-        self._waste = 0
+        self._waste, self._bearable = 0, _WASTE
 
     def sync(self) -> None:
         """Make durable what targets took since. Raises SpoolFull."""

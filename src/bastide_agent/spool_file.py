@@ -15,6 +15,7 @@ import os
 import secrets
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,24 +189,20 @@ class SealedFile:
         self._unsynced = False
 
     def rewrite(self, entries: Iterable[bytes]) -> None:
-        """A new file with these entries in the place of the old one, whole or not at all. Raises SpoolFull."""
+        """A new file with these entries in the place of the old one, whole or not at all. Raises SpoolFull; `broken` may be true then, and if it is not, the old file goes on."""
         identity = secrets.token_bytes(_ID)
         cipher = _cipher(self._key, identity)
         partial = self.path.with_suffix(".new")
         parts = [_new_header(cipher, identity)]
         parts += [_sealed(cipher, identity, number, entry) for number, entry in enumerate(entries)]
-        descriptor = -1
+        descriptor = _written(partial, b"".join(parts))
         try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            _write_all(descriptor, b"".join(parts))
-            os.fsync(descriptor)
             partial.rename(self.path)
             sync_directory(self.path.parent)
         except OSError as error:
-            if descriptor >= 0:
-                os.close(descriptor)
+            os.close(descriptor)
             self.close()  # the old descriptor may be that of a file that has no name any more
-            raise SpoolFull(f"the queue cannot be written: {error.strerror}") from None
+            raise _cannot(error) from None
         self._take(descriptor, identity, cipher, parts)
 
     def _take(self, descriptor: int, identity: bytes, cipher: AESGCM, parts: Sequence[bytes]) -> None:
@@ -254,7 +251,7 @@ class SealedFile:
                 self.close()
         except OSError:
             self.close()
-        raise SpoolFull(f"the queue cannot be written: {error.strerror}") from None
+        raise _cannot(error) from None
 
     @property
     def broken(self) -> bool:
@@ -269,7 +266,7 @@ class SealedFile:
                 os.fsync(self._descriptor)
             except OSError as error:
                 self.close()
-                raise SpoolFull(f"the queue cannot be written: {error.strerror}") from None
+                raise _cannot(error) from None
 
     def close(self) -> None:
         """Nothing is written any more."""
@@ -289,6 +286,26 @@ def _sealed(cipher: AESGCM, identity: bytes, number: int, entry: bytes) -> bytes
     nonce = secrets.token_bytes(_NONCE)
     body = nonce + cipher.encrypt(nonce, entry, _place(identity, number))
     return _LENGTH.pack(len(body)) + body
+
+
+def _written(path: Path, data: bytes) -> int:
+    """A descriptor of a new file with this, on the disk. Raises SpoolFull, and leaves none behind: what it took of a full disk is free again."""
+    descriptor = -1
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+            with suppress(OSError):
+                path.unlink()
+        raise _cannot(error) from None
+    return descriptor
+
+
+def _cannot(error: OSError) -> SpoolFull:
+    return SpoolFull(f"the queue cannot be written: {error.strerror}")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

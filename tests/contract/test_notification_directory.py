@@ -13,7 +13,7 @@ from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import SealedConnect
 from bastide.directory.memory_pcns import MemoryNotificationDirectory
 from bastide.directory.pcns import AdNotificationDirectory
-from bastide.domain.errors import NoSuchObject, NotFound, ObjectExists
+from bastide.domain.errors import Conflict, NoSuchObject, NotFound, ObjectExists
 from bastide.services.passwords.ports import NotificationDirectory
 from bastide_lab.lab import Lab
 from tests.support.inside import inside
@@ -144,3 +144,21 @@ def test_what_lies_elsewhere_is_not_shown(lab: Lab, tmp_path: Path, forest: str)
         finally:
             session.delete(elsewhere)
             session.raw.unbind_ext_s()
+
+
+@pytest.mark.parametrize("forest", [pytest.param("priv", marks=pytest.mark.lab, id="samba")])
+def test_a_controller_that_is_not_the_schema_master_names_it(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forest: str
+) -> None:
+    keytab = tmp_path / "admin.keytab"
+    lab.keytab(forest, ["Administrator"], keytab)
+    with inside(lab.namespace("bastide")):
+        identity = Identity(f"Administrator@{lab.realm(forest)}", keytab)
+        session, _ = SealedConnect(identity, SystemClock().now)(lab.fqdn("privdc2"))
+        ours = AdNotificationDirectory(session)
+        # Another test of this lab may have extended it.
+        monkeypatch.setattr(ours, "_schema_names", dict)
+        with pytest.raises(Conflict, match="it is not the schema master") as refused:
+            ours.extend_schema()
+        session.raw.unbind_ext_s()
+    assert f"--controller {lab.fqdn('privdc')}" in refused.value.remedy

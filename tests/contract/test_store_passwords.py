@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bastide.domain.contacts import Contact
+from bastide.domain.contacts import Contact, Hearing
 from bastide.domain.errors import Conflict, NotFound, StoreUnavailable
 from bastide.domain.management_agents import CsId, MaId
 from bastide.domain.passwords import Change, Code, Delivery, Proof, Receipt, Stamp, State
@@ -119,16 +119,34 @@ def test_saving_takes_the_secret_away(store: SqlStore) -> None:
 
 
 def test_contacts_of_controllers(store: SqlStore) -> None:
-    first = Contact(domain="corp.test", host="dc1", heard_at=NOW, waiting=3, oldest=NOW - timedelta(hours=1))
-    second = Contact(domain="corp.test", host="dc2", heard_at=NOW, silent=True)
+    first = Contact(
+        domain="corp.test",
+        account="dc2$",
+        host="a",
+        heard_at=NOW,
+        waiting=2**63 - 1,
+        oldest=NOW - timedelta(hours=1),
+        beat_at=NOW - timedelta(seconds=1),
+    )
+    second = Contact(domain="corp.test", account="dc1$", host="b" * 255, heard_at=NOW, silent=True)
     commit(store, lambda uow: uow.contacts.put(second))
-    commit(store, lambda uow: uow.contacts.put(replace(first, waiting=9, oldest=None)))
+    before = replace(first, host="renamed", waiting=9, oldest=None, beat_at=None)
+    commit(store, lambda uow: uow.contacts.put(before))
     commit(store, lambda uow: uow.contacts.put(first))
-    assert look(store, lambda uow: uow.contacts.all()) == (first, second)
-    assert look(store, lambda uow: uow.contacts.get("corp.test", "dc2")) == second
-    assert look(store, lambda uow: uow.contacts.get("priv.test", "dc2")) is None
+    assert look(store, lambda uow: uow.contacts.all()) == (first, second), "by domain and name"
+    assert look(store, lambda uow: uow.contacts.get("corp.test", "dc1$")) == second
+    assert look(store, lambda uow: uow.contacts.get("priv.test", "dc1$")) is None
     commit(store, lambda uow: uow.contacts.remove(second))
     assert look(store, lambda uow: uow.contacts.all()) == (first,)
+
+
+def test_since_when_somebody_listens(store: SqlStore) -> None:
+    assert look(store, lambda uow: uow.contacts.hearing()) is None
+    first, second = (Hearing(NOW, NOW + timedelta(minutes=minutes)) for minutes in (1, 2))
+    commit(store, lambda uow: uow.contacts.hear(first))
+    assert look(store, lambda uow: uow.contacts.hearing()) == first
+    commit(store, lambda uow: uow.contacts.hear(second))
+    assert look(store, lambda uow: uow.contacts.hearing()) == second
 
 
 def test_stamps_and_source_states(store: SqlStore) -> None:

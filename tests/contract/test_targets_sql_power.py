@@ -106,6 +106,34 @@ def test_accounts_with_power_over_the_server_are_not_set(world: World) -> None:
     assert set_password(world, name, "new-one", {**ROLE, "privileged": True})[0] is Code.SUCCESS
 
 
+@ON_MARIADB
+@pytest.mark.parametrize(
+    "right", ["UPDATE ON mysql.*", "SELECT ON mysql.global_priv", "SUPER ON *.*", "INSERT ON `my%`.*"]
+)
+def test_what_everybody_may_do_counts_for_each_account(world: World, right: str) -> None:
+    """MariaDB 10.11: rights of PUBLIC are those of whoever signs in."""
+    name = make_role(world)
+    world.run(f"GRANT {right} TO PUBLIC")
+    try:
+        code, detail = set_password(world, name, "taken-over")
+        assert (code, "power over the server" in detail) == (Code.SET_UNSUPPORTED, True)
+        assert world.opens(name, "old-one")
+    finally:
+        world.run(f"REVOKE {right} FROM PUBLIC")
+    assert set_password(world, name, "new-one")[0] is Code.SUCCESS, "PUBLIC is there still, with no right"
+
+
+@ON_MARIADB
+def test_what_everybody_may_do_with_ordinary_tables_is_no_power(world: World) -> None:
+    name = make_role(world)
+    database = world.settings["database"]
+    world.run(f"GRANT SELECT ON {database}.* TO PUBLIC")
+    try:
+        assert set_password(world, name, "new-one")[0] is Code.SUCCESS
+    finally:
+        world.run(f"REVOKE SELECT ON {database}.* FROM PUBLIC")
+
+
 @BOTH
 def test_power_is_asked_for_a_part_at_once_and_anew_for_the_next(
     world: World, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ import stat
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from bastide_lab import network, plan
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
-from bastide_lab.targets import KINDS
+from bastide_lab.process import Command
+from bastide_lab.targets import KINDS, ds389
+from bastide_lab.targets.place import Place
 from tests.support.inside import inside
 
 pytest_plugins = ["tests.support.lab"]
@@ -49,6 +52,31 @@ def test_a_target_starts_stops_dies_and_comes_back(lab: Lab, kind: str) -> None:
     assert not secret.exists()
     with pytest.raises(LabError):
         lab.stop_target(name)
+
+
+@pytest.mark.parametrize("at", ["pk12util", "ldif2db", "-D"])
+def test_a_first_start_that_was_interrupted_begins_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """389 Directory Server is made of several steps: a half instance would run, and know nobody. `-D` alone is the start itself."""
+    name, whole = f"cut-at-{at.strip('-').lower()}", Place.run_as_user
+
+    def cut(place: Place, command: Command, **more: Any) -> str:
+        if command[1:2] == [at] or command[:1] == [at]:
+            raise LabError(f"interrupted at {at}")
+        return whole(place, command, **more)
+
+    monkeypatch.setattr(Place, "run_as_user", cut)
+    with pytest.raises(LabError, match=f"interrupted at {at}"):
+        lab.start_target("389-ds", name)
+    monkeypatch.undo()
+    endpoint = lab.start_target("389-ds", name)
+    question = ["ldapsearch", "-x", "-LLL", "-H", f"ldap://localhost:{endpoint.port}", "-D", endpoint.admin]
+    question += ["-y", "/dev/stdin", "-b", endpoint.base, "1.1"]
+    assert ds389.SERVICE in lab.exec("targets", question, input=endpoint.password).stdout
+    left = {path.name for path in (lab.site.directory(plan.TARGETS) / name).iterdir()}
+    assert left.isdisjoint({"configuration.new", "content.ldif", "server.p12"})
+    lab.stop_target(name, forget=True)
 
 
 def test_two_of_a_kind_have_ports_of_their_own(lab: Lab) -> None:

@@ -52,6 +52,9 @@ class Book:
     def heard(self, caller: Caller) -> None:
         self.heard_of.append(caller.host)
 
+    def write_down(self) -> None:
+        """What the listener does beside."""
+
     def notifications(self, _: Caller, several: Sequence[wire.Notification]) -> tuple[Told, ...]:
         self.told += several
         return tuple(Told(wire.Verdict.ACCEPTED) for _ in several)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 from uuid import UUID
 
-from bastide_agent.windows.frames import ANSWER_BYTES, Reply, answer
+from bastide_agent.windows.frames import ANSWER_BYTES, FRAME_LIMIT, Reply, answer
 
 MARKER = UUID("00112233-4455-6677-8899-aabbccddeeff")
 
@@ -31,6 +31,8 @@ def frame_of(
 
 
 class SocketCaller:
+    """As the port Caller."""
+
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
@@ -39,6 +41,15 @@ class SocketCaller:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    def there(self) -> int:
+        try:
+            found = len(self._connection.recv(FRAME_LIMIT, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return 0
+        if not found:
+            raise ConnectionResetError("the other end hung up")
+        return found
 
     def read(self, size: int) -> bytes:
         return self._connection.recv(size)

@@ -72,6 +72,7 @@ class Book:
     told: list[wire.Notification] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
     heard_of: list[tuple[str, int | None, int]] = field(default_factory=list)
+    written_down: int = 0
     fails: Exception | None = None
     commits: list[int] = field(default_factory=list)
     asked: int = 0
@@ -91,6 +92,9 @@ class Book:
 
     def heard(self, caller: Caller, waiting: int | None = None, oldest: int = 0) -> None:
         self.heard_of.append((caller.host, waiting, oldest))
+
+    def write_down(self) -> None:
+        self.written_down += 1
 
     def heartbeat(self, _: Caller, waiting: int) -> Told:
         self.waiting.append(waiting)

@@ -1,6 +1,6 @@
 """Capture: which change is taken, once, with the right name and time, and what is said when nothing can be taken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +10,7 @@ from bastide import pcns, wire
 from bastide.pcns import Configuration, ServiceSettings, Target
 from bastide_agent.capture import Capture
 from bastide_agent.failures import DirectoryGone, SpoolFull
+from bastide_agent.ldapi import Changed
 from bastide_agent.metadata import TICKS, Malformed, origin_of, package
 from bastide_agent.spool import KEY, Spool
 from bastide_agent.spool_file import load_key
@@ -24,6 +25,14 @@ from tests.support.agent import (
     metadata,
     target,
 )
+
+
+class OnePage(MemoryDirectory):
+    """Shows all that changed at once."""
+
+    def changed(self, base: str, cookie: bytes, attribute: str) -> Iterator[Changed]:
+        first, last = super().changed(base, cookie, attribute)
+        yield Changed(first.guids + last.guids, last.cookie)
 
 
 class World:
@@ -192,6 +201,36 @@ def test_a_full_queue_holds_the_place_back(tmp_path: Path, monkeypatch: pytest.M
             world.round()
     assert world.log.numbers() == [6018]
     assert world.round() == 1
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["full", "away"])
+def test_what_is_read_again_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    """Each try reads the page anew: a bulk import without passwords would be counted with each of them."""
+    world = World(tmp_path, OnePage(), targets=(target(), target("admins", inclusion=ADMINS)))
+    for name in ("joe", "sue", "kim"):
+        world.directory.add(name).secret = b""
+    world.directory.add("ann")
+
+    def full(*_arguments: object) -> None:
+        raise SpoolFull("no space")
+
+    def away(guid: str) -> None:
+        if world.directory.people[guid].name == "ann":
+            raise DirectoryGone("restarting")
+
+    with monkeypatch.context() as patch:
+        if gone:
+            patch.setattr(world.directory, "before_read", away)
+        else:
+            patch.setattr(Spool, "add", full)
+        for _ in range(3):
+            with pytest.raises(DirectoryGone if gone else SpoolFull):
+                world.round()
+    assert world.round() == 1
+    assert len(world.log.of(6005)) == 3
+    assert [fields["user"] for fields in world.log.of(2303)] == ["ann"]
 
 
 # ---------------------------------------------------------------------------------------------------------- lost places

@@ -195,6 +195,26 @@ def test_a_wrong_principal_is_found_before_anything_is_opened() -> None:  # (2)
         connector().connect(target(spn="HTTP/server.test"))
 
 
+@pytest.mark.parametrize(
+    "server", ["bastide..corp.test", f"{'a' * 64}.corp.test", "büro.corp.test", "a b.test"]
+)
+def test_an_address_that_is_none_is_found_before_anything_is_asked(server: str) -> None:
+    with pytest.raises(Unusable, match="neither HOST nor HOST:PORT"):
+        connector().connect(target(server=server))
+
+
+def test_a_name_that_the_codec_of_names_refuses_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is none of the network's: nobody would catch it, and it would end the agent."""
+
+    def refuse(*_: object, **_more: object) -> socket.socket:
+        raise UnicodeError("label empty or too long")
+
+    monkeypatch.setattr(KerberosConnector, "_credentials", lambda _self: None)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(Unusable, match="no name that DNS takes"):
+        connector().connect(target())
+
+
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KerberosConnector, "_credentials", lambda _self: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:

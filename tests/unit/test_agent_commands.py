@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -9,16 +10,19 @@ import pytest
 from bastide.pcns import Target
 from bastide.wire import WireError
 from bastide_agent import commands, remedies
+from bastide_agent.agent import keytab
 from bastide_agent.channel import GssChannel
 from bastide_agent.failures import (
     AgentError,
     HungUp,
+    NoKeytab,
     Refused,
     SealBroken,
     Stop,
     Unreachable,
     Unusable,
 )
+from bastide_agent.privileges import NotOpened, Thing
 
 TARGET = Target(
     name="Bastide",
@@ -45,6 +49,7 @@ class Broken:
     [
         (HungUp("the target hung up"), "on the server: ", "6915"),
         (Unreachable("bastide.corp.test:8446 does not answer"), "on this controller: ", "`nc -vz bastide.corp.test 8446`"),
+        (NoKeytab("no ticket without the machine account's keytab"), "on this controller, as root: ", "`klist -k secrets.keytab`"),
         (Refused("turned away: no controller"), "on the server: ", "6914: dc1 is no controller"),
         (Refused("turned away: later", 60), "on the server: ", "then try again"),
         (Unusable("the server is neither"), "in the directory: ", "`bastide pcns target edit Bastide`"),
@@ -64,6 +69,73 @@ def test_a_target_that_is_not_reached_has_a_next_step_and_its_side(
     assert remedy.startswith(f"      -> {side}")
     assert said in remedy
     assert findings.bad == 1
+
+
+def test_an_error_that_nobody_foresaw_is_one_finding_and_shows_no_value(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    findings = commands._Findings()
+    findings.reach(TARGET, Broken(UnicodeError("CANARY")), "dc1")
+    problem, remedy = capsys.readouterr().out.splitlines()
+    assert problem.startswith(
+        "FAIL  target Bastide at bastide.corp.test: UnicodeError at test_agent_commands.py:"
+    )
+    assert "CANARY" not in problem
+    assert "a defect of Bastide" in remedy
+    assert findings.bad == 1
+
+
+class Closed:
+    """An opener that opens nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def open(self, thing: object) -> int:
+        assert thing is Thing.KEYTAB
+        raise self._error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotOpened("keytab could not be opened: No such file or directory"),
+        OSError(5, "No such file or directory"),
+    ],
+)
+def test_a_controller_without_its_keytab_is_not_told_to_look_at_the_network(error: Exception) -> None:
+    """Not that the target does not answer: nobody asked it."""
+    with pytest.raises(NoKeytab, match=r"machine account's keytab: .*No such file or directory") as raised:
+        keytab(cast("Any", Closed(error)))
+    remedy = remedies.of_target(raised.value, TARGET, "dc1")
+    assert "`samba.private`" in remedy
+    assert "nc -vz" not in remedy
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a file is in its way; `drop` must come no further than that."""
+
+    def too_far(_groups: object) -> None:
+        raise AssertionError
+
+    (tmp_path / "file").touch()
+    settings = tmp_path / "agent.toml"
+    settings.write_text(f'user = "nobody"\nstate = "{tmp_path}/file/state"\nruntime = "{tmp_path}/run"')
+    monkeypatch.setattr(commands, "close_memory", lambda: None)
+    monkeypatch.setattr(commands, "split_off", lambda _paths: Closed(OSError()))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.setgroups", too_far)
+    assert commands.perform("check", ["--config", str(settings)]) == commands.FAILED
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"the directory {tmp_path}/file/state cannot be made for nobody: Not a directory\n"
+    )
+    assert "  -> mend it" in said
 
 
 def test_a_port_of_its_own_is_tried(capsys: pytest.CaptureFixture[str]) -> None:

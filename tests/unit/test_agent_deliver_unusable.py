@@ -11,6 +11,7 @@ from bastide_agent.channel import address_of, principal_of
 from bastide_agent.failures import Refused, SealBroken, Unusable
 from tests.support.agent import target
 from tests.support.agent_delivery import RETRY, World
+from tests.unit.test_pcns import NO_ADDRESSES, NO_PRINCIPALS
 
 
 def answering(wrong: FromServer) -> Callable[[Notification], FromServer]:
@@ -65,9 +66,7 @@ def test_addresses(server: str, expected: tuple[str, int]) -> None:
     assert address_of(target(server=server)) == expected
 
 
-@pytest.mark.parametrize(
-    "server", ["", ":8446", "srv:", "srv:x", "srv:0", "srv:65536", "a:b:1", "srv:-1", "srv:١"]
-)
+@pytest.mark.parametrize("server", ["", *NO_ADDRESSES])
 def test_addresses_that_are_none(server: str) -> None:
     with pytest.raises(Unusable):
         address_of(target(server=server))
@@ -78,7 +77,7 @@ def test_principals() -> None:
     assert (
         principal_of(target(spn="PCNSCLNT/srv.test@PRIV.TEST"), "CORP.TEST") == "PCNSCLNT/srv.test@PRIV.TEST"
     )
-    for wrong in ("", "srv.test", "HTTP/srv.test", "PCNSCLNT/", "PCNSCLNT/a/b", "PCNSCLNT@X"):
+    for wrong in ("", *NO_PRINCIPALS):
         with pytest.raises(Unusable):
             principal_of(target(spn=wrong), "CORP.TEST")
     with pytest.raises(Unusable, match="authentication service 10"):

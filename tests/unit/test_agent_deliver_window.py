@@ -22,6 +22,25 @@ def test_up_to_a_window_are_on_their_way_once_the_target_takes_them(tmp_path: Pa
     assert world.heard() == [(f"{number:03}", 1) for number in range(2 * WINDOW + 20)]
 
 
+def test_after_an_idle_connection_died_its_window_is_said_again_whole_and_no_further_one(
+    tmp_path: Path,
+) -> None:
+    """The target was started anew, and takes nothing for now."""
+    world = World(tmp_path)
+    world.queue("first")
+    world.work()
+    world.server.restart()
+    world.server.decide = say(Verdict.LATER, delay=60)
+    world.server.on_beat = Answer(reference="", verdict=Verdict.LATER, delay=60)
+    world.queue(*(f"{number:03}" for number in range(2 * WINDOW)))
+    assert world.work() == pytest.approx(60)
+    assert world.server.windows == [1, WINDOW]
+    assert world.heard()[1:] == [(f"{number:03}", 1) for number in range(WINDOW)]
+    world.clock.advance(60)
+    world.work()
+    assert world.server.windows == [1, WINDOW, 1]
+
+
 def test_of_one_user_one_is_on_its_way(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.queue("0")

@@ -4,6 +4,7 @@
 
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,13 +19,16 @@ from bastide import pcns
 from bastide.pcns import ServiceSettings
 from bastide_agent import agent as agent_module
 from bastide_agent.agent import Agent
-from bastide_agent.commands import _where, say_stop
+from bastide_agent.channel import KerberosConnector, Machine
+from bastide_agent.commands import say_stop
 from bastide_agent.events import CATALOG, JsonLog
-from bastide_agent.failures import DirectoryGone, NoAccount, Stop
+from bastide_agent.failures import DirectoryGone, NoAccount, SpoolFull, Stop, where
 from bastide_agent.host import identify
 from bastide_agent.ldapi import Changed, Root
 from bastide_agent.privileges import NotOpened
 from bastide_agent.settings import Settings
+from bastide_agent.spool_file import SealedFile
+from bastide_agent.state import PlaceFile
 from tests.support.agent import BASE, ROOT, ManualClock, MemoryDirectory, MemoryLog, MemoryServer, target
 from tests.unit.test_agent_configuration import CONTAINER_ENTRY, entry, service
 from tests.unit.test_agent_spool import change
@@ -152,6 +156,10 @@ class Running:
     @property
     def spool(self) -> Any:
         return self.agent._spool
+
+    @property
+    def threads(self) -> Any:
+        return self.agent._threads
 
 
 @pytest.fixture
@@ -284,13 +292,82 @@ def test_a_change_of_configuration_reaches_queue_and_threads(running: Running) -
     assert running.spool.waiting() == 0
 
 
+def test_a_change_of_configuration_without_room_on_the_disk_is_made_up_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing more is sent to a target that is gone; its changes are discarded, and the events written, when there is room."""
+    one, two = target("One", keep_alive=0), target("Two", keep_alive=0)
+    running.server.up = False
+    running.controller.configure(entry(one), entry(two), service(ServiceSettings(retry_interval=3600)))
+    running.start()
+    running.controller.people.add("ann")
+    running.until(lambda: running.spool.waiting() == 1)
+
+    def full(*_: object, **_more: object) -> None:
+        raise SpoolFull("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SealedFile, "append", full)
+        patch.setattr(SealedFile, "rewrite", full)
+        running.controller.configure(entry(one))
+        left = {str(one.guid)}
+        running.until(
+            lambda: running.agent._health.directory_problem and set(running.threads.deliveries()) == left
+        )
+        assert running.spool.waiting(str(two.guid)) == 1
+        assert 2103 not in running.log.numbers()
+    running.until(lambda: {2103, 2106} <= set(running.log.numbers()))
+    assert running.spool.waiting(str(two.guid)) == 0
+    assert running.spool.waiting(str(one.guid)) == 1
+    assert len(running.log.of(2103)) == len(running.log.of(2106)) == 1
+
+
+def test_without_room_for_its_place_it_does_not_begin(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.controller.configure(entry(target("One")))
+
+    def full(*_: object) -> None:
+        raise SpoolFull("No space left on device")
+
+    monkeypatch.setattr(PlaceFile, "store", full)
+    assert run_to_its_stop(running) == 6018
+    assert running.log.numbers()[-1] == 2002
+
+
+def test_an_address_that_is_none_stops_one_target_alone(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS takes no empty label: Python's codec of names says so with an error of its own kind."""
+    real = KerberosConnector(
+        Machine(principal="DC$@X", realm="X", domain="x.test", controller="dc.x.test", software="agent 1"),
+        lambda: (os.open(os.devnull, os.O_RDONLY), "MEMORY:none"),
+    )
+    monkeypatch.setattr(real, "_credentials", lambda: None)
+    to_memory = running.server.connect
+    monkeypatch.setattr(
+        running.server, "connect", lambda to: real.connect(to) if to.name == "Two" else to_memory(to)
+    )
+    one, two = target("One", keep_alive=0), target("Two", keep_alive=0, server="bastide..corp.test")
+    running.controller.configure(entry(one), entry(two))
+    running.start()
+    running.controller.people.add("ann")
+    running.until(lambda: 6027 in running.log.numbers() and running.server.heard)
+    running.clock.advance(2)
+    running.controller.people.add("bob")
+    running.until(lambda: len(running.server.heard) == 2)
+    assert running.stopped is None
+    assert [fields["target"] for fields in running.log.of(6027)] == ["Two"]
+    assert running.spool.waiting(str(two.guid)) == 2
+
+
 def test_a_wrong_value_is_said_once(running: Running) -> None:
     wrong = entry(target("One"), TargetKeepAliveInterval=[b"often"])
     running.controller.configure(wrong)
     running.start()
     running.controller.people.usn += 1
-    running.until(lambda: running.agent._configuration.targets)
-    time.sleep(0.2)
+    running.until(lambda: running.agent._read_at == running.controller.people.usn)
+    assert running.agent._configuration.targets
     assert len(running.log.of(6035)) == 1
 
 
@@ -369,6 +446,6 @@ def test_an_unforeseen_error_shows_a_place_and_no_value() -> None:
     try:
         change("CANARY").notification("CANARY" + 1)  # type: ignore[operator]
     except TypeError as error:
-        shown = _where(error)
+        shown = where(error)
     assert shown.startswith("test_agent_life.py:")
     assert "CANARY" not in shown

@@ -1,5 +1,6 @@
 """The queue: durable, sealed, in order, and honest about what it lost."""
 
+import errno
 import resource
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bastide_agent import spool as spool_module
+from bastide_agent import spool_file
 from bastide_agent.failures import SpoolFull, Stop
 from bastide_agent.spool import KEY, QUEUE, Change, Spool
 from bastide_agent.spool_file import SealedFile, load_key, read
@@ -326,6 +329,119 @@ def test_what_is_over_is_written_away(tmp_path: Path) -> None:
     again = opened(tmp_path)
     assert references(again, A) == ["last"]
     assert again.knows("2999")
+
+
+class NoSecondFile:
+    """A disk with room for entries, and while it is `full` none for a second file. `tried`: how often one was begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full, self.tried = False, 0
+        self._write_all = spool_file._write_all
+        monkeypatch.setattr(spool_file, "_write_all", self._write)
+        monkeypatch.setattr(spool_module, "_WASTE", 4)  # anew after two finished changes, and not a thousand
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".new":
+            self.tried += 1
+            if self.full:
+                self._write_all(descriptor, data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+        self._write_all(descriptor, data)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> NoSecondFile:
+    return NoSecondFile(monkeypatch)
+
+
+def test_no_room_for_a_new_file_harms_nothing(tmp_path: Path, disk: NoSecondFile) -> None:
+    log = MemoryLog()
+    spool = opened(tmp_path, log)
+    spool.add([(change(str(number), f"u{number}"), [A]) for number in range(20)], 1)
+    disk.full, disk.tried = True, 0
+    took = {str(number): True for number in range(18)}
+    assert spool.tried(A, took) == dict.fromkeys(took, 1)
+    assert set(spool.done(A, took)) == set(took)
+    assert disk.tried == 1
+    assert [one["detail"] for one in log.of(6018)] == [
+        "the queue cannot be written: No space left on device: it is not made smaller now"
+    ]
+    assert not (tmp_path / QUEUE).with_suffix(".new").exists()
+    assert [one.reference for one in spool.add([(change("new"), [A])], 1)] == ["new"]
+    disk.full = False
+    assert references(opened(tmp_path), A) == ["18", "19", "new"]
+
+
+def test_what_was_given_up_is_named_without_room_for_a_new_file(tmp_path: Path, disk: NoSecondFile) -> None:
+    spool = opened(tmp_path)
+    spool.add([(change(str(number)), [A]) for number in range(9)], 1)
+    disk.full = True
+    assert len(spool.expire(2)) == 9
+
+
+def test_a_new_file_is_not_tried_with_every_entry_and_is_made_when_there_is_room(
+    tmp_path: Path, disk: NoSecondFile
+) -> None:
+    spool = opened(tmp_path)
+    spool.add([(change(str(number)), [A]) for number in range(50)], 1)
+    disk.full, disk.tried = True, 0
+    for number in range(50):
+        spool.done(A, {str(number): True})
+    assert 1 <= disk.tried <= 4
+    disk.full, before = False, (tmp_path / QUEUE).stat().st_size
+    spool.add([(change(str(number)), [A]) for number in range(50, 100)], 1)
+    for number in range(50, 100):
+        spool.done(A, {str(number): True})
+    assert (tmp_path / QUEUE).stat().st_size < before
+    assert opened(tmp_path).knows("0")
+
+
+def test_a_new_file_whose_name_may_not_last_is_written_again(
+    tmp_path: Path, disk: NoSecondFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rename is done, and the directory cannot be synced: entries must not go on into a file that may have no name."""
+    spool = opened(tmp_path)
+    spool.add([(change(str(number)), [A]) for number in range(9)], 1)
+    with monkeypatch.context() as patch:
+
+        def broken(_path: Path) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        patch.setattr(spool_file, "sync_directory", broken)
+        assert len(spool.done(A, {str(number): True for number in range(9)})) == 9
+    disk.tried = 0
+    spool.add([(change("new"), [A])], 1)
+    assert disk.tried == 1
+    assert references(opened(tmp_path), A) == ["new"]
+
+
+def test_a_queue_that_was_full_to_the_last_byte_takes_changes_again(tmp_path: Path) -> None:
+    """What its targets took could not be noted either; there was nothing in the file that was over."""
+    spool = opened(tmp_path, limit=2000)
+    with suppress(SpoolFull):
+        for number in range(50):
+            spool.add([(change(str(number), f"u{number}"), [A])], 1)
+    everything = references(spool, A)
+    spool.done(A, dict.fromkeys(everything, True))
+    assert spool.waiting() == 0
+    assert [one.reference for one in spool.add([(change("new"), [A])], 1)] == ["new"]
+    assert references(opened(tmp_path, limit=2000), A) == ["new"]
+
+
+def test_after_its_end_nothing_is_written_whoever_asks(tmp_path: Path) -> None:
+    """A target's thread, or the filter's, may come back from a long wait when another agent has the file."""
+    log = MemoryLog()
+    spool = opened(tmp_path, log)
+    spool.add([(change("1"), [A]), (change("2"), [A])], 1)
+    spool.close()
+    before = (tmp_path / QUEUE).read_bytes()
+    with pytest.raises(SpoolFull, match="closed"):
+        spool.add([(change("3"), [A])], 1)
+    spool.done(A, {"1": True})
+    with pytest.raises(SpoolFull, match="closed"):
+        spool.expire(2)
+    assert (tmp_path / QUEUE).read_bytes() == before
+    assert log.numbers() == [6018]
 
 
 KILLED = """

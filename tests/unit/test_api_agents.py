@@ -122,6 +122,27 @@ def test_a_secret_goes_in_and_never_out(api: ApiWorld) -> None:
     assert not [text for text in (*(one.text for one in answers), audit) if CANARY in text]
 
 
+def test_a_change_says_that_a_target_is_disabled_until_its_system_is_known(api: ApiWorld) -> None:
+    dave = api.caller("dave")
+    api.systems.systems["hr"].says = ("directory 1",)
+    api.systems.systems["ldap"].says = ("directory 2",)
+    api.systems.systems["ldap"].secret = CANARY
+    rules = {"enabled": True}
+    made = dave.post("/management-agents", body(passwords=rules))
+    assert (made.json()["passwords"]["enabled"], made.json()["target_disabled"]) == (True, False)
+    moved = body(passwords=rules, settings={"system": "ldap"})
+    for dry_run in ("?dry_run=true", ""):
+        done = dave.put(f"/management-agents/hr{dry_run}", moved)
+        assert (done.status_code, done.json()["target_disabled"]) == (200, True)
+        assert done.json()["passwords"]["enabled"] is False
+    refused = dave.put("/management-agents/hr/passwords", {"target": True})
+    assert refused.status_code == 409
+    assert "cannot be asked what it is" in refused.text
+    dave.put("/management-agents/hr/secret", {"secret": CANARY})
+    switched = dave.put("/management-agents/hr/passwords", {"target": True})
+    assert (switched.json()["passwords"]["enabled"], switched.json()["system"]) == (True, ["directory 2"])
+
+
 def test_passwords_are_switched(api: ApiWorld) -> None:
     dave = api.caller("dave")
     dave.post("/management-agents", body())

@@ -2,15 +2,29 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from bastide.cli import config_file, probes
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
-from bastide.config import Account, Config, Corp, Database, Http, Keys, Passwords, Priv, Rights, Server
+from bastide.config import (
+    Account,
+    Config,
+    Corp,
+    Database,
+    Http,
+    Keys,
+    Passwords,
+    Priv,
+    Rights,
+    Server,
+    SourceDomain,
+)
 from bastide.domain.errors import DirectoryUnavailable
 
 
@@ -32,8 +46,13 @@ def nothing_is_there(folder: Path) -> Config:
         ),
         corp=Corp(domain="corp.test"),
         rights=Rights(administrators=["A"], auditors=[], approvers=[]),
-        http=Http(keytab=at("http.keytab"), priv_host="bastide.priv.test"),
-        passwords=Passwords(openpgp=[at("openpgp.key")], keytab=at("pcns.keytab"), vault="sqlite://vault"),
+        http=Http(keytab=at("http.keytab"), priv_host="bastide.priv.test", corp_host="bastide.corp.test"),
+        passwords=Passwords(
+            openpgp=[at("openpgp.key")],
+            keytab=at("pcns.keytab"),
+            vault="sqlite://vault",
+            source_domains=[SourceDomain(domain="Sales.test")],
+        ),
     )
 
 
@@ -71,8 +90,81 @@ def test_the_remedies_make_what_is_missing(checked: dict[str, dict[str, str]], t
         "openpgp.key",
     }
     assert "exportkeytab svc.keytab --principal=svc@PRIV.TEST" in checked["svc@PRIV.TEST: keytab"]["remedy"]
-    assert "--principal=HTTP/bastide.priv.test" in checked["http: keytab"]["remedy"]
-    assert "--principal=PCNSCLNT/bastide.priv.test" in checked["passwords: keytab"]["remedy"]
+
+
+def commands(check: dict[str, str]) -> list[tuple[str, ...]]:
+    return re.findall(r"on a domain controller of (\S+) `([^`]+)` once, `([^`]+)`", check["remedy"])
+
+
+def test_a_name_of_the_server_is_registered_and_exported_in_each_forest(
+    checked: dict[str, dict[str, str]],
+) -> None:
+    """A trust of one way gives CORP no ticket for a name in PRIV."""
+    assert commands(checked["http: keytab"]) == [
+        (
+            "priv.test",
+            "samba-tool spn add HTTP/bastide.priv.test svc",
+            "samba-tool domain exportkeytab http.keytab --principal=HTTP/bastide.priv.test",
+        ),
+        (
+            "corp.test",
+            "samba-tool spn add HTTP/bastide.corp.test svc-bastide-http",
+            "samba-tool domain exportkeytab http.keytab --principal=HTTP/bastide.corp.test",
+        ),
+    ]
+
+
+def test_agents_ask_for_the_name_in_their_own_domain(checked: dict[str, dict[str, str]]) -> None:
+    """That is the one in CORP, not the one in the server's address."""
+    assert commands(checked["passwords: keytab"]) == [
+        (
+            domain,
+            f"samba-tool spn add PCNSCLNT/bastide.{domain.lower()} svc-bastide-pcns",
+            f"samba-tool domain exportkeytab pcns.keytab --principal=PCNSCLNT/bastide.{domain.lower()}",
+        )
+        for domain in ("corp.test", "Sales.test")
+    ]
+
+
+def test_a_forest_alone_has_one_name(tmp_path: Path) -> None:
+    alone = msgspec.structs.replace(nothing_is_there(tmp_path), corp=None, http=Http())
+    found = {check.name: check for check in probes.passwords(alone)}
+    assert "add PCNSCLNT/bastide.priv.test " in found["passwords: keytab"].remedy
+
+
+def test_a_keytab_that_is_a_credential_goes_where_the_unit_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    keytab = next(probes.identity("priv.test", "my svc@PRIV.TEST", "credential:svc.keytab", ()))
+    assert "exportkeytab svc.keytab --principal='my svc@PRIV.TEST'`" in keytab.remedy
+    assert "put it where LoadCredential=svc.keytab of the unit looks" in keytab.remedy
+
+
+def test_the_command_that_makes_a_key_works_where_others_are_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bastide keys generate` overwrites nothing, and gives its own names."""
+
+    def remedies(master: str, signing: str) -> list[str]:
+        config = msgspec.structs.replace(
+            nothing_is_there(tmp_path), keys=Keys(master=master, signing=signing)
+        )
+        return [check.remedy for check in probes.local_things(config) if check.name.startswith("keys")]
+
+    to = "`bastide keys generate --to"
+    assert remedies(f"{tmp_path}/my keys/master.key", f"{tmp_path}/k/audit.key") == [
+        f"{to} '{tmp_path}/my keys'` makes it, or set keys.master",
+        f"{to} {tmp_path}/k` makes signing.key: rename it audit.key, or set keys.signing",
+    ]
+    (tmp_path / "signing.key").touch()
+    assert remedies(f"{tmp_path}/master.key", f"{tmp_path}/k/signing.key")[0] == (
+        f"{to} NEW-DIR` makes master.key: put it at {tmp_path}/master.key, or set keys.master"
+    )
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    assert remedies("credential:a", "credential:b")[1] == (
+        f"{to} DIR` makes signing.key: put it where LoadCredential=b of the unit looks, or set keys.signing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,6 +177,8 @@ def test_the_remedies_make_what_is_missing(checked: dict[str, dict[str, str]], t
         ("[server]\ntrusted_proxies = [1]", "set server.trusted_proxies. "),
         ('[passwords]\nkeytab = "x"', "set passwords.openpgp. "),
         ("[server", "mend it, then `bastide config check` looks again"),
+        ("x = " + "[" * 5000 + "]" * 5000, "mend it, then `bastide config check` looks again"),
+        ("[server]\nport = " + "9" * 5000, "mend it, then `bastide config check` looks again"),
         (None, "`bastide init` makes it"),
     ],
 )
@@ -111,7 +205,23 @@ def test_a_library_that_is_missing_is_installed_by_a_command() -> None:
     def probe() -> str:
         raise ModuleNotFoundError("No module named 'gssapi'", name="gssapi")
 
-    assert probes.look("ticket", probe).remedy == "`pip install 'bastide[ad]'`"
+    assert probes.look("ticket", probe).remedy == f"`{sys.prefix}/bin/pip install 'bastide[ad]'`"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(1, "Operation not permitted"), "operation not permitted"),
+        (FileNotFoundError(2, "No such file or directory"), "no such file or directory"),
+        (OSError("without a number"), "without a number"),
+        (IsADirectoryError(21, "Is a directory", "/x"), "/x: is a directory"),
+    ],
+)
+def test_an_error_without_a_file_names_none(error: OSError, said: str) -> None:
+    def probe() -> str:
+        raise error
+
+    assert probes.look("socket", probe, "do") == probes.Check("socket", problem=said, remedy="do")
 
 
 def test_an_empty_file_says_what_makes_a_good_one(tmp_path: Path) -> None:

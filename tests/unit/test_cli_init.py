@@ -62,7 +62,7 @@ approvers = ["PRIV\\\\Bastide Approvers", 'CORP\\Team "Leads"']
 def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Key files have tests of their own in the store."""
 
-    def make(directory: Path) -> tuple[Path, ...]:
+    def make(directory: Path, _: str) -> tuple[Path, ...]:
         directory.mkdir(parents=True, exist_ok=True)
         for name in ("master.key", "signing.key"):
             with (directory / name).open("x") as file:
@@ -102,6 +102,12 @@ def test_next_steps_are_printed(tmp_path: Path) -> None:
     for step in ("bastide db upgrade", "bastide delegation script", "systemctl enable --now bastide.service"):
         assert step in result.stdout
     assert str(output) in result.stdout
+
+
+def test_next_steps_are_what_a_shell_takes(tmp_path: Path) -> None:
+    (tmp_path / "my etc").mkdir()
+    result, _ = init(tmp_path / "my etc")
+    assert f"bastide config check --config '{tmp_path}/my etc/etc/bastide.toml'" in result.stdout
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
@@ -432,7 +438,8 @@ def test_a_missing_extra_is_one_sentence() -> None:
     for name, extra in (("ldap", "bastide[ad]"), ("dns.resolver", "bastide[ad]"), ("psycopg", "postgres")):
         stop = exits.as_stop(ModuleNotFoundError("no", name=name))
         assert stop is not None
-        assert extra in stop.message
+        assert stop.remedy.startswith(f"`{sys.prefix}/bin/pip install '")
+        assert extra in stop.remedy
         assert stop.status == Exit.USAGE
     assert exits.as_stop(ModuleNotFoundError("no", name="bastide.typo")) is None
 

@@ -177,6 +177,23 @@ def test_the_secret_is_forgotten_and_may_be_given_again_at_once(shell: Shell) ->
     assert shell.said("ma", "show", "ldap")["secret"] is True
 
 
+def test_a_target_whose_new_system_is_not_known_is_disabled_and_the_person_is_told(shell: Shell) -> None:
+    for number, name in enumerate(("ldap", "hr")):
+        shell.api.systems.systems[name].says = (f"directory {number}",)
+    shell.api.systems.systems["hr"].secret = CANARY
+    shell.did("ma", "add", shell.file("ldap.json", LDAP))
+    shell.did("ma", "enable", "ldap", "--target")
+    change = ("ma", "edit", "ldap", "--set", "settings.system=hr", "--yes")
+    told = "it is disabled as a target: `bastide ma enable ldap --target` asks it"
+    assert told in " ".join(shell.run(*change, "--dry-run").stderr.split())
+    edited = shell.run(*change, "--secret-file", shell.file("s", CANARY))
+    assert (edited.exit_code, told in " ".join(edited.stderr.split())) == (0, True)
+    assert shell.said("ma", "show", "ldap")["passwords"]["enabled"] is False
+    shell.did("ma", "enable", "ldap", "--target")
+    shown = shell.said("ma", "show", "ldap")
+    assert (shown["passwords"]["enabled"], shown["system"]) == (True, ["directory 1"])
+
+
 def test_what_is_said_changes_and_the_rest_stays(ready: Shell) -> None:
     before = ready.said("ma", "show", "hr")
     result = ready.run(
@@ -246,7 +263,8 @@ def test_enabling_says_what_is_still_missing_and_what_ends_it(shell: Shell) -> N
         said = shell.did("ma", "enable", "ldap", "--target")
     assert followed == [
         "bastide ma import ldap",
-        "bastide ma edit hr --set \"source.targets=['ldap']\"",
+        "bastide ma edit hr --set 'source.targets=[\"ldap\"]'",
+        "bastide ma import hr",
         "bastide ma enable hr --source",
         "bastide passwords enable",
     ]
@@ -257,17 +275,22 @@ def test_enabling_says_what_is_still_missing_and_what_ends_it(shell: Shell) -> N
 def test_enabling_a_source_names_its_targets_that_are_not(ready: Shell) -> None:
     ready.status = {"enabled": True}
     said = ready.did("ma", "enable", "hr", "--source")
-    assert "not yet: its target ldap is disabled\n  -> bastide ma enable ldap --target" in said
+    assert "not yet: the target ldap is disabled\n  -> bastide ma enable ldap --target" in said
     ready.did("ma", "edit", "ldap", "--set", "passwords.shadow=true", "--yes")
-    assert "in shadow mode" in ready.did("ma", "enable", "ldap", "--target")
+    shadow = "not yet: the target ldap is in shadow mode: everything is done but the write\n"
+    assert shadow in ready.did("ma", "enable", "ldap", "--target")
     ready.did("ma", "disable", "hr", "--source")
-    assert "goes to ldap from now on" in ready.did("ma", "enable", "hr", "--source")
+    said = ready.did("ma", "enable", "hr", "--source")
+    assert shadow in said
+    assert "from now on" not in said
 
 
 def test_enabling_on_a_server_that_does_not_synchronize_says_so(ready: Shell) -> None:
     said = ready.did("ma", "enable", "hr", "--source")
     assert "not yet: this server does not synchronize passwords" in said
-    assert "its target ldap is disabled" in said
+    assert "the target ldap is disabled" in said
+    assert "from now on" not in said
+    assert "waits" not in ready.did("ma", "disable", "hr", "--source")
 
 
 def test_what_to_know_of_a_kind_is_shown(ready: Shell) -> None:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
+import dns.resolver
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,7 +17,7 @@ from bastide.cli import pcnscfg
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
-from bastide.domain.errors import DirectoryDenied
+from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable
 from bastide.services.passwords.notification import SERVICE_NUMBERS, TARGET_NUMBERS
 from bastide.store.openpgp import PRIVATE, PUBLIC, generate_openpgp
 from bastide.wiring import notification as wiring
@@ -60,14 +61,19 @@ def run(*words: str) -> Result:
         (("service", "/L:4294967296"), "/L: must be from 0 to 4294967295"),
         (("service", "/L:many"), "/L: 'many' is not a number"),
         (("service", "/N:one"), "write /A:, /DOMAIN:, /I:, /L:, /R:, /SERVER:"),
-        (("addtarget", "/N:one"), "/A: is needed for a new target"),
+        (("service", f"/I:{'9' * 5000}"), "/I: has 5000 digits"),
+        (("addtarget",), "/N:, /A:, /S: and /FI: are needed for a new target"),
+        (
+            ("addtarget", "/N:one"),
+            "/A:, /S: and /FI: are needed for a new target\n  -> as in `pcnscfg addtarget /N:",
+        ),
         (("addtarget", "/N:one", "/A:h", "/FI:x"), "/S: is needed for a new target"),
         (("addtarget", *NEW[:3]), "/FI: is needed for a new target"),
         (("addtarget", *NEW, "/FE:domain users"), "/FE: is the inclusion group"),
         (("addtarget", *NEW, "/I:86401"), "/I: must be from 1 to 86400"),
         (("addtarget", *NEW, "/F:0"), "/F: must be from 1 to 12"),
         (("addtarget", *NEW, "/D:perhaps"), "write /D:True or /D:False"),
-        (("addtarget", *NEW[1:]), "/N:name is needed"),
+        (("addtarget", *NEW[1:]), "/N: is needed for a new target"),
         (("modifytarget", "/N:one"), "nothing would change"),
         (("modifytarget", "/N:one", "/SERVER:dc1"), "nothing would change"),
         (("modifytarget", "/N:one", "/A:h:port"), "write bastide.corp.example.com"),
@@ -80,7 +86,7 @@ def run(*words: str) -> Result:
         (("disabletarget", "/N:"), "/N:name is needed"),
         (("deletetarget", "/I:5"), "is not an option here"),
     ],
-    ids=" ".join,
+    ids=lambda one: " ".join(one)[:40] if isinstance(one, tuple) else "",
 )
 def test_arguments_are_checked_before_anything_is_connected_to(
     connections: list[tuple[str, str]], arguments: tuple[str, ...], said: str
@@ -135,7 +141,10 @@ def test_the_example_of_the_usage_is_right(connections: list[tuple[str, str]]) -
     [
         (("service", "--retry-interval", "9s"), "--retry-interval must be from 10 to 3600, not 9"),
         (("service", "--max-retries", "1001"), "--max-retries must be from 0 to 1000"),
-        (("target", "add", "one"), "--server-address is needed for a new target"),
+        (
+            ("target", "add", "one"),
+            "--server-address, --spn and --include are needed for a new target\n  -> as in `bastide pcns target add",
+        ),
         (("target", "add", "one", *ADD[:4]), "--include is needed for a new target"),
         (("target", "add", " ", *ADD), "NAME must not be empty"),
         (("target", "add", "one", *ADD, "--exclude", "Domain Users"), "--exclude is the inclusion group"),
@@ -183,6 +192,36 @@ def test_a_refusal_of_the_directory_says_whose_ticket_it_was(monkeypatch: pytest
     assert "cannot read it" in result.stderr
     assert "the ticket of alice@CORP.TEST; `kinit` as a member of Domain Admins" in result.stderr
     assert "delegation" not in result.stderr
+
+
+def test_where_dns_does_not_help_the_remedy_names_an_option_and_no_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No server takes part, so bastide.toml is no place to name a controller."""
+    ticket = SimpleNamespace(principal=lambda: "alice@CORP.TEST", realm=lambda: "CORP.TEST")
+    monkeypatch.setattr(wiring, "CallerTicket", lambda: ticket)
+
+    def silent(*_: object, **__: object) -> None:
+        raise dns.resolver.NoNameservers
+
+    monkeypatch.setattr(dns.resolver.Resolver, "resolve", silent)
+    result = run("list")
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert (
+        "`host -t SRV _ldap._tcp.dc._msdcs.corp.test` must answer here; or name a controller" in result.stderr
+    )
+    assert "--controller (pcnscfg: /SERVER:)" in result.stderr
+    assert "bastide.toml" not in result.stderr
+
+
+def test_a_controller_that_is_not_found_is_looked_up_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(name: str) -> None:
+        raise DirectoryUnavailable(f"cannot sign in on {name}: Can't contact LDAP server")
+
+    monkeypatch.setattr(wiring, "SealedConnect", lambda *_: connect)
+    result = run("list", "--controller", "no such dc")
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert "`getent hosts 'no such dc'` must give an address here" in result.stderr
 
 
 def test_a_private_key_is_not_put_where_everybody_reads_it(

@@ -8,6 +8,10 @@ import pytest
 
 from bastide.domain.errors import (
     BadSource,
+    BastideError,
+    CapabilityMissing,
+    TargetDenied,
+    TargetUnavailable,
 )
 from bastide.domain.management_agents import (
     ImportPlan,
@@ -140,3 +144,46 @@ def test_a_thousand_objects_in_pages_of_odd_sizes(world: SpaceWorld) -> None:
     assert (numbers.projected, numbers.joined, numbers.people_added) == (1501, 1501, 1501)
     again = world.load("ldap", Mode.FULL).statistics
     assert (again.unchanged, again.disconnected, again.people_added) == (1501, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TargetUnavailable(f"gone: who bound with {SECRET}", remedy="look there"),
+        TargetDenied("refused", remedy=f"is the password {SECRET.upper()} right?"),
+        BadSource(f"cannot be read: {SECRET.encode().hex()}", remedy=SECRET),
+        CapabilityMissing(SECRET[:-3]),
+        BadSource("x" * 5_000 + SECRET, remedy=SECRET),
+    ],
+)
+def test_what_a_system_says_while_it_is_read_tells_no_secret(
+    world: SpaceWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BastideError
+) -> None:
+    world.add("hr")
+    world.services.management_agents.set_secret(world.dave, "hr", SECRET)
+
+    def broken(_: bytes) -> Iterator[Page]:
+        raise error
+        yield
+
+    monkeypatch.setattr(world.system("hr"), "pages", broken)
+    world.services.imports.ask(world.dave, "hr")
+    world.runner.run_due()
+    with pytest.raises(type(error)) as refused:
+        world.load("hr")
+    with world.store.read() as uow:
+        rows = str(list(uow.work.listing()))
+    shown = repr(refused.getrepr()) + caplog.text + str(audited(world, "ma.import-failed")) + rows
+    shown += refused.value.message + refused.value.remedy + str(refused.value)
+    forms = (SECRET[:-3].lower(), SECRET.encode().hex())
+    assert not [form for form in forms if form in shown.lower()]
+    assert "not repeated here" in shown
+
+
+def test_what_a_system_says_is_kept_where_it_holds_no_secret(world: SpaceWorld) -> None:
+    world.add("hr")
+    world.services.management_agents.set_secret(world.dave, "hr", SECRET)
+    world.system("hr").faults.openings.append(TargetDenied("it is closed today", remedy="come tomorrow"))
+    with pytest.raises(TargetDenied) as refused:
+        world.load("hr")
+    assert (refused.value.message, refused.value.remedy) == ("it is closed today", "come tomorrow")

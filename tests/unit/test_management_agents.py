@@ -191,6 +191,7 @@ def test_4_a_source_of_a_domain_that_nobody_here_can_ask_is_refused(world: Space
             refused()
         assert error.value.field == "source.domain"
         assert "[[passwords.source_domains]]" in error.value.remedy
+        assert "set up [passwords]" in error.value.remedy, "without that table no line below it would help"
     known.add(world.dave, draft("corp", source=PasswordSource(domain="CORP.Test.")))
     assert known.switch(world.dave, "corp", source=True).agent.source is not None
     world.services.management_agents.switch(world.dave, "old", source=True)

@@ -73,8 +73,6 @@ def test_a_password_goes_all_the_way(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_settings_that_cannot_be(tmp_path: Path) -> None:
     world = SyncWorld()
-    with pytest.raises(ConfigError, match="event_level"):
-        build(tmp_path, world, event_level=4)
     with pytest.raises(ConfigError, match="names no key"):
         build(tmp_path, world, openpgp=[])
     with pytest.raises(StoreUnavailable, match="cannot be read"):

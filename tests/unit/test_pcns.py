@@ -3,12 +3,13 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner
 
-from bastide import pcns
+from bastide import pcns, wire
 from bastide.cli import pcns as pcns_cli
 from bastide.cli import pcnscfg
 from bastide.cli.console import Screen
@@ -17,12 +18,28 @@ from bastide.cli.main import app
 from bastide.directory.memory_pcns import MemoryNotificationDirectory
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
 from bastide.services.passwords.notification import NotificationSettings, ServiceChange, TargetChange
+from bastide_agent.channel import address_of
 from tests.support.world import SeededRandom
 
 USERS, ADMINS, STAFF = "S-1-5-21-1-2-3-513", "S-1-5-21-1-2-3-512", "S-1-5-21-1-2-3-1104"
 SPN = "PCNSCLNT/bastide.corp.example.com"
 WHOLE = TargetChange(
     server="bastide.corp.example.com", spn=SPN, inclusion="Domain Users", exclusion="Domain Admins"
+)
+#: What agents cannot use (tests/unit/test_agent_deliver_unusable.py).
+NO_ADDRESSES = (
+    "bastide..corp.test", ".corp.test", "corp.test.", f"{'a' * 64}.test", ".".join(["a" * 60] * 5), "büro.test", "-a.test", "a-.test",
+    "10.0.0.256", "10.0.0", "a b.test", "a\x00b.test", "a/b", "a@b", ":8446", "srv:", "srv:x", "srv:0", "srv:65536", "srv:00008446",
+    "a:b:1", "srv:-1", "srv:١", "10.0.0.١", "[::1]:8446",
+)  # fmt: skip
+NO_PRINCIPALS = (
+    "srv.test",
+    "HTTP/srv.test",
+    "PCNSCLNT/",
+    "PCNSCLNT/a.b/c",
+    "PCNSCLNT@X",
+    "PCNSCLNT/@X",
+    "/srv.test",
 )
 
 
@@ -83,6 +100,9 @@ def test_what_is_probably_not_meant_is_said(settings: NotificationSettings) -> N
         (TargetChange(server=""), "A"),
         (TargetChange(spn="PCNSCLNT/short"), "S"),
         (TargetChange(spn="bastide.corp.example.com"), "S"),
+        *((TargetChange(server=server), "A") for server in NO_ADDRESSES),
+        *((TargetChange(spn=spn), "S") for spn in NO_PRINCIPALS),
+        (TargetChange(spn="PCNSCLNT/bastide.corp.example.com@CORP.EXAMPLE.COM"), "S"),
         (TargetChange(keep_alive=0), "I"),
         (TargetChange(keep_alive=86_401), "I"),
         (TargetChange(warning_level=-1), "WL"),
@@ -115,6 +135,45 @@ def test_ranges_of_the_service(settings: NotificationSettings, change: ServiceCh
     with pytest.raises(NotFound):
         settings.show()
     assert settings.change_service(ServiceChange(retry_interval=3600)).max_queue_age == 259_200
+
+
+@pytest.mark.parametrize(
+    ("server", "read"),
+    [
+        ("bastide.corp.test", ("bastide.corp.test", wire.PORT)),
+        ("bastide:99", ("bastide", 99)),
+        (" 1bastide.corp.test:65535 ", ("1bastide.corp.test", 65_535)),
+        ("corp_dc.corp.test", ("corp_dc.corp.test", wire.PORT)),
+        ("10.0.0.1:1", ("10.0.0.1", 1)),
+        (f"{'a' * 63}.test", (f"{'a' * 63}.test", wire.PORT)),
+    ],
+)
+def test_agents_can_use_what_is_configured(
+    settings: NotificationSettings, server: str, read: tuple[str, int]
+) -> None:
+    settings.add("bastide", WHOLE)
+    written = settings.modify("bastide", TargetChange(server=server)).target
+    assert address_of(written) == read
+
+
+@pytest.mark.parametrize(("seconds", "warned"), [(1, False), (900, False), (901, True), (86_400, True)])
+def test_an_interval_that_looks_like_silence_is_said(
+    settings: NotificationSettings, seconds: int, warned: bool
+) -> None:
+    done = settings.add("bastide", replace(WHOLE, keep_alive=seconds))
+    assert [w for w in done.warnings if f"keep-alive interval of {seconds} s" in w] == list(done.warnings)
+    assert bool(done.warnings) is warned
+    again = settings.modify("bastide", TargetChange(warning_level=5))
+    assert again.warnings == done.warnings, "at every change, as long as it is so"
+
+
+def test_an_interval_of_windows_that_means_never_is_said(
+    settings: NotificationSettings, directory: MemoryNotificationDirectory
+) -> None:
+    done = settings.add("bastide", WHOLE)
+    found = directory.read()
+    directory.save_target(found.dns["bastide"], replace(done.target, keep_alive=0))
+    assert any("silent" in w for w in settings.modify("bastide", TargetChange(warning_level=5)).warnings)
 
 
 def test_fifty_targets_and_no_more(settings: NotificationSettings) -> None:

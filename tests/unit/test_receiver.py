@@ -35,6 +35,8 @@ def test_a_conversation(agent: Agent, book: Book) -> None:
     assert answer == wire.Answer(reference="", verdict=wire.Verdict.LATER, reason="not yet", delay=30)
     assert book.told == [NOTE]
     assert book.waiting == [7]
+    agent.socket.shutdown(socket.SHUT_WR)
+    assert agent.hung_up(), "so what comes after the answer is done"
     assert book.heard_of == [("dc1.corp.example.com", None, 0), ("dc1.corp.example.com", 7, 1234)]
     assert numbers(book) == [6913, 6909]
 

@@ -56,7 +56,7 @@ def test_what_their_systems_say_makes_agents_one_too() -> None:
     ring = [agent("corp", "lab", domain="corp.test"), agent("lab", "alias"), agent("alias")]
     assert not cycle(ring)
     said = replace(ring[2], system=("directory 77f3", domain_label("CORP.test.")))
-    assert cycle([*ring[:2], said]) == ("ALIAS", "LAB", "ALIAS")
+    assert cycle([*ring[:2], said]) == ("ALIAS (the same system as CORP: domain corp.test)", "LAB", "ALIAS")
     by_id = [
         replace(ring[0], system=("directory 77f3",)),
         ring[1],
@@ -65,6 +65,31 @@ def test_what_their_systems_say_makes_agents_one_too() -> None:
     assert cycle(by_id)
     other = [by_id[0], ring[1], replace(ring[2], system=("directory 0000",))]
     assert not cycle(other)
+
+
+def test_a_refusal_names_all_agents_of_a_system_and_what_makes_them_one() -> None:
+    """The way round leads into a system by one agent and out of it by another: without both, nobody could find it."""
+    said = ("directory 77",)
+    agents = [
+        agent("corp", "writer"),
+        replace(agent("lab", "corp"), system=("alone", *said)),
+        replace(agent("writer"), system=said),
+        replace(agent("other"), system=said),
+    ]
+    way = "passwords would go round: WRITER (the same system as LAB, OTHER: directory 77) -> CORP -> WRITER"
+    with pytest.raises(Conflict) as refused:
+        refuse_cycles(agents)
+    assert refused.value.message == way
+    itself = [agent("corp", "writer", domain="corp.test"), agent("writer", settings={"domain": "corp.test"})]
+    assert cycle(itself) == ("WRITER (the same system as CORP: domain corp.test)", "WRITER")
+
+
+def test_a_refusal_stays_short_however_much_systems_have_in_common() -> None:
+    said = tuple(f"directory {number:02}" for number in range(32))
+    agents = [agent("corp", "lab"), replace(agent("lab", "one"), system=said), agent("one", "corp")]
+    agents[2] = replace(agents[2], system=said)
+    (shown, *_) = [step for step in cycle(agents) if "same system" in step]
+    assert shown.endswith(": directory 00, directory 01, directory 02, directory 03)")
 
 
 def test_two_agents_of_one_domain_are_one_system() -> None:

@@ -3,18 +3,21 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from bastide.pcns import Configuration, ServiceSettings
 from bastide_agent.failures import Stop
-from bastide_agent.spool import Spool
+from bastide_agent.spool import QUEUE, Spool
+from bastide_agent.windows import source as source_module
 from bastide_agent.windows.capture import WindowsCapture
 from bastide_agent.windows.frames import FrameError, Reply, answer, parse
-from bastide_agent.windows.pipe import serve
+from bastide_agent.windows.pipe import NAPS, serve
 from bastide_agent.windows.seal import seal
 from bastide_agent.windows.source import FilterSource
 from tests.support.agent import BASE, MemoryLog, target
@@ -27,8 +30,9 @@ FRAME = frame_of(RID, "ann", "Sesam-1")
 class Serving:
     """A pipe that is served; answers are `taken`, unless `take` says otherwise."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, naps: int = NAPS) -> None:
         self.pipe = SocketPipe(path)
+        self.naps = naps
         self.heard: list[bytes] = []
         self.error: BaseException | None = None
         self.died: BaseException | None = None
@@ -37,7 +41,7 @@ class Serving:
 
     def _run(self) -> None:
         try:
-            serve(self.pipe, self.take)
+            serve(self.pipe, self.take, self.naps)
         except OSError as error:
             self.died = error
 
@@ -92,6 +96,69 @@ def test_a_filter_that_went_before_the_answer_harms_nobody(serving: Serving) -> 
         caller.connect(str(serving.pipe.path))
         caller.sendall(FRAME)
     assert tell(serving.pipe.path, frame_of(RID, "ann", "Sesam-2", number=2), 2) is Reply.TAKEN
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "heard"),
+    [([], [FRAME]), ([bytes([one]) for one in FRAME], [FRAME]), ([FRAME], [FRAME, FRAME])],
+    ids=["silent", "slow", "stays"],
+)
+def test_a_caller_that_takes_its_time_is_hung_up_on_and_the_next_one_is_heard(
+    tmp_path: Path, rhythm: list[bytes], heard: list[bytes]
+) -> None:
+    """One that hangs, or is held in a debugger, must not cost the changes of all others."""
+    serving = Serving(tmp_path / "pipe", naps=40)
+    with socket.socket(socket.AF_UNIX) as slow, ThreadPoolExecutor() as other:
+        slow.connect(str(serving.pipe.path))
+        told = other.submit(tell, serving.pipe.path, FRAME, 1)
+        for part in rhythm:
+            with suppress(BrokenPipeError):
+                slow.sendall(part)
+            wait([told], 0.02)
+        assert told.result(5) is Reply.TAKEN
+    assert serving.heard == heard
+    serving.end()
+
+
+class SlowReader:
+    """A pipe with one caller, who says a frame and goes when it has read the answer, after a while. As on Windows, hanging up takes away what was not read."""
+
+    def __init__(self) -> None:
+        self.callers = [self]
+        self.left, self.answer, self.looks = FRAME, b"", 0
+        self.read_it = b""
+
+    def next(self) -> "SlowReader | None":
+        return self.callers.pop() if self.callers else None
+
+    def close(self) -> None:
+        """Nobody waits."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.answer = b""
+
+    def there(self) -> int:
+        self.looks += bool(self.answer)
+        if self.looks == 3:
+            self.read_it = self.answer
+            raise BrokenPipeError
+        return len(self.left)
+
+    def read(self, size: int) -> bytes:
+        found, self.left = self.left[:size], self.left[size:]
+        return found
+
+    def write(self, answer: bytes) -> None:
+        self.answer = answer
+
+
+def test_nobody_is_hung_up_on_before_the_answer_was_read() -> None:
+    pipe = SlowReader()
+    serve(pipe, lambda raw: answer(parse(raw).number, Reply.TAKEN))
+    assert pipe.read_it == answer(1, Reply.TAKEN)
 
 
 def test_what_cannot_be_parsed_further_down_gets_no_answer(serving: Serving) -> None:
@@ -168,6 +235,34 @@ def test_after_the_end_nothing_is_answered(
     with pytest.raises(OSError, match="refused"):
         say(pipe.path, FRAME)
     assert spool.waiting() == 0
+
+
+def test_a_change_that_the_end_overtakes_is_kept_by_the_filter(
+    source: tuple[FilterSource, SocketPipe, Spool, MemoryLog],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The directory is slow about it; when it answers the queue may be another agent's."""
+    made, pipe, spool, _ = source
+    made.round(CONFIGURATION)
+    asked, goes_on, by_rid = threading.Event(), threading.Event(), Accounts.by_rid
+
+    def slow(self: Accounts, rid: int, names: Sequence[str]) -> Mapping[str, Sequence[bytes]]:
+        asked.set()
+        goes_on.wait(10)
+        return by_rid(self, rid, names)
+
+    monkeypatch.setattr(Accounts, "by_rid", slow)
+    monkeypatch.setattr(source_module, "_PATIENCE", 0.05)
+    with ThreadPoolExecutor() as lsa:
+        told = lsa.submit(tell, pipe.path, FRAME, 1)
+        assert asked.wait(10)
+        made.flush()
+        spool.close()
+        before = (tmp_path / "state" / QUEUE).read_bytes()
+        goes_on.set()
+        assert told.result(10) is Reply.LATER
+    assert (tmp_path / "state" / QUEUE).read_bytes() == before
 
 
 def test_a_pipe_that_broke_stops_the_agent(

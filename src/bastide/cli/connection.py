@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,8 +31,9 @@ class Connection:
 
 def resolve(server: str, ca: str, account: str, *, file: Path = CLIENT_FILE) -> Connection:
     """Raises Stop if nothing names a server, or if it is not https (only loopback may be plain: nobody else hears it)."""
-    known = _read(file)
-    url = (server or os.environ.get("BASTIDE_SERVER", "") or known.get("server", "")).rstrip("/")
+    named = server or os.environ.get("BASTIDE_SERVER", "")
+    known = _read(file, needed=not named)
+    url = (named or known.get("server", "")).rstrip("/")
     if not url:
         raise Stop(
             "no server is named",
@@ -70,9 +72,22 @@ def bad_address(url: str) -> Stop:
     )
 
 
-def _read(file: Path) -> dict[str, str]:
-    if not os.path.lexists(file):
-        return {}
+def _read(file: Path, *, needed: bool) -> dict[str, str]:
+    """Who may not read it does without, unless nothing else names the server."""
+    try:
+        file.open("rb").close()
+    except PermissionError:
+        if not needed:
+            return {}
+        raise Stop(
+            f"no server is named, and {file} cannot be read by this user",
+            remedy=f"give --server or BASTIDE_SERVER; or, as root, `chmod a+rx {shlex.quote(str(file.parent))}` and "
+            f"`chmod a+r {shlex.quote(str(file))}`: it holds no secret",
+            status=Exit.USAGE,
+        ) from None
+    except OSError:
+        if not os.path.lexists(file):
+            return {}
     content = document_of(file, remedy="mend the link, or remove it")
     if unknown := content.keys() - _KEYS:
         raise Stop(

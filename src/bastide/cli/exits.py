@@ -4,6 +4,8 @@
 """
 
 import json
+import shlex
+import sys
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -63,6 +65,11 @@ def missing_extra(error: ImportError) -> str:
     return _EXTRAS.get((error.name or "").partition(".")[0], "")
 
 
+def install(extra: str) -> str:
+    """The command that adds an extra to this installation. Bastide itself is there, so no index is asked for it."""
+    return f"{shlex.quote(f'{sys.prefix}/bin/pip')} install '{extra}'"
+
+
 def as_stop(error: BaseException | None) -> Stop | None:
     """What a command may end with, as a Stop."""
     if isinstance(error, Stop):
@@ -73,7 +80,8 @@ def as_stop(error: BaseException | None) -> Stop | None:
         return Stop(str(error), remedy=remedy_for(str(error)))
     if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
         return Stop(
-            f"this needs the Python package {error.name}: install {extra}",
+            f"this needs the Python package {error.name}, which is not installed",
+            remedy=f"`{install(extra)}`",
             status=Exit.USAGE,
         )
     if isinstance(error, DirectoryUnavailable | StoreBusy | StoreUnavailable):

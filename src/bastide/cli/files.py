@@ -33,10 +33,11 @@ def document_of(path: Path, *, remedy: str) -> dict[str, Any]:
     is_json = path.suffix.lower() == ".json"
     try:
         found = json.loads(text) if is_json else tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        said = "nested too deep" if isinstance(error, RecursionError) else error
         other = "a file in TOML has another ending" if is_json else "a file in JSON ends in .json"
         raise Stop(
-            f"{path} is not {'JSON' if is_json else 'TOML'}: {error}",
+            f"{path} is not {'JSON' if is_json else 'TOML'}: {said}",
             remedy=f"mend it there; {other}",
             status=Exit.USAGE,
         ) from None

@@ -1,6 +1,7 @@
 """Commands on the server itself: `bastide serve`, `worker`, `db`, `keys`, `config`, `delegation`."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,7 +66,7 @@ def db_upgrade(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -
     if is_sqlite(url) and not (parent := Path(sqlite_path(url)).absolute().parent).is_dir():
         raise Stop(
             f"the database's directory {parent} does not exist",
-            remedy=f"install -d -m 0700 {parent}   (the unit takes it over; or just start bastide.service)",
+            remedy=f"install -d -m 0700 {shlex.quote(str(parent))}   (the unit takes it over; or just start bastide.service)",
             status=Exit.UNAVAILABLE,
         )
     version = migrations.upgrade(url)

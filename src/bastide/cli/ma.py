@@ -1,6 +1,7 @@
 """`bastide ma`: management agents, their rules, secrets and imports."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,7 +62,8 @@ def add(
         answer = call.client.put(f"{_path(answer.fields)}/secret", {"secret": secret})
     call.show(answer, lambda agent: _print(call, agent))
     if not call.as_json:
-        next_step = f"the agent is there; next: bastide ma import {answer.fields.get('name')} --dry-run"
+        name = shlex.quote(str(answer.fields.get("name")))
+        next_step = f"the agent is there; next: bastide ma import {name} --dry-run"
         call.screen.note("dry run: nothing was changed" if dry_run else next_step)
 
 
@@ -78,7 +80,9 @@ def edit(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Change an agent: what is said changes, the rest stays. Settings in a file replace all settings. Other settings: the secret is forgotten."""
+    """Change an agent: what is said changes, the rest stays. Settings in a file replace all settings. Other settings: the secret is forgotten, and a target
+    is disabled until its new system has said what it is.
+    """
     change = ma_document.from_file(file) if file else {}
     said = ma_document.from_settings(settings or [])
     secret = None if secret_file is None else _secret_of(secret_file)
@@ -104,6 +108,11 @@ def edit(
     if forgotten and secret is None:
         call.screen.note(
             "its settings changed, so its secret is forgotten: `bastide ma secret` sets it again"
+        )
+    if answer.fields.get("target_disabled"):
+        call.screen.note(
+            "its settings lead to a system that has not said yet what it is, so it is disabled as a target: "
+            f"`bastide ma enable {shlex.quote(str(after.get('name')))} --target` asks it, and lets passwords go there"
         )
 
 
@@ -202,32 +211,33 @@ def _switch(call: Call, name: str, *, target: bool, source: bool, on: bool) -> N
     call.done(answer, f"{answer.fields.get('name')} is {'enabled' if on else 'disabled'} as {what}")
     if call.as_json:
         return
-    if on:
-        _standing(call, answer.fields, target=target, source=source)
+    _standing(call, answer.fields, target=target, source=source, on=on)
+
+
+def _standing(call: Call, agent: Mapping[str, Any], *, target: bool, source: bool, on: bool) -> None:
+    """What happens now, and what is still missing: an agent alone moves no password."""
+    status, refused = _status(call)
+    if not on:
+        for said in ma_ready.stopped(agent, status, target=target, source=source):
+            call.screen.line(said)
         return
-    for said in ma_ready.stopped(answer.fields, target=target, source=source):
+    agents = call.client.get(_ROOT).items
+    for what, remedy in [
+        *ma_ready.missing(agent, agents, status, target=target, source=source),
+        *refused,
+    ]:
+        call.screen.line(f"not yet: {what}", "yellow")
+        call.screen.line(f"  -> {remedy}")
+    for said in ma_ready.now(agent, agents, status, target=target, source=source):
         call.screen.line(said)
 
 
-def _standing(call: Call, agent: Mapping[str, Any], *, target: bool, source: bool) -> None:
-    """What happens now, and what is still missing: an agent alone moves no password."""
-    agents = call.client.get(_ROOT).items
+def _status(call: Call) -> tuple[Mapping[str, Any] | None, list[ma_ready.Missing]]:
+    """Of all synchronization; None where the server does not say, and why."""
     try:
-        status = call.client.get("/passwords").fields
+        return call.client.get("/passwords").fields, []
     except Stop as error:  # a server without [passwords] in its settings says so
-        status, refused = {"enabled": True}, [(error.message, error.remedy)]
-    else:
-        refused = []
-    left = [*ma_ready.missing(agent, agents, status, target=target, source=source), *refused]
-    for what, remedy in left:
-        call.screen.line(f"not yet: {what}", "yellow")
-        call.screen.line(f"  -> {remedy}")
-    if not left:
-        for said in ma_ready.now(agent, agents, target=target, source=source):
-            call.screen.line(said)
-    if target and (agent.get("passwords") or {}).get("shadow"):
-        call.screen.line("in shadow mode: everything is done but the write", "yellow")
-        call.screen.line(f"  -> bastide ma edit {agent.get('name')} --set passwords.shadow=false")
+        return None, [(error.message, error.remedy)]
 
 
 def _path(agent: str | Mapping[str, Any]) -> str:

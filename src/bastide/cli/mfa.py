@@ -1,5 +1,6 @@
 """`bastide mfa`: the second factor of oneself, and of others for administrators."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -92,4 +93,4 @@ def reset(
     """Take a person's second factors away (a lost phone). They need an invitation afterwards."""
     ask.confirm(f"Take all second factors of {whom} away?", yes=yes)
     answer = call.client.delete(f"/factors/{quote(whom, safe='')}")
-    call.done(answer, f"{whom} has no second factor any more; next: bastide mfa invite {whom}")
+    call.done(answer, f"{whom} has no second factor any more; next: bastide mfa invite {shlex.quote(whom)}")

@@ -1,5 +1,6 @@
 """`bastide pam user` and `bastide pam group`: prepare people and groups."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -93,7 +94,7 @@ def user_add(
     answer = call.client.post("/pam-users", body, dry_run=dry_run)
     call.show(answer, lambda made: _made(call, made, _USERS, dry_run=dry_run))
     if not dry_run and not adopt and not call.as_json:
-        call.screen.note(f"next: bastide pam user password {answer.fields.get('name')}")
+        call.screen.note(f"next: bastide pam user password {shlex.quote(str(answer.fields.get('name')))}")
 
 
 @remote(user, "list", example="bastide pam user list")

@@ -197,6 +197,7 @@ def add(
     controller: Controller = "",
 ) -> None:
     """A new target. An inclusion group is required: nobody's password is sent by default."""
+    require({"--server-address": server_address, "--spn": spn, "--include": include}, f"as in `{_ADD}`")
     change = _change(
         server_address, spn, include, exclude, keep_alive, warning_level, warning_interval, certificate, name_format,
         disabled=disabled,
@@ -323,6 +324,15 @@ def _check(name: str, change: "TargetChange", *, new: bool) -> None:
         )
     with by_option(_OF_TARGET):
         check_target(name, change, new=new)
+
+
+def require(given: Mapping[str, object], remedy: str) -> None:
+    """All options of a new target that are missing, at once. Raises Stop."""
+    absent = [name for name, value in given.items() if not value]
+    if absent:
+        *most, last = absent
+        said = f"{', '.join(most)} and {last} are" if most else f"{last} is"
+        raise Stop(f"{said} needed for a new target", remedy=remedy, status=Exit.USAGE)
 
 
 def _read(path: Path) -> bytes:

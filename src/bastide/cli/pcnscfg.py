@@ -14,6 +14,7 @@ from bastide.cli.exits import Exit, Stop, as_stop
 if TYPE_CHECKING:
     from bastide.services.passwords.notification import NotificationSettings
 
+_ADD = 'pcnscfg addtarget /N:bastide /A:bastide.corp.example.com /S:PCNSCLNT/bastide.corp.example.com /FI:"Domain Users" /FE:"Domain Admins"'
 _USAGE = """\
 pcnscfg COMMAND [/OPTION:VALUE ...]
 
@@ -39,7 +40,7 @@ Of every command:
 
 Begin here:
   kinit Administrator@CORP.EXAMPLE.COM
-  pcnscfg addtarget /N:bastide /A:bastide.corp.example.com /S:PCNSCLNT/bastide.corp.example.com /FI:"Domain Users" /FE:"Domain Admins"
+  {add}
   pcnscfg service /A:259200 /I:60
   pcnscfg list
 
@@ -68,6 +69,7 @@ _COMMON = frozenset({"SERVER", "DOMAIN"})
 _SERVICE = frozenset({"L", "A", "R", "I"})
 _TARGET = frozenset({"N", "A", "S", "FI", "FE", "F", "I", "D", "WL", "WI"})
 _NAME = frozenset({"N"})
+_MOST_DIGITS = 20
 _TRUTH: Mapping[str, bool] = MappingProxyType({"TRUE": True, "FALSE": False})
 
 
@@ -93,6 +95,7 @@ def usage() -> str:
         return f"  {_MEANINGS[name]}  [{said}]"
 
     return _USAGE.format(
+        add=_ADD,
         service="\n".join(line(name, of_service[name]) for name in of_service),
         target="\n".join(line(name, of_target[name]) for name in _MEANINGS if name in of_target),
     )
@@ -217,6 +220,7 @@ def _service(options: Options) -> "Work":
 
 
 def _add(options: Options) -> "Work":
+    pcns.require({f"/{name}:": options.get(name) for name in ("N", "A", "S", "FI")}, f"as in `{_ADD}`")
     name, change = _name(options), _change(options, new=True)
     return lambda settings, screen: _said(screen, settings.add(name, change))
 
@@ -291,6 +295,12 @@ def _number(options: Options, name: str) -> int | None:
     if not options[name].isascii() or not options[name].isdigit():
         raise Stop(
             f"/{name}: {options[name][:40]!r} is not a number",
+            remedy="pcnscfg /? shows what it may be",
+            status=Exit.USAGE,
+        )
+    if len(options[name]) > _MOST_DIGITS:
+        raise Stop(
+            f"/{name}: has {len(options[name])} digits, more than any number here",
             remedy="pcnscfg /? shows what it may be",
             status=Exit.USAGE,
         )

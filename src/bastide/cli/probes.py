@@ -1,14 +1,16 @@
 """Looks at the world as Bastide will use it: DNS, ports, tickets, sealed LDAP, keys, database. Each check says ok, or problem and remedy."""
 
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bastide.cli.exits import Stop, missing_extra
+from bastide.cli.exits import Stop, install, missing_extra
 from bastide.clock import SystemClock
 from bastide.config import Config, ConfigError, secret_path, source_domains
 from bastide.domain.errors import BastideError
@@ -17,6 +19,10 @@ from bastide.domain.errors import BastideError
 PORTS = (88, 389, 464)
 _CONNECT_SECONDS = 3.0
 _OTHERS_MAY = 0o077
+_CREDENTIAL = "credential:"
+#: What `bastide keys generate` makes, and does not overwrite.
+_KEY_FILES = ("master.key", "signing.key", "signing.pub")
+_OPENPGP_FILES = ("openpgp.key", "openpgp.pgp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +49,24 @@ def look(name: str, probe: Callable[[], str], remedy: str = "") -> Check:
         return Check(name, problem=error.message, remedy=error.remedy or remedy)
     except ImportError as error:
         extra = missing_extra(error)
-        return Check(name, problem=str(error), remedy=f"`pip install '{extra}'`" if extra else remedy)
-    except FileNotFoundError as error:
-        return Check(name, problem=f"there is no file {error.filename}", remedy=remedy)
-    except PermissionError as error:
-        return Check(
-            name,
-            problem=f"{error.filename} cannot be read by this user",
-            remedy="`sudo bastide config check`, or be the service's user",
-        )
-    except (ConfigError, OSError) as error:
+        return Check(name, problem=str(error), remedy=f"`{install(extra)}`" if extra else remedy)
+    except ConfigError as error:
         return Check(name, problem=str(error), remedy=remedy)
+    except OSError as error:
+        return _of_system(name, error, remedy)
+
+
+def _of_system(name: str, error: OSError, remedy: str) -> Check:
+    """An error about a file names it; one about anything else, a socket for example, has no name to say."""
+    file = error.filename
+    if file is None:
+        return Check(name, problem=(error.strerror or str(error)).lower(), remedy=remedy)
+    if isinstance(error, FileNotFoundError):
+        return Check(name, problem=f"there is no file {file}", remedy=remedy)
+    if isinstance(error, PermissionError):
+        who = "`sudo bastide config check`, or be the service's user"
+        return Check(name, problem=f"{file} cannot be read by this user", remedy=who)
+    return Check(name, problem=f"{file}: {(error.strerror or str(error)).lower()}", remedy=remedy)
 
 
 def find_controllers(domain: str) -> Sequence[str]:
@@ -75,7 +88,7 @@ def network(domain: str, controllers: Sequence[str]) -> Iterator[Check]:
     if not check.ok:
         return
     for name in found or check.detail.split(", "):
-        remedy = f"open ports 88, 389 and 464 from here to it; `nc -vz {name} 389` tries one"
+        remedy = f"open ports 88, 389 and 464 from here to it; `nc -vz {shlex.quote(name)} 389` tries one"
         yield look(f"{name}: ports", partial(_ports, name), remedy)
 
 
@@ -90,20 +103,59 @@ def _ports(host: str) -> str:
 
 def identity(domain: str, principal: str, keytab: str, controllers: Sequence[str]) -> Iterator[Check]:
     """The keytab's file, a ticket with it, and a sealed bind with the ticket."""
-    check = secret(f"{principal}: keytab", keytab, _export(keytab, principal))
+    export = _export(keytab, _Name(domain, principal))
+    check = secret(f"{principal}: keytab", keytab, export)
     yield check
     if check.ok and check.checked:
-        yield look(f"{principal}: ticket", lambda: _ticket(principal, keytab), _export(keytab, principal))
+        yield look(f"{principal}: ticket", lambda: _ticket(principal, keytab), export)
         yield look(f"{domain}: sealed LDAP", lambda: _bind(domain, principal, keytab, controllers))
 
 
-def _export(keytab: str, principal: str) -> str:
-    """What makes a keytab."""
-    file = "FILE" if keytab.startswith("credential:") else Path(keytab).name
-    return (
-        f"on a domain controller `samba-tool domain exportkeytab {file} --principal={principal}`, "
-        f"then put it at {keytab}, mode 0600"
-    )
+class _Name(NamedTuple):
+    """A principal of a domain. `account`: that which holds it, where it is not its own."""
+
+    domain: str
+    principal: str
+    account: str = ""
+
+
+def _export(keytab: str, *names: _Name) -> str:
+    """What makes a keytab of these names. A second export into a file adds to it."""
+    is_credential = keytab.startswith(_CREDENTIAL)
+    file = keytab.removeprefix(_CREDENTIAL) if is_credential else Path(keytab).name
+    steps = []
+    for domain, principal, account in names:
+        register = (
+            f"`{shlex.join(['samba-tool', 'spn', 'add', principal, account])}` once, " if account else ""
+        )
+        export = f"samba-tool domain exportkeytab {shlex.quote(file)} --principal={shlex.quote(principal)}"
+        steps.append(f"on a domain controller of {domain} {register}`{export}`")
+    place = f"where LoadCredential={file} of the unit looks" if is_credential else f"at {keytab}"
+    return f"{', then into the same file '.join(steps)}; put it {place}, mode 0600"
+
+
+def _http_names(config: Config) -> Iterator[_Name]:
+    """One in each forest: a one-way trust gives CORP no ticket for the name in PRIV."""
+    priv, corp = config.priv, config.corp
+    yield _Name(priv.domain, _of_host("HTTP", config.http.priv_host), priv.principal.partition("@")[0])
+    if corp is not None:
+        yield _Name(corp.domain, _of_host("HTTP", config.http.corp_host), "svc-bastide-http")
+
+
+def _pcns_names(config: Config) -> Iterator[_Name]:
+    """One in each domain whose passwords are synchronized: CORP, or PRIV where it is alone; and the further ones."""
+    if config.corp is not None:
+        domain, host = config.corp.domain, config.http.corp_host
+    else:
+        domain, host = config.priv.domain, config.http.priv_host or urlsplit(config.server.url).hostname or ""
+    yield _Name(domain, _of_host("PCNSCLNT", host), "svc-bastide-pcns")
+    label = host.partition(".")[0] or "HOST"
+    for one in [] if config.passwords is None else config.passwords.source_domains:
+        yield _Name(one.domain, f"PCNSCLNT/{label}.{one.domain.lower()}", "svc-bastide-pcns")
+
+
+def _of_host(service: str, host: str) -> str:
+    return f"{service}/{host or 'HOST'}"
 
 
 def _ticket(principal: str, keytab: str) -> str:
@@ -127,7 +179,7 @@ def _bind(domain: str, principal: str, keytab: str, controllers: Sequence[str]) 
 
 def secret(name: str, reference: str, remedy: str = "put it there, mode 0600, or name another file") -> Check:
     """A file that holds a secret: there, readable, and for nobody else. `remedy`: what makes it."""
-    if reference.startswith("credential:") and "CREDENTIALS_DIRECTORY" not in os.environ:
+    if reference.startswith(_CREDENTIAL) and "CREDENTIALS_DIRECTORY" not in os.environ:
         return Check(name, "comes as a systemd credential, which only the unit sees", checked=False)
 
     def probe() -> str:
@@ -137,7 +189,10 @@ def secret(name: str, reference: str, remedy: str = "put it there, mode 0600, or
             if not file.read(1):
                 raise Stop(f"{path} is empty", remedy=remedy)
         if mode & _OTHERS_MAY:
-            raise Stop(f"others may read {path} (mode {mode & 0o777:o})", remedy=f"chmod 600 {path}")
+            raise Stop(
+                f"others may read {path} (mode {mode & 0o777:o})",
+                remedy=f"chmod 600 {shlex.quote(str(path))}",
+            )
         return str(path)
 
     return look(name, probe, remedy)
@@ -183,7 +238,7 @@ def directories(config: Config) -> Iterator[Check]:
     )
     if config.priv.preparer is not None:
         preparer = config.priv.preparer
-        export = _export(preparer.keytab, preparer.principal)
+        export = _export(preparer.keytab, _Name(config.priv.domain, preparer.principal))
         check = secret(f"{preparer.principal}: keytab", preparer.keytab, export)
         yield check
         if check.ok and check.checked:
@@ -207,9 +262,7 @@ def directories(config: Config) -> Iterator[Check]:
         )
     yield from _further_sources(config)
     if config.http.keytab:
-        yield secret(
-            "http: keytab", config.http.keytab, _export(config.http.keytab, f"HTTP/{config.http.priv_host}")
-        )
+        yield secret("http: keytab", config.http.keytab, _export(config.http.keytab, *_http_names(config)))
 
 
 def _further_sources(config: Config) -> Iterator[Check]:
@@ -223,11 +276,24 @@ def _further_sources(config: Config) -> Iterator[Check]:
 
 def local_things(config: Config) -> Iterator[Check]:
     """Keys and database."""
-    for name in ("master", "signing"):
+    for name, made in (("master", _KEY_FILES), ("signing", _KEY_FILES[1:] + _KEY_FILES[:1])):
         reference = getattr(config.keys, name)
-        remedy = f"`bastide keys generate --to {Path(reference).parent}` makes it, or set keys.{name}"
+        remedy = f"{_generate('', reference, made)}, or set keys.{name}"
         yield secret(f"keys: {name}", reference, remedy)
     yield look("database", lambda: _database(config), "`bastide db upgrade` makes and upgrades it")
+
+
+def _generate(option: str, reference: str, made: Sequence[str]) -> str:
+    """What makes a key file, the first of those that `bastide keys generate` makes there, and where it then belongs."""
+    command = f"`bastide keys generate {option}--to"
+    if reference.startswith(_CREDENTIAL):
+        name = reference.removeprefix(_CREDENTIAL)
+        return f"{command} DIR` makes {made[0]}: put it where LoadCredential={name} of the unit looks"
+    path = Path(reference)
+    if any(os.path.lexists(path.parent / name) for name in made):
+        return f"{command} NEW-DIR` makes {made[0]}: put it at {path}"
+    here = f"{command} {shlex.quote(str(path.parent))}` makes"
+    return f"{here} it" if path.name == made[0] else f"{here} {made[0]}: rename it {path.name}"
 
 
 def passwords(config: Config) -> Iterator[Check]:
@@ -239,11 +305,11 @@ def passwords(config: Config) -> Iterator[Check]:
         secret(
             f"passwords: OpenPGP key {name}",
             name,
-            f"`bastide keys generate --openpgp --to {Path(name).parent}` makes it, or set passwords.openpgp",
+            f"{_generate('--openpgp ', name, _OPENPGP_FILES)}, or set passwords.openpgp",
         )
         for name in settings.openpgp
     ]
-    export = _export(settings.keytab, f"PCNSCLNT/{urlsplit(config.server.url).hostname or 'HOST'}")
+    export = _export(settings.keytab, *_pcns_names(config))
     keytab = secret("passwords: keytab", settings.keytab, export)
     yield from (*keys, keytab)
     if all(check.ok and check.checked for check in keys):

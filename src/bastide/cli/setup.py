@@ -5,6 +5,7 @@ answer is filled in: containers from the domain, principals from names.
 """
 
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,14 @@ from bastide.cli.remote import local
 from bastide.config import DEFAULT_PATH, Config, ConfigError
 
 Answers = dict[str, Any]
+_SECOND_KEYS = (
+    "`bastide config check` says whether the service can use what is there; `{}` makes others in another directory; "
+    "`bastide keys generate --openpgp` makes the key of password synchronization, and only that"
+)
+_SECOND_OPENPGP = (
+    "`bastide config check` says whether the service can use it; to change it, `{}` makes one in another directory, and "
+    "passwords.openpgp names both, the new one first"
+)
 #: Asked for, in this order: path, question, what it is by default (with what was answered before).
 _QUESTIONS = (
     ("priv.domain", "DNS name of the PRIV forest", ""),
@@ -106,40 +115,51 @@ def _report(screen: Screen, output: Path, config: Config, made: tuple[Path, ...]
         screen.line("single-forest mode: no [corp]", "yellow")
     if bad:
         screen.line(f"{len(bad)} checks found a problem; `bastide config check` looks again", "yellow")
-    screen.line(_NEXT.format(file=output))
+    screen.line(_NEXT.format(file=shlex.quote(str(output))))
 
 
 def make_openpgp(directory: Path) -> tuple[str, tuple[Path, ...]]:
     """The fingerprint, and openpgp.key (mode 0600) with openpgp.pgp, its certificate. Raises Stop if one exists."""
     from bastide.store.openpgp import PRIVATE, PUBLIC, generate_openpgp  # noqa: PLC0415  # takes its time
 
-    with _making(directory):
+    with _making(directory, "bastide keys generate --openpgp --to", _SECOND_OPENPGP):
         fingerprint = generate_openpgp(directory)
     return fingerprint, (directory / PRIVATE, directory / PUBLIC)
 
 
-def make_keys(directory: Path) -> tuple[Path, ...]:
-    """master.key and signing.key, mode 0600, in a directory for nobody else. Raises Stop if one exists."""
+def make_keys(directory: Path, command: str = "bastide keys generate --to") -> tuple[Path, ...]:
+    """master.key and signing.key, mode 0600, in a directory for nobody else; `command` is what the person said. Raises Stop if one exists."""
     from bastide.store.keys import MASTER, SIGNING, generate_key_files  # noqa: PLC0415  # cryptography takes its time
 
-    with _making(directory):
+    with _making(directory, command, _SECOND_KEYS):
         generate_key_files(directory)
     return (directory / MASTER, directory / SIGNING)
 
 
 @contextmanager
-def _making(directory: Path) -> Iterator[None]:
+def _making(directory: Path, command: str, second: str) -> Iterator[None]:
+    """`command`: what makes them, up to the directory. `second`: what to do where there are some already."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield
-    except FileExistsError as error:
+    except (FileExistsError, NotADirectoryError) as error:
+        if not directory.is_dir():
+            raise Stop(
+                f"{directory} cannot be a directory: a file is in its place",
+                remedy=f"`{command} DIR` with another directory",
+            ) from None
         raise Stop(
-            f"{error.filename or directory} exists",
-            remedy="keys are never overwritten; name another directory",
+            f"{error.filename} exists, and keys are never overwritten", remedy=second.format(f"{command} DIR")
+        ) from None
+    except PermissionError as error:
+        raise Stop(
+            f"{error.filename or directory} cannot be made by this user",
+            remedy=f"`sudo {command} {shlex.quote(str(directory))}`, or `{command} DIR` with a directory of yours",
         ) from None
     except OSError as error:
         raise Stop(
-            f"{directory}: {error.strerror}", remedy="run as root, or name another directory"
+            f"{error.filename or directory}: {(error.strerror or str(error)).lower()}",
+            remedy=f"mend that, or `{command} DIR` with a directory elsewhere",
         ) from None
 
 
@@ -230,7 +250,7 @@ def _missing_keys(config: Config) -> tuple[Path, ...]:
             "the key files do not exist, and their names are not those that `bastide keys generate` gives",
             remedy="name DIR/master.key and DIR/signing.key, or make them first",
         )
-    return make_keys(Path(master).parent)
+    return make_keys(Path(master).parent, "bastide init --keys")
 
 
 def _look(screen: Screen, config: Config, *, as_json: bool) -> list[Check]:

@@ -1,9 +1,11 @@
 """The caller's Kerberos ticket, as SPNEGO for the server's HTTP/ name. python-gssapi is loaded only when a ticket is wanted."""
 
 import re
+import shlex
 from dataclasses import dataclass
 
-from bastide.cli.exits import Exit, Stop
+from bastide.cli.ccselect import chosen_for
+from bastide.cli.exits import Exit, Stop, install
 
 #: The general part of an error of GSS-API, which says nothing where there is a special one.
 _MAJOR = re.compile(r"^Major \(\d+\): .*, Minor \(\d+\): ")
@@ -32,9 +34,9 @@ class Whose:
         """A refusal of the server, by somebody who came with this ticket."""
         message, remedy = stop.message, stop.remedy
         if stop.status is Exit.NOT_SIGNED_IN:
-            message = f"{message}: the ticket is that of {self.principal}"
+            message += f": the ticket is that of {self.principal}" if self.principal else ""
             remedy = remedy if self.fits else self.remedy
-        elif stop.code == "not-authorized":
+        elif stop.code == "not-authorized" and self.principal:
             remedy = f"{remedy}; you came with the ticket of {self.principal}".removeprefix("; ")
         return Stop(message, remedy=remedy, status=stop.status, code=stop.code, raw=stop.raw)
 
@@ -49,7 +51,7 @@ class Exchange:
         except ImportError:
             raise Stop(
                 "this machine cannot use Kerberos tickets: python-gssapi is not installed",
-                remedy=f"install bastide[ad], {_NEVER_WITHOUT}",
+                remedy=f"`{install('bastide[ad]')}`, {_NEVER_WITHOUT}",
                 status=Exit.NOT_SIGNED_IN,
             ) from None
         self._gssapi = gssapi
@@ -71,9 +73,10 @@ class Exchange:
         return answer
 
     def whose(self) -> Whose:
-        """Of the ticket that is used. GSS-API names nobody where the ticket is over."""
+        """Of the ticket that is used for this host, which may be another than the default one. GSS-API names nobody where that one is over."""
+        holder = chosen_for("HTTP", self._host)
         try:
-            holder = str(self._gssapi.Credentials(usage="initiate").name)
+            holder = holder or str(self._gssapi.Credentials(usage="initiate").name)
         except self._error:
             holder = ""
         return Whose(holder, self._host, self._realm())
@@ -99,7 +102,7 @@ class Exchange:
             message, remedy = f"no Kerberos ticket for HTTP/{self._host}: {said}", whose.remedy
         elif whose.fits:
             message = f"the ticket of {whose.principal} is not good for HTTP/{self._host}: {said}"
-            remedy = f"`klist` shows it, `kinit {whose.principal}` gets a new one, {_NEVER_WITHOUT}"
+            remedy = f"`klist -A` shows it, `kinit {shlex.quote(whose.principal)}` gets a new one, {_NEVER_WITHOUT}"
         else:
             message = (
                 f"the ticket is that of {whose.principal}, which is not good for HTTP/{self._host}: {said}"

@@ -100,8 +100,15 @@ class SealedConnect:
             )
 
 
-def discover(domain: str, *, timeout: float = 3.0) -> Callable[[], Sequence[str]]:
-    """The domain's controllers from DNS: SRV of _ldap._tcp.dc._msdcs ([MS-ADTS] 6.3.2.3). Raises DirectoryUnavailable when called."""
+def discover(
+    domain: str,
+    *,
+    timeout: float = 3.0,
+    otherwise: str = "set `controllers` beside that domain in bastide.toml",
+) -> Callable[[], Sequence[str]]:
+    """The domain's controllers from DNS: SRV of _ldap._tcp.dc._msdcs ([MS-ADTS] 6.3.2.3). Raises DirectoryUnavailable when called; `otherwise` is what its
+    remedy says for a person who cannot mend DNS.
+    """
 
     def ask() -> Sequence[str]:
         question = f"_ldap._tcp.dc._msdcs.{domain}"
@@ -111,7 +118,7 @@ def discover(domain: str, *, timeout: float = 3.0) -> Callable[[], Sequence[str]
         except dns.exception.DNSException as error:
             raise DirectoryUnavailable(
                 f"DNS gives no domain controllers for {domain}: {type(error).__name__}",
-                remedy=f"`host -t SRV {question}` must answer here; or set `controllers` beside that domain in bastide.toml",
+                remedy=f"`host -t SRV {question}` must answer here; or {otherwise}",
             ) from error
         records = sorted(answer, key=lambda record: (record.priority, -record.weight, str(record.target)))
         return [str(record.target).rstrip(".").lower() for record in records]

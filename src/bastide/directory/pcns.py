@@ -1,16 +1,24 @@
 """The PCNS configuration in one domain, read and written as the person who calls: the service account has no right to it, and gets none."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 
+from ldap.dn import dn2str, str2dn
 from ldap.filter import filter_format
 
 from bastide import pcns
 from bastide.directory import pcns_schema
 from bastide.directory.capabilities import read_domain
-from bastide.directory.entries import Entry, any_sid, by_sid, child
+from bastide.directory.entries import Entry, any_sid, by_sid, child, same_dn
 from bastide.directory.names import read_name, require_domain
 from bastide.directory.session import ADD, REPLACE, Session, Unsaid
-from bastide.domain.errors import Conflict, DirectoryDenied, InvalidInput, NoSuchObject, NotFound
+from bastide.domain.errors import (
+    Conflict,
+    DirectoryError,
+    InvalidInput,
+    NoSuchObject,
+    NotFound,
+)
 from bastide.domain.ids import Sid
 from bastide.services.passwords.ports import Settings
 
@@ -32,7 +40,7 @@ class AdNotificationDirectory:
         self._names: Mapping[str, str] = {}
 
     def extend_schema(self) -> tuple[str, ...]:
-        """Add what is missing; the DNs that were added. Raises DirectoryDenied."""
+        """Add what is missing; the DNs that were added. Raises DirectoryDenied without the right, Conflict where this controller takes it from nobody."""
         added = []
         present = self._schema_names()
         for dn, values in pcns_schema.attribute_objects(self._schema):
@@ -174,9 +182,25 @@ class AdNotificationDirectory:
         try:
             self._session.add(dn, encoded)
         except Unsaid as error:
-            if _SAMBA_FORBIDS not in error.message:
-                raise
-            raise DirectoryDenied(error.message, remedy=_REMEDY_SAMBA) from error
+            if _SAMBA_FORBIDS in error.message:
+                raise Conflict(error.message, remedy=_REMEDY_SAMBA) from error
+            if master := self._other_schema_master():
+                raise Conflict(
+                    f"{error.message}; it is not the schema master, and only that one takes this",
+                    remedy=f"`bastide pcns extend-schema --controller {shlex.quote(master)}`",
+                ) from error
+            raise
+
+    def _other_schema_master(self) -> str:
+        """The full name of the forest's schema master ([MS-ADTS] 3.1.1.1.11); empty: it is this controller, or cannot be read."""
+        try:
+            owner = self._session.must_read(self._schema, ["fSMORoleOwner"]).text("fSMORoleOwner")
+            if same_dn(owner, self._session.must_read("", ["dsServiceName"]).text("dsServiceName")):
+                return ""
+            server = dn2str(str2dn(owner)[1:])
+            return self._session.must_read(server, ["dNSHostName"]).text("dNSHostName")
+        except DirectoryError:
+            return ""
 
     def _refresh_schema(self) -> None:
         """Make the controller use what was just added ([MS-ADTS] 3.1.1.3.3.13)."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
 _DETAIL = 300
+#: Characters of a foreign text that are looked at; nothing behind them is ever shown.
+_LOOKED_AT = 4096
 #: Characters of a secret in a row that are already too much, as it is and in an encoding. A shorter secret counts as a whole.
 _WINDOW = 6
 _ENCODED_WINDOW = 10
@@ -15,27 +17,58 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 def told(text: str, secrets: Iterable[str]) -> str:
     """A foreign text for people: one short line, and nothing of it if it repeats a secret or a part of one."""
+    text = text[:_LOOKED_AT]
     if repeats(text, secrets):
         return "what it said is not repeated here: it may hold a part of the password"
     return _line(text)[:_DETAIL]
 
 
 def repeats(text: str, secrets: Iterable[str], *, parts: bool = True) -> bool:
-    """Whether the text holds one of these secrets; with `parts` also six characters of it in a row, which a text of our own may do by chance."""
-    spoken = (text.casefold(), _line(text).casefold(), _bare(text))
-    return any(_within(spoken, secret, parts=parts) for secret in secrets if secret)
+    """Whether the first 4096 characters of the text hold one of these secrets; with `parts` also six characters of it in a row, which a text of our own
+    may do by chance.
+    """
+    if not parts:
+        return spells(text, spellings(secrets))
+    spoken = _spoken(text)
+    return any(
+        _shares(spoken, _plain(secret) | _bared(secret), _WINDOW)
+        or _shares(spoken, _encoded_long(secret), _ENCODED_WINDOW)
+        for secret in secrets
+        if secret
+    )
+
+
+def spellings(secrets: Iterable[str]) -> frozenset[str]:
+    """All common spellings of whole secrets, for `spells`: of many secrets and many texts each is worked out once. They are secrets themselves."""
+    return frozenset(
+        form.casefold()
+        for secret in secrets
+        if secret
+        for form in _plain(secret) | _bared(secret) | _encoded_long(secret)
+    )
+
+
+def spells(text: str, forms: frozenset[str]) -> bool:
+    """Whether the first 4096 characters of the text hold one of these."""
+    spoken = _spoken(text)
+    return any(form in one for form in forms for one in spoken)
+
+
+def _spoken(text: str) -> Sequence[str]:
+    text = text[:_LOOKED_AT]
+    return text.casefold(), _line(text).casefold(), _bare(text)
+
+
+def _bared(secret: str) -> set[str]:
+    return {form for form in [_bare(secret)] if len(form) >= _WINDOW}
+
+
+def _encoded_long(secret: str) -> set[str]:
+    return {form for form in _encoded(secret) if len(form) >= _WINDOW}
 
 
 def _line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _within(spoken: Sequence[str], secret: str, *, parts: bool) -> bool:
-    bare = {form for form in [_bare(secret)] if len(form) >= _WINDOW}
-    encoded = {form for form in _encoded(secret) if len(form) >= _WINDOW}
-    if not parts:
-        return any(form.casefold() in text for form in _plain(secret) | bare | encoded for text in spoken)
-    return _shares(spoken, _plain(secret) | bare, _WINDOW) or _shares(spoken, encoded, _ENCODED_WINDOW)
 
 
 def _shares(spoken: Sequence[str], forms: Iterable[str], width: int) -> bool:

@@ -233,7 +233,7 @@ EVENTS: Mapping[int, SyncEvent] = {
             _W,
             "a domain controller has fallen silent",
             ("Domain", "Server", "Last contact", "Waiting"),
-            "services/passwords/silence: neither notification nor heartbeat for longer than `passwords.silence_minutes`. Once for each silence",
+            "services/passwords/silence: neither notification nor heartbeat for longer than `passwords.silence_minutes`, while the server could have heard it. Once for each silence; of one domain 50 at once, and the others as a number (`Server`: `12 more`)",
             ours=True,
         ),
         SyncEvent(
@@ -242,7 +242,7 @@ EVENTS: Mapping[int, SyncEvent] = {
             _I,
             "a domain controller that was silent is heard again",
             ("Domain", "Server", "Silent since"),
-            "services/passwords/silence",
+            "services/passwords/silence: up to a minute later than it was heard; of many at once as 6929",
             ours=True,
         ),
     )

@@ -6,7 +6,8 @@ and another one writes to is one node. Two agents are one system if they have th
 two names ties both together. What is switched off counts too: the proof is about the configuration, not about today's state of it.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from bastide.domain.errors import Conflict
 from bastide.domain.management_agents import MaId, ManagementAgent
@@ -14,6 +15,8 @@ from bastide.domain.management_agents import MaId, ManagementAgent
 _DOMAIN = "domain"
 #: How a label for a DNS domain begins.
 DOMAIN_LABEL = "domain "
+#: Labels that a refusal shows of one system.
+_SHOWN = 4
 
 
 def refuse_cycles(agents: Collection[ManagementAgent]) -> None:
@@ -27,17 +30,42 @@ def refuse_cycles(agents: Collection[ManagementAgent]) -> None:
 
 
 def cycle(agents: Collection[ManagementAgent]) -> tuple[str, ...]:
-    """Names of agents along a cycle, the first one again at the end; empty: there is none."""
+    """The way round, the first agent again at the end; empty: there is none. Each is named as the target that is reached, and with what makes it one
+    with others.
+    """
     systems = _systems(agents)
-    names: dict[str, str] = {}
-    for agent in sorted(agents, key=lambda one: one.name):
-        names.setdefault(systems[agent.id], agent.name)
+    inside: dict[str, list[ManagementAgent]] = {}
     edges: dict[str, set[str]] = {}
-    for agent in agents:
+    for agent in sorted(agents, key=lambda one: one.name):
+        node = systems[agent.id]
+        inside.setdefault(node, []).append(agent)
         if agent.source is not None:
             reached = {systems.get(target, str(target)) for target in agent.source.targets}
-            edges.setdefault(systems[agent.id], set()).update(reached)
-    return tuple(names.get(system, system) for system in _find(edges))
+            edges.setdefault(node, set()).update(reached)
+    ring = _find(edges)
+    if not ring:
+        return ()
+    doors = [
+        _entered(inside[before], inside[node])
+        for before, node in zip((ring[-2], *ring), ring[:-1], strict=False)
+    ]
+    ways = [_as_one(door, inside[node]) for door, node in zip(doors, ring, strict=False)]
+    return (*ways, doors[0].name)
+
+
+def _entered(before: Sequence[ManagementAgent], node: Sequence[ManagementAgent]) -> ManagementAgent:
+    """The agent of a node that one of the node before has as its target."""
+    targets = {target for one in before if one.source is not None for target in one.source.targets}
+    return next(one for one in node if one.id in targets)
+
+
+def _as_one(door: ManagementAgent, node: Sequence[ManagementAgent]) -> str:
+    others = [one.name for one in node if one.id != door.id]
+    if not others:
+        return door.name
+    count = Counter(name for one in node for name in set(_names(one)))
+    shared = sorted(name for name, times in count.items() if times > 1)[:_SHOWN]
+    return f"{door.name} (the same system as {', '.join(others)}: {', '.join(shared)})"
 
 
 def _systems(agents: Collection[ManagementAgent]) -> dict[MaId, str]:

@@ -147,9 +147,9 @@ class Conversation:
                 elif isinstance(message, wire.Heartbeat):
                     self._take_in(channel, caller, told)
                     self._host.events.write(6909, ServerName=caller.host)
-                    self._host.silence.heard(caller, message.waiting, message.oldest)
                     verdict = self._host.accept.heartbeat(caller, message.waiting)
                     self._send(channel, _answer("", verdict))
+                    self._host.silence.heard(caller, message.waiting, message.oldest)
                 else:
                     raise wire.WireError("a second Hello")
         finally:  # (6)
@@ -176,9 +176,9 @@ class Conversation:
         told.clear()
         if several:
             answers = self._host.accept.notifications(caller, several)
-            self._host.silence.heard(caller)
             paired = zip(several, answers, strict=True)
             self._send(channel, *(_answer(one.reference, answer) for one, answer in paired))
+            self._host.silence.heard(caller)
 
     def _send(self, channel: Channel, *messages: wire.FromServer) -> None:
         frames = [wire.frame(channel.seal(wire.encode(message))) for message in messages]

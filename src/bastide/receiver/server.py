@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bastide.receiver.conversation import Conversation, Host
 from bastide.receiver.places import Places
+from bastide.receiver.recorder import Recorder
 from bastide.services.passwords.callers import Caller
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Receiver:
         self._places = Places()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="receiver", daemon=True)
+        self._recorder = Recorder(host.silence)
 
     @property
     def port(self) -> int:
@@ -45,8 +47,13 @@ class Receiver:
         return int(self._listener.getsockname()[1])
 
     def start(self) -> None:
-        """Listen, in a thread of its own."""
-        self._thread.start()
+        """Listen, in a thread of its own, with another one for who was heard. Raises RuntimeError if there can be no thread; then it has stopped."""
+        try:
+            self._thread.start()
+            self._recorder.start()
+        except RuntimeError:
+            self.stop()
+            raise
         _log.info("listening for agents on port %s", self.port)
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -63,6 +70,9 @@ class Receiver:
         for talk in talking:
             if talk.thread.is_alive():
                 talk.thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        self._recorder.stop(timeout)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():

@@ -134,11 +134,23 @@ password_contacts = Table(
     "password_contacts",
     metadata,
     Column("domain", _Name, primary_key=True),
-    Column("host", _Name, primary_key=True),
+    Column("account", _Name, primary_key=True),
+    Column("host", _Name, nullable=False),
     Column("heard_at", BigInteger, nullable=False),
     Column("waiting", BigInteger, nullable=False),
     Column("oldest", BigInteger),
+    Column("beat_at", BigInteger),
     Column("silent", Boolean, nullable=False),
+)
+
+#: One row: from when to when somebody could have heard a controller, without a gap.
+password_hearing = Table(
+    "password_hearing",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 #: One row: whether password synchronization is enabled (it is not until a person says so), and the id of the vault it was enabled with.

@@ -15,7 +15,15 @@ from ldap.filter import escape_filter_chars
 from bastide.directory.constants import AccountControl
 from bastide.directory.entries import Entry, by_guid, plain_dn
 from bastide.directory.session import Change, Session, translate
-from bastide.domain.errors import BadSource, NoSuchObject, TargetDenied, TargetUnavailable
+from bastide.domain.errors import (
+    BadSource,
+    DirectoryError,
+    NoSuchObject,
+    TargetDenied,
+    TargetError,
+    TargetUnavailable,
+)
+from bastide.domain.ids import guid_from_bytes
 from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
 from bastide.domain.spelling import told
@@ -27,6 +35,7 @@ from bastide.targets.kinds import Kind, Opening
 from bastide.targets.ldap_connection import (
     bound,
     door,
+    hang_up,
     in_flight,
     is_encrypted,
     pages,
@@ -43,6 +52,7 @@ TYPE = "user"
 #: A rename or a move shows as a change of `name`.
 _PLACE = "name"
 _IN_FILTER = 100
+_GUID_BYTES = 16
 
 
 # ---------------------------------------------------------------------------------------------------------------- import
@@ -70,7 +80,7 @@ class AdConnector:
             mark = _mark(cookie, root)
             yield from self._since(session, root, mark, cookie) if mark else self._everything(session, root)
         finally:
-            session.raw.unbind_ext_s()
+            hang_up(session)
 
     def _everything(self, session: Session, root: str) -> Iterator[Page]:
         """The mark is taken first: what changes while we read comes again with the next delta."""
@@ -122,17 +132,33 @@ def naming_context(session: Session) -> str:
 
 
 def what_it_is(settings: ActiveDirectorySettings, opening: Opening) -> tuple[str, ...]:
-    """The domain as it calls itself, whatever host was named, and the objectGUID of its root, which no renaming changes. Raises TargetUnavailable, TargetDenied."""
+    """The domain as it calls itself, whatever host was named, and the objectGUID of its root, which no renaming changes; without that where it is not shown.
+
+    Raises TargetUnavailable, TargetDenied, BadSource.
+    """
     if not settings.keytab and not opening.secret:
         raise TargetDenied("the agent has no secret yet", remedy="`bastide ma secret` sets it")
     session = open_session(settings, opening)
     try:
         root = naming_context(session)
-        with door("read the root of the domain", session.controller):
-            guid = session.must_read(root, ["objectGUID"]).guid()
+        with door("read the name of the domain", session.controller):
+            name = ".".join(explode_dn(root, notypes=True))
+        if not name:
+            raise BadSource(
+                f"{session.controller} names no domain", remedy="check `controllers` of the settings"
+            )
+        return domain_label(name), *_root_id(session, root)
     finally:
-        session.raw.unbind_ext_s()
-    return domain_label(".".join(explode_dn(root, notypes=True))), f"directory {guid}"
+        hang_up(session)
+
+
+def _root_id(session: Session, root: str) -> tuple[str, ...]:
+    try:
+        with door("read the root of the domain", session.controller):
+            values = session.must_read(root, ["objectGUID"]).all("objectGUID")
+    except (TargetError, DirectoryError):
+        return ()
+    return tuple(f"directory {guid_from_bytes(one)}" for one in values if len(one) == _GUID_BYTES)
 
 
 def _mark(cookie: bytes, root: str) -> Mark | None:
@@ -192,7 +218,7 @@ class AdTarget:
     def __exit__(self, *error: object) -> None:
         session, self._session = self._session, None
         if session is not None:
-            session.raw.unbind_ext_s()
+            hang_up(session)
 
     def security(self) -> Security:
         """As the libraries say of this connection: TLS, or a SASL layer that encrypts."""
@@ -245,7 +271,7 @@ class AdTarget:
                 return Proof.NOT_PROVED
             raise quiet(found, [password]) from None
         finally:
-            session.raw.unbind_ext_s()
+            hang_up(session)
 
     @property
     def _open(self) -> Session:

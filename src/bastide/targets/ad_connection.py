@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from bastide.config import ConfigError, secret_path
 from bastide.directory.kerberos import Identity
@@ -10,7 +13,7 @@ from bastide.directory.ldap import SealedConnect, discover
 from bastide.directory.session import Session
 from bastide.domain.errors import DirectoryError, InvalidInput, TargetDenied, TargetUnavailable
 from bastide.targets.kinds import Opening, Settings
-from bastide.targets.ldap_connection import bind, check_attributes, connect, door, target_error
+from bastide.targets.ldap_connection import bind, check_attributes, connect, door, hang_up, target_error
 
 #: What coverage, joins and people need of a user.
 ATTRIBUTES = (
@@ -18,6 +21,8 @@ ATTRIBUTES = (
     "userAccountControl", "pwdLastSet",
 )  # fmt: skip
 LDAPS = 636
+#: PATH_MAX of Linux, less its NUL.
+_LONGEST_PATH = 4095
 
 
 class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
@@ -28,7 +33,7 @@ class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
     domain: str
     controllers: tuple[str, ...] = ()
     principal: str = ""
-    keytab: str = ""
+    keytab: Annotated[str, msgspec.Meta(max_length=_LONGEST_PATH)] = ""
     bind_name: str = ""
     ca: str = ""
     base: str = ""
@@ -42,6 +47,8 @@ class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
             raise InvalidInput("settings.domain", "must not be empty")
         if bool(self.principal) != bool(self.keytab):
             raise InvalidInput("settings.keytab", "principal and keytab go together")
+        if "\0" in self.keytab:
+            raise InvalidInput("settings.keytab", "holds a NUL character, which no path has")
         if bool(self.principal) == bool(self.bind_name):
             raise InvalidInput("settings.principal", "give principal and keytab, or bind_name and ca")
         if self.bind_name and not self.ca:
@@ -91,7 +98,7 @@ def _signed_in(settings: ActiveDirectorySettings, opening: Opening, controller: 
     try:
         bind(session, settings.bind_name, opening.secret)
     except BaseException:
-        session.raw.unbind_ext_s()
+        hang_up(session)
         raise
     return session
 

@@ -4,6 +4,7 @@ A server without that operation is refused: to write userPassword raw would choo
 """
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,9 +23,11 @@ from bastide.directory.session import Session
 from bastide.domain.errors import (
     BadSource,
     CapabilityMissing,
+    DirectoryError,
     InvalidInput,
     NoSuchObject,
     TargetDenied,
+    TargetError,
     TargetUnavailable,
 )
 from bastide.domain.management_agents import CsObject
@@ -38,6 +41,7 @@ from bastide.targets.ldap_connection import (
     check_attributes,
     connect,
     door,
+    hang_up,
     in_flight,
     is_encrypted,
     pages,
@@ -126,7 +130,7 @@ class LdapConnector:
             bind(session, self._settings.bind_name, self._opening.secret)
             yield from self._pages(session, condition, cookie)
         finally:
-            session.raw.unbind_ext_s()
+            hang_up(session)
 
     def _condition(self, cookie: bytes) -> str:
         if not cookie:
@@ -221,7 +225,7 @@ class LdapTarget:
             bind(session, self._settings.bind_name, self._opening.secret)
             self._able = _abilities(session)
         except BaseException:
-            session.raw.unbind_ext_s()
+            hang_up(session)
             raise
         self._session = session
         return self
@@ -229,7 +233,7 @@ class LdapTarget:
     def __exit__(self, *error: object) -> None:
         session, self._session = self._session, None
         if session is not None:
-            session.raw.unbind_ext_s()
+            hang_up(session)
 
     def security(self) -> Security:
         """As the TLS library says of this connection."""
@@ -296,7 +300,7 @@ class LdapTarget:
         except TargetDenied:
             return Result(Code.DENIED, "the old password was not accepted")
         finally:
-            session.raw.unbind_ext_s()
+            hang_up(session)
 
     def verify(self, object: CsObject, password: str) -> Proof:  # noqa: A002  # the port's word
         """One bind at most, on a connection of its own; none where a failure is on record: how many are left is not known to everybody.
@@ -315,7 +319,7 @@ class LdapTarget:
         else:
             return Proof.PROVED
         finally:
-            session.raw.unbind_ext_s()
+            hang_up(session)
 
     @property
     def _open(self) -> Session:
@@ -413,32 +417,53 @@ class LdapTarget:
 
 
 def what_it_is(settings: LdapSettings, opening: Opening) -> tuple[str, ...]:
-    """The ids of `base`, of what is above it, and of our own account there, as far as they are shown to us: entryUUID, or nsUniqueId of 389-ds. They are the
-    same on every replica. Raises TargetUnavailable, TargetDenied.
-    """
+    """Ids of `base`, of what is above it, and of our account, if shown; all replicas have the same. Raises TargetUnavailable, TargetDenied, BadSource."""
     if not opening.secret:
         raise TargetDenied("the agent has no secret yet", remedy="`bastide ma secret` sets it")
     session = settings.connect()
     try:
         bind(session, settings.bind_name, opening.secret)
+        return _ids(session, settings)
+    finally:
+        hang_up(session)
+
+
+def _ids(session: Session, settings: LdapSettings) -> tuple[str, ...]:
+    """Each place is asked alone: one that is not shown, or is no DN to this server, hides no other. Raises what went wrong if nothing is told for it."""
+    found: list[str] = []
+    wrong: TargetError | DirectoryError | None = None
+    for place in _places_of(session, settings):
+        try:
+            with door(f"read {place}", settings.host):
+                entry = session.read(place, _IDS)
+        except (TargetError, DirectoryError) as error:
+            unseen = isinstance(error, TargetDenied) or isinstance(error.__cause__, NoSuchObject)
+            wrong = wrong if unseen else error
+        else:
+            said = [text for name in _IDS for text in (entry.texts(name) if entry else ())]
+            found += [f"directory {text.casefold()}" for text in said if _ID.fullmatch(text)]
+    if wrong is not None and not found:
+        raise wrong
+    return tuple(found)
+
+
+def _places_of(session: Session, settings: LdapSettings) -> tuple[str, ...]:
+    """The base, what lies above it in its naming context as far as the server tells, and our account."""
+    try:
         with door("read what the server holds", settings.host):
             contexts = session.must_read("", ["namingContexts"]).texts("namingContexts")
-            places = (*_upwards(settings.base, contexts), settings.bind_name)
-            found = [entry for one in places if (entry := session.read(one, _IDS)) is not None]
-    finally:
-        session.raw.unbind_ext_s()
-    return tuple(f"directory {text}" for entry in found for name in _IDS for text in entry.texts(name))
+            parts = str2dn(settings.base)
+    except (TargetError, DirectoryError):
+        contexts, parts = (), []
+    above = (str(dn2str(parts[start:])) for start in range(1, len(parts)))
+    shown = [dn for dn in above if any(same_dn(dn, root) or is_below(dn, root) for root in contexts)]
+    return settings.base, *shown, settings.bind_name
 
 
-def _upwards(base: str, contexts: Sequence[str]) -> tuple[str, ...]:
-    """The base, and what lies above it in its naming context."""
-    parts = str2dn(base)
-    above = [str(dn2str(parts[start:])) for start in range(1, len(parts))]
-    return base, *(dn for dn in above if any(same_dn(dn, root) or is_below(dn, root) for root in contexts))
-
-
-#: What tells an entry from every other one, on all replicas.
+#: What tells an entry from every other one, on all replicas: RFC 4530, and 389-ds.
 _IDS = ("entryUUID", "nsUniqueId")
+#: How these two are written (RFC 4530 2.1; 389-ds: four groups of eight digits). Whatever else a server says there tells nothing from anything.
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8}(-[0-9a-f]{8}){3}", re.IGNORECASE)
 _ROOT = ("supportedExtension", "supportedControl", "subschemaSubentry")
 #: LDAP_CAP_ACTIVE_DIRECTORY_OID ([MS-ADTS] 3.1.1.3.4.3.1): a domain, not a lightweight instance.
 _ACTIVE_DIRECTORY = "1.2.840.113556.1.4.800"

@@ -8,7 +8,7 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import ldap
@@ -73,7 +73,7 @@ def connect(host: str, port: int, tls: Tls, ca: str, *, network_timeout: float, 
     # libldap with GnuTLS, Debian's, takes OPT_X_TLS_PROTOCOL_MIN and ignores it: met with TLS 1.1.
     if not is_encrypted(session):
         version = raw.get_option(ldap.OPT_X_TLS_VERSION)
-        raw.unbind_ext_s()
+        hang_up(session)
         raise TargetUnavailable(
             f"{host} speaks {version}, which is not secure", remedy="TLS 1.2 is the least"
         )
@@ -112,6 +112,12 @@ def bound(session: Session, name: str, password: str) -> ldap.LDAPError | None:
 def quiet(error: TargetError | DirectoryError, secrets: Iterable[str]) -> TargetError | DirectoryError:
     """The same without the secrets that its text may hold."""
     return type(error)(told(error.message, secrets), remedy=error.remedy)
+
+
+def hang_up(session: Session) -> None:
+    """Close it. What was answered before stays answered, whatever goes wrong now."""
+    with suppress(ldap.LDAPError):
+        session.raw.unbind_ext_s()
 
 
 def is_encrypted(session: Session) -> bool:

@@ -70,7 +70,8 @@ _IN_THE_OPEN = (*_NEVER, "sha256_password", "caching_sha2_password")
 _IDENTITY = """
 SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uid', 'server_uuid', 'hostname', 'port', 'datadir')
 """
-#: Each account with all roles that it was granted: any right that counts for the whole server, or for the tables with the accounts. MariaDB 10.4.
+#: Each account with all roles that it was granted, and with what everybody has: any right that counts for the whole server, or for the tables with the
+#: accounts. MariaDB 10.4; since 10.11 there is PUBLIC, which is kept like a role.
 _POWER = """
 WITH RECURSIVE held AS (
     SELECT Host AS of_host, User AS of_user, Host, User FROM mysql.global_priv WHERE (Host, User) IN ((%s, %s))
@@ -78,6 +79,8 @@ WITH RECURSIVE held AS (
     SELECT held.of_host, held.of_user, given.Host, given.User FROM held
     JOIN mysql.roles_mapping AS mapping ON mapping.Host = held.Host AND mapping.User = held.User
     JOIN mysql.global_priv AS given ON given.Host = '' AND given.User = mapping.Role
+    UNION
+    SELECT of_host, of_user, '', 'PUBLIC' FROM held
 )
 SELECT held.of_host, held.of_user, MAX(
        EXISTS (SELECT 1 FROM mysql.global_priv AS p WHERE p.Host = held.Host AND p.User = held.User

@@ -1,5 +1,6 @@
 """The PCNS configuration of a domain, with the Kerberos ticket of the person who calls. Needs the extra `ad`."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,12 +12,16 @@ from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable
 from bastide.services.passwords.notification import NotificationSettings
 from bastide.store.keys import SystemRandom
 
+_NAME_IT = (
+    "name a controller with --controller (pcnscfg: /SERVER:), or another domain with --domain (/DOMAIN:)"
+)
+
 
 @contextmanager
 def notification_settings(domain: str, controller: str) -> Iterator[NotificationSettings]:
     """Of the domain (empty: the ticket's), over one controller (empty: the first that answers). Raises DirectoryError."""
     ticket = CallerTicket()
-    names = [controller] if controller else discover(domain or ticket.realm().lower())()
+    names = [controller] if controller else discover(domain or ticket.realm().lower(), otherwise=_NAME_IT)()
     connect = SealedConnect(ticket, SystemClock().now)
     wrong: list[str] = []
     for name in names:
@@ -37,5 +42,7 @@ def notification_settings(domain: str, controller: str) -> Iterator[Notification
             session.raw.unbind_ext_s()
         return
     raise DirectoryUnavailable(
-        f"no domain controller answers: {'; '.join(wrong)}", remedy="check the network, DNS and the clock"
+        f"no domain controller answers: {'; '.join(wrong)}",
+        remedy=f"check the network, DNS and the clock: {' and '.join(f'`getent hosts {shlex.quote(name)}`' for name in names)} must "
+        "give an address here",
     )

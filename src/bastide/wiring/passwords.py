@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bastide.domain.contacts import SILENCE_MINUTES
 from bastide.services.passwords.accept import Accept
 from bastide.services.passwords.callers import Callers
 from bastide.services.passwords.coverage import CoverageProof
@@ -46,7 +47,7 @@ class PasswordAdapters:
     #: Targets that one batch serves at the same time; 1: one after the other.
     threads: int = 8
     #: A controller that is not heard for longer is reported; zero: none is.
-    silence: timedelta = timedelta(minutes=15)
+    silence: timedelta = timedelta(minutes=SILENCE_MINUTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

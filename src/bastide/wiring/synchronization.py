@@ -20,8 +20,6 @@ from bastide.targets.password_dates import AdPasswordDates
 from bastide.wiring.database import vault_url
 from bastide.wiring.passwords import PasswordAdapters
 
-_LEVELS = range(4)
-
 
 def password_adapters(
     settings: Passwords,
@@ -33,10 +31,6 @@ def password_adapters(
     domains: Mapping[str, Controllers],
 ) -> PasswordAdapters:
     """`domains`: DNS name in lower case to its controllers, asked who may speak for it. Raises ConfigError, StoreError."""
-    if settings.event_level not in _LEVELS:
-        raise ConfigError(f"passwords.event_level is 0 to 3, not {settings.event_level}")
-    if settings.silence_minutes < 0:
-        raise ConfigError(f"passwords.silence_minutes is 0 or more, not {settings.silence_minutes}")
     if not settings.openpgp:
         raise ConfigError("passwords.openpgp names no key; `bastide keys generate --openpgp` makes one")
     return PasswordAdapters(

@@ -85,6 +85,11 @@ class PipeCaller:
         with suppress(pywintypes.error):
             win32pipe.DisconnectNamedPipe(self._pipe)
 
+    def there(self) -> int:
+        """As the port says."""
+        with _errors():
+            return int(win32pipe.PeekNamedPipe(self._pipe, 0)[1])
+
     def read(self, size: int) -> bytes:
         """As the port says."""
         with _errors():
@@ -92,10 +97,9 @@ class PipeCaller:
         return bytes(found)
 
     def write(self, answer: bytes) -> None:
-        """As the port says: it is read before we hang up."""
+        """As the port says: the pipe has room for it."""
         with _errors():
             win32file.WriteFile(self._pipe, answer)
-            win32file.FlushFileBuffers(self._pipe)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from bastide_agent.failures import Stop
 from bastide_agent.windows.capture import WindowsCapture
 from bastide_agent.windows.pipe import Pipe, serve
 
+#: Seconds for the change that is just being taken: a caller has fewer (pipe.py), and the directory answers at once or not at all.
 _PATIENCE = 5.0
 
 
@@ -35,7 +36,7 @@ class FilterSource:
         return self._capture.round(configuration)
 
     def flush(self) -> None:
-        """As the port says: what was answered is in the queue, and nothing more is answered."""
+        """As the port says: what was answered is in the queue, and nobody new is heard. If the directory is slow about the last change, that one finds the queue closed, and the filter keeps it."""
         self._pipe.close()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)

@@ -6,6 +6,7 @@ Debian's own setup wants systemd; the server itself wants a configuration made o
 import base64
 import hashlib
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -68,8 +69,9 @@ userPassword: {password}
 
 
 def start(place: Place, endpoint: Endpoint) -> None:
-    """Returns when it answers."""
-    if not _configuration(place).exists():
+    """Returns when it answers. A first start that was interrupted begins again: its content is still to be read in."""
+    if not _configuration(place).exists() or _content(place).exists():
+        _clear(place)
         _populate(place, endpoint)
     place.run_as_user([PROGRAM, "-D", _configuration(place), "-i", place.directory / "run.pid"])
     question = [
@@ -91,14 +93,36 @@ def _configuration(place: Place) -> Path:
     return place.directory / "configuration"
 
 
+def _content(place: Place) -> Path:
+    """There until the server has read it in."""
+    return place.directory / "content.ldif"
+
+
+def _partial(place: Place) -> Path:
+    return place.directory / "configuration.new"
+
+
+def _clear(place: Place) -> None:
+    """What a first start that was interrupted has left: certutil and pk12util add to a database that is there."""
+    for folder in (
+        _partial(place),
+        _configuration(place),
+        *(place.directory / name for name in ("data", "work")),
+    ):
+        if folder.exists():
+            shutil.rmtree(folder)
+    for file in (_content(place), _packed(place)):
+        file.unlink(missing_ok=True)
+
+
 def _populate(place: Place, endpoint: Endpoint) -> None:
-    partial = place.directory / "configuration.new"
+    partial = _partial(place)
     for folder in (partial / "schema", *(place.directory / name for name in ("data", "logs", "work"))):
         place.run_as_user(["mkdir", "-p", "-m", "700", folder])
     _write_private(place, partial / "schema" / "99user.ldif", OWN_SCHEMA)
     _write_private(place, partial / "dse.ldif", _settings(place, endpoint))
     _certify(place, partial)
-    content = place.directory / "content.ldif"
+    content = _content(place)
     _write_private(place, content, CONTENT.format(base=BASE, service=SERVICE, password=endpoint.password))
     partial.rename(_configuration(place))
     place.run_as_user(
@@ -145,7 +169,7 @@ def _settings(place: Place, endpoint: Endpoint) -> str:
 
 def _certify(place: Place, folder: Path) -> None:
     """Key and certificate into a database of NSS without a password: the folder is the server's alone."""
-    packed = place.directory / "server.p12"
+    packed = _packed(place)
     database: Command = ["-d", f"sql:{folder}"]
     place.run_as_user(["certutil", "-N", *database, "--empty-password"])
     export: Command = [
@@ -166,6 +190,11 @@ def _certify(place: Place, folder: Path) -> None:
     authority = (place.site.tls / "ca.crt").read_text()
     place.run_as_user(["certutil", "-A", *database, "-n", "ca", "-t", "CT,,"], stdin=authority)
     packed.unlink()
+
+
+def _packed(place: Place) -> Path:
+    """Key and certificate on their way from one form to the other."""
+    return place.directory / "server.p12"
 
 
 def _write_private(place: Place, path: Path, text: str) -> None:

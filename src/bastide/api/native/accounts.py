@@ -6,8 +6,9 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.door import needs
+from bastide.api.handed import Caller, UseCases
 from bastide.api.native import inputs, render, views
-from bastide.api.native.given import Caller, DryRun, UseCases
+from bastide.api.native.given import DryRun
 from bastide.domain.people import Right
 
 _USERS, _GROUPS = ["PAM users"], ["PAM groups"]

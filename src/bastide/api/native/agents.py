@@ -4,10 +4,11 @@ from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
 from bastide.api.door import needs
+from bastide.api.handed import Caller, UseCases
 from bastide.api.native import sync_inputs as inputs
 from bastide.api.native import sync_render as render
 from bastide.api.native import sync_views as views
-from bastide.api.native.given import Caller, DryRun, UseCases
+from bastide.api.native.given import DryRun
 from bastide.domain.people import Right
 from bastide.services.passwords.imports import Mode
 
@@ -50,10 +51,16 @@ def edit_agent(
     services: UseCases,
     dry_run: DryRun = False,
 ) -> views.AgentView:
-    """Replaces all; what is left out gets its default. Other rules: the next import reads everything. Other settings: the secret is forgotten."""
+    """Replaces all; what is left out gets its default. Other rules: the next import reads everything. Other settings: the secret is forgotten, and a target
+    is disabled until its new system has said what it is.
+    """
     done = services.management_agents.edit(actor, name, data.draft(), dry_run=dry_run)
     return render.agent(
-        done.after, dry_run=dry_run, changes=done.differences, secret_forgotten=done.secret_forgotten
+        done.after,
+        dry_run=dry_run,
+        changes=done.differences,
+        secret_forgotten=done.secret_forgotten,
+        target_disabled=done.disabled,
     )
 
 

@@ -9,8 +9,9 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from bastide.api.door import needs
+from bastide.api.handed import Caller, UseCases
 from bastide.api.native import render, views
-from bastide.api.native.given import Caller, Text, UseCases, When, moment
+from bastide.api.native.given import Text, When, moment
 from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor, Right
 from bastide.services.ports import AuditQuery

@@ -6,8 +6,8 @@ from litestar import post
 from litestar.params import QueryParameter
 
 from bastide.api.door import needs
+from bastide.api.handed import Caller, UseCases
 from bastide.api.native import render, views
-from bastide.api.native.given import Caller, UseCases
 from bastide.domain.people import Forest, Right
 
 TAGS = ["directory"]

@@ -1,22 +1,14 @@
-"""What every handler is given, and the query parameters they share."""
+"""The query parameters that handlers share."""
 
 import re
 from datetime import datetime
 from typing import Annotated
 
-from litestar.di import NamedDependency
-from litestar.params import QueryParameter, SkipValidation
+from litestar.params import QueryParameter
 
-from bastide.api.throttle import Throttle
 from bastide.domain.errors import InvalidInput
 from bastide.domain.ids import parse_id
-from bastide.domain.people import Actor
 from bastide.domain.requests import Place
-from bastide.wiring import Services
-
-UseCases = NamedDependency[SkipValidation[Services]]
-Caller = NamedDependency[SkipValidation[Actor]]
-SignInThrottle = NamedDependency[SkipValidation[Throttle]]
 
 DryRun = Annotated[bool, QueryParameter(description="Check and show, change nothing.")]
 When = Annotated[str, QueryParameter(max_length=40, description="RFC 3339 with an offset; empty: no limit.")]

@@ -5,9 +5,9 @@ from typing import Any
 from litestar import MediaType, Request, Response, get
 
 from bastide.api.door import needs, open_to_all
+from bastide.api.handed import Caller, UseCases
 from bastide.api.native import views
 from bastide.api.native.document import describe
-from bastide.api.native.given import Caller, UseCases
 from bastide.domain.people import Right
 
 _HEALTH = ["health"]

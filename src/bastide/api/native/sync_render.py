@@ -26,6 +26,7 @@ def agent(
     dry_run: bool = False,
     changes: Mapping[str, object] | None = None,
     secret_forgotten: bool = False,
+    target_disabled: bool = False,
 ) -> views.AgentView:
     one = shown.agent
     every = one.imports.every
@@ -49,6 +50,7 @@ def agent(
         system=list(one.system),
         changes=dict(changes or {}),
         secret_forgotten=secret_forgotten,
+        target_disabled=target_disabled,
         dry_run=True if dry_run else UNSET,
     )
 

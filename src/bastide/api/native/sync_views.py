@@ -65,6 +65,7 @@ class ImportsView(View, frozen=True, kw_only=True):
 class AgentView(DryRunnable, frozen=True, kw_only=True):
     """`secret`: whether it has one. `objects`: link to how many. `note`: what to know before relying on its kind of system. `system`: what
     the system said it is, whatever name led there. `changes`: field to old and new, after a change. `secret_forgotten`: its kind or settings changed, so it must be set again.
+    `target_disabled`: it was a target, and what its settings lead to now has not said yet what it is, so no passwords go there before it is enabled again.
     """
 
     id: str
@@ -86,6 +87,7 @@ class AgentView(DryRunnable, frozen=True, kw_only=True):
     system: list[str]
     changes: dict[str, Any] = field(default_factory=dict)
     secret_forgotten: bool = False
+    target_disabled: bool = False
 
 
 class Agents(View, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ from bastide.domain.passwords import (
     newest,
     superseded,
 )
-from bastide.domain.spelling import repeats
+from bastide.domain.spelling import spellings, spells, told
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.accept import JOINED
 from bastide.services.passwords.erase import Eraser
@@ -245,11 +245,11 @@ class Deliver:
         except (TargetUnavailable, TargetDenied) as error:
             self._lanes.said(agent.id, well=False)
             code = Code.UNAVAILABLE if isinstance(error, TargetUnavailable) else Code.CREDENTIALS
-            _answer_all(tasks, Result(code, error.message))
+            _answer_all(tasks, Result(code, told(error.message, [secret])))
         except (NotConfigured, CapabilityMissing, InvalidInput) as error:
-            _answer_all(tasks, Result(Code.NOT_CONFIGURED, error.message))
+            _answer_all(tasks, Result(Code.NOT_CONFIGURED, told(error.message, [secret])))
         except BastideError as error:
-            _answer_all(tasks, Result(Code.FAILED, error.message))
+            _answer_all(tasks, Result(Code.FAILED, told(error.message, [secret])))
         except Exception as error:  # noqa: BLE001  # a connector of a third party: its message may hold anything, so only its kind is told
             _log.error("%s: the connector failed with %s", agent.name, type(error).__name__)
             _answer_all(tasks, Result(Code.FAILED, f"the connector failed with {type(error).__name__}"))
@@ -291,8 +291,9 @@ class Deliver:
             return
         for task, _ in opened:
             task.sent = True
-        for (task, new), result in zip(opened, _sent(target, opened), strict=True):  # (7)
-            task.result = replace(result, detail=_silent(result.detail, [new]))
+        forms = spellings(new.password for _, new in opened)
+        for (task, _), result in zip(opened, _sent(target, opened, forms), strict=True):  # (7)
+            task.result = replace(result, detail=_silent(result.detail, forms))
         if rules.verify:
             for task, new in opened:
                 task.proof = _verified(target, task, new)
@@ -464,18 +465,21 @@ def _parts(tasks: Sequence[_Task]) -> Iterator[Sequence[_Task]]:
         yield tasks[start : start + _PART]
 
 
-def _sent(target: PasswordTarget, opened: Sequence[tuple[_Task, NewPassword]]) -> Sequence[Result]:
+def _sent(
+    target: PasswordTarget, opened: Sequence[tuple[_Task, NewPassword]], forms: frozenset[str]
+) -> Sequence[Result]:
     try:
         return target.set([new for _, new in opened])
-    except TargetError as error:
-        raise type(error)(_silent(error.message, [new for _, new in opened])) from None
+    except BastideError as error:
+        error.message = _silent(error.message, forms)
+        raise error from None
 
 
-def _silent(said: str, passwords: Sequence[NewPassword]) -> str:
-    """What a target said goes into the audit: one that repeats a password (a driver that quotes its statement) is not repeated. Of a hundred
-    passwords some have a word of ours in them, so only a whole one counts here.
+def _silent(said: str, forms: frozenset[str]) -> str:
+    """What a target said goes into the audit: one that repeats a password of the part, whoever's (a driver that quotes its batch), is not repeated. Of
+    a hundred passwords some have a word of ours in them, so only a whole one counts here.
     """
-    held = said and repeats(said, [new.password for new in passwords], parts=False)
+    held = said and spells(said, forms)
     return "the target's words are withheld: they held a password" if held else said
 
 

@@ -3,7 +3,7 @@
 Of every import, in this order:
 
   (0) A full import, and one of an agent whose system was never asked, asks the system what it is (identity.py). If a password could come back to its source
-      by that, nothing is read.
+      by that, nothing is read, and the agent is disabled as a target and as a source: passwords may be on that way already.
   (1) It takes the pen: a newer import of the same agent takes it away, and so does a change of its rules. Who has lost it writes nothing more.
   (2) Each piece of a page is one commit. A delta import notes with it how far it has come.
   (3) A full import sweeps what it has not seen, at its end and only if it has read to the end.
@@ -16,7 +16,7 @@ A preview does the same and writes nothing.
 
 import logging
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,11 +25,13 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import BadSource, BastideError, CapabilityMissing, Conflict, NotFound
 from bastide.domain.management_agents import CsId, ManagementAgent
 from bastide.domain.people import Actor, Right, require
+from bastide.domain.spelling import told
 from bastide.domain.sync_graph import refuse_cycles
 from bastide.services.events import by_actor, by_worker
 from bastide.services.pace import IMPORT, delay
-from bastide.services.passwords.identity import identified, leads_elsewhere, require_right_domain
+from bastide.services.passwords.identity import asked, leads_elsewhere, require_right_domain, together
 from bastide.services.passwords.lookup import find_agent, secret_of
+from bastide.services.passwords.management_agents import differences, disabled
 from bastide.services.passwords.ports import ConnectedSystems, Page
 from bastide.services.passwords.sync import Course, Statistics, Step, Sync, pieces, unseen
 from bastide.services.passwords.workspace import Workspace
@@ -121,31 +123,13 @@ class Imports:
         with self._store.read() as uow:
             agent = find_agent(uow, name)
         try:
-            outcome = self._import(agent, mode, force=force, dry_run=dry_run)
+            outcome = self._import(agent, mode, force=force, dry_run=dry_run, actor=actor)
         except BastideError as error:
             if not dry_run:
-                self._record(
-                    by_actor(
-                        "ma.import-failed",
-                        self._now(),
-                        actor,
-                        subject=agent.id,
-                        subject_name=agent.name,
-                        data=_problem(error),
-                    )
-                )
+                self._record(self._event("ma.import-failed", agent, _problem(error), actor))
             raise
         if not dry_run:
-            self._record(
-                by_actor(
-                    "ma.imported",
-                    self._now(),
-                    actor,
-                    subject=agent.id,
-                    subject_name=agent.name,
-                    data=_figures(outcome, forced=force),
-                )
-            )
+            self._record(self._event("ma.imported", agent, _figures(outcome, forced=force), actor))
         return outcome
 
     def ask(self, actor: Actor, name: str, *, full: bool = False) -> ManagementAgent:
@@ -156,16 +140,7 @@ class Imports:
             if full:
                 uow.agents.note(replace(agent, cookie="", run=""))
             uow.work.poke(IMPORT, agent.id, self._now())
-            uow.audit.append(
-                by_actor(
-                    "ma.import-asked",
-                    self._now(),
-                    actor,
-                    subject=agent.id,
-                    subject_name=agent.name,
-                    data={"full": full},
-                )
-            )
+            uow.audit.append(self._event("ma.import-asked", agent, {"full": full}, actor))
             uow.commit()
         return agent
 
@@ -181,17 +156,11 @@ class Imports:
             self._hand_back(work, None)
             return
         try:
-            outcome = self._import(agent, Mode.AUTO, force=False, dry_run=False)
+            outcome = self._import(agent, Mode.AUTO, force=False, dry_run=False, actor=None)
         except BastideError as error:
             self._failed(work, agent, error)
             return
-        event = by_worker(
-            "ma.imported",
-            self._now(),
-            subject=agent.id,
-            subject_name=agent.name,
-            data=_figures(outcome, forced=False),
-        )
+        event = self._event("ma.imported", agent, _figures(outcome, forced=False), None)
         self._hand_back(work, agent.imports.every, event)
 
     def _failed(self, work: Work, agent: ManagementAgent, error: BastideError) -> None:
@@ -199,15 +168,7 @@ class Imports:
         with self._store.write() as uow:
             now = self._now()
             if work.attempts == 0:
-                uow.audit.append(
-                    by_worker(
-                        "ma.import-failed",
-                        now,
-                        subject=agent.id,
-                        subject_name=agent.name,
-                        data=_problem(error),
-                    )
-                )
+                uow.audit.append(self._event("ma.import-failed", agent, _problem(error), None))
             pause = delay(self._jitter, work.attempts)
             if isinstance(error, Fuse):
                 pause = max(_AFTER_FUSE, agent.imports.every or _AFTER_FUSE)
@@ -220,6 +181,14 @@ class Imports:
             uow.work.finish(work, None if every is None else self._now() + every)
             uow.commit()
 
+    def _event(
+        self, kind: str, agent: ManagementAgent, data: Mapping[str, object], actor: Actor | None
+    ) -> Event:
+        """`actor` None: a worker."""
+        if actor is None:
+            return by_worker(kind, self._now(), subject=agent.id, subject_name=agent.name, data=data)
+        return by_actor(kind, self._now(), actor, subject=agent.id, subject_name=agent.name, data=data)
+
     def _record(self, event: Event) -> None:
         with self._store.write() as uow:
             uow.audit.append(event)
@@ -227,14 +196,16 @@ class Imports:
 
     # ---------------------------------------------------------------------------------------------------------- one import
 
-    def _import(self, agent: ManagementAgent, mode: Mode, *, force: bool, dry_run: bool) -> Outcome:
+    def _import(
+        self, agent: ManagementAgent, mode: Mode, *, force: bool, dry_run: bool, actor: Actor | None
+    ) -> Outcome:
         if mode is Mode.DELTA and not agent.cookie:
             raise Conflict(
                 f"{agent.name} has no mark of an import to go on from", remedy="import all of it first"
             )
         chosen = Mode.FULL if mode is Mode.FULL or not agent.cookie else Mode.DELTA
         if chosen is Mode.FULL or not agent.system:
-            self._identify(agent, dry_run=dry_run)  # (0)
+            self._identify(agent, actor, dry_run=dry_run)  # (0)
         run = self._begin(agent, chosen, force=force, dry_run=dry_run)
         try:
             self._read(run)
@@ -258,21 +229,40 @@ class Imports:
             fuse=run.fuse,
         )
 
-    def _identify(self, agent: ManagementAgent, *, dry_run: bool) -> None:
+    def _identify(self, agent: ManagementAgent, actor: Actor | None, *, dry_run: bool) -> None:
         """(0). Raises Conflict, InvalidInput."""
         with self._store.read() as uow:
             secret = secret_of(uow, self._sealer, agent.id)
-        found = replace(agent, system=identified(self._systems, agent, secret))
-        require_right_domain(found)
+        said = asked(self._systems, agent, secret)
+        if not said:
+            return
+        require_right_domain(agent, said)
         with self._store.read() if dry_run else self._store.write() as uow:
-            now = uow.agents.get(agent.id)
-            if found.system == now.system or leads_elsewhere(agent, now):
+            before = uow.agents.get(agent.id)
+            now = replace(before, system=together(said, before.system))
+            if now.system == before.system or leads_elsewhere(agent, before):
                 return
-            now = replace(now, system=found.system)
-            refuse_cycles([*(one for one in uow.agents.all() if one.id != now.id), now])
+            try:
+                refuse_cycles([*(one for one in uow.agents.all() if one.id != now.id), now])
+            except Conflict as error:
+                if not dry_run:
+                    self._stop(uow, before, actor, error)
+                raise
             if not dry_run:
                 uow.agents.note(now)
+                data = {"system": [list(before.system), list(now.system)]}
+                uow.audit.append(self._event("ma.identified", now, data, actor))
                 uow.commit()
+
+    def _stop(self, uow: UnitOfWork, agent: ManagementAgent, actor: Actor | None, why: Conflict) -> None:
+        """No password goes to it or comes from it any more. What its system said is not kept: every other change would be refused for it."""
+        after = disabled(agent)
+        if after == agent:
+            return
+        data = {**differences(agent, uow.agents.save(after)), "because": why.message}
+        uow.audit.append(self._event("ma.disabled", agent, data, actor))
+        uow.commit()
+        why.remedy = f"{agent.name} is disabled now. {why.remedy}"
 
     def _begin(self, agent: ManagementAgent, mode: Mode, *, force: bool, dry_run: bool) -> _Run:
         """Take the pen: (1)."""
@@ -309,12 +299,16 @@ class Imports:
             self._sweep(run, page.cookie)
 
     def _pages(self, agent: ManagementAgent, secret: str, cookie: bytes) -> Iterator[Page]:
-        """Raises what a connector may raise, and BadSource for anything else: that of a third party may fail with a message that holds anything."""
+        """Raises what a connector may raise, in short and without the agent's secret, and BadSource for anything else: that of a third party may fail with a
+        message that holds anything.
+        """
         try:
             for page in self._systems.connector(agent, secret).read(cookie):
                 yield _checked(agent, page)
-        except BastideError:
-            raise
+        except BastideError as error:
+            error.message, error.remedy = told(error.message, [secret]), told(error.remedy, [secret])
+            error.args = (error.message,)
+            raise error from None
         except Exception as error:  # noqa: BLE001  # see above; a traceback may hold a secret, too
             _log.error("%s: the connector failed with %s", agent.name, type(error).__name__)
             raise BadSource(f"the connector of {agent.name} failed with {type(error).__name__}") from None

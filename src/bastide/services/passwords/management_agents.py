@@ -10,6 +10,8 @@ Of every change, in this order:
   (6) What was read under other rules is read again, and an import that runs loses the pen.
   (7) What the system says it is counts as a name of it (identity.py). It is asked before anything is written, and without the secret if the settings
       are new: that was not meant for them.
+      Nothing becomes a target whose system never said it. A target that may be another system now, and could not be asked, is disabled with that
+      change; to enable it asks with the secret.
   (8) A waiver of the secure connection has an audit record of its own.
 """
 
@@ -26,7 +28,7 @@ from bastide.domain.people import Actor, Right, require, require_reader
 from bastide.domain.sync_graph import domains_of, refuse_cycles
 from bastide.services.events import by_actor
 from bastide.services.pace import IMPORT
-from bastide.services.passwords.identity import identified, leads_elsewhere, require_right_domain
+from bastide.services.passwords.identity import asked, leads_elsewhere, require_right_domain, together
 from bastide.services.passwords.lookup import find_agent, secret_context, secret_of
 from bastide.services.passwords.ports import ConnectedSystems
 from bastide.services.passwords.sync import Course, Sync, pieces
@@ -63,12 +65,15 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What `edit` did: before and after; rule to [old, new]; whether the secret was forgotten."""
+    """What `edit` did: before and after; rule to [old, new]; whether the secret was forgotten, and whether the target was disabled because nobody knows
+    what it is now.
+    """
 
     before: ManagementAgent
     after: Shown
     differences: Mapping[str, object]
     secret_forgotten: bool
+    disabled: bool = False
 
 
 class ManagementAgents:
@@ -96,11 +101,15 @@ class ManagementAgents:
     def add(self, actor: Actor, draft: AgentDraft, *, dry_run: bool = False) -> Shown:
         """Make one. Raises InvalidInput, NotFound, Conflict."""
         require(actor, Right.ADMINISTER)  # (1)
-        agent = self._identified(replace(self._checked(draft), id=MaId(self._random.uuid()), version=0), "")
+        agent = replace(self._checked(draft), id=MaId(self._random.uuid()), version=0)
+        said = self._asked(agent, "")  # (7)
+        agent = replace(agent, system=said or ())
+        _require_told(agent, said)
         with self._store.write() as uow:
             agent = self._aimed(uow, agent, draft.targets)
             uow.agents.add(agent)
             uow.audit.append(self._agent_event("ma.added", actor, agent, describe(agent)))
+            self._tell_identity(uow, actor, (), agent)
             self._waiver(uow, actor, None, agent)
             self._plan(uow, agent)
             shown = self._shown(uow, agent)
@@ -113,32 +122,36 @@ class ManagementAgents:
         require(actor, Right.ADMINISTER)  # (1)
         checked = self._checked(draft)
         with self._store.read() as uow:
-            before = find_agent(uow, name)
-        if leads_elsewhere(before, checked):
-            checked = self._identified(checked, "")  # (7)
+            read = find_agent(uow, name)
+            moved, on = leads_elsewhere(read, checked), _turned_on(read, checked)
+            secret = secret_of(uow, self._sealer, read.id) if on and not moved else ""
+        said = self._asked(checked, secret) if on or moved else read.system  # (7)
         with self._store.write() as uow:
             before = find_agent(uow, name)
             if checked.version not in {0, before.version}:
-                raise Conflict(
-                    f"management agent {before.name} was changed by somebody else",
-                    remedy="read it again, then change it",
-                )
-            after = self._kept(before, checked)
-            require_right_domain(after)  # (4)
+                raise _changed_meanwhile(before)
+            _require_same(read, before)
+            after, stopped = self._kept(before, checked, said)
+            require_right_domain(after, after.system)  # (4)
+            if on:
+                _require_told(after, said)
             after = self._aimed(uow, after, draft.targets)
             changed = differences(before, after)
             if not changed:
                 raise Conflict(f"management agent {before.name} is like that already: nothing was changed")
             forgotten = self._forget(uow, before, after)
             saved = uow.agents.save(after)
-            said = {**changed, "secret": "forgotten"} if forgotten else changed
-            uow.audit.append(self._agent_event("ma.changed", actor, saved, said))
+            data = {**changed, "secret": "forgotten"} if forgotten else changed
+            uow.audit.append(self._agent_event("ma.changed", actor, saved, data))
+            if stopped:
+                uow.audit.append(self._agent_event("ma.disabled", actor, saved, {"because": _UNKNOWN}))
+            self._tell_identity(uow, actor, before.system, saved)
             self._waiver(uow, actor, before, saved)
             self._plan(uow, saved)
             shown = self._shown(uow, saved)
             if not dry_run:
                 uow.commit()
-        return Changed(before, shown, changed, forgotten)
+        return Changed(before, shown, changed, forgotten, stopped)
 
     def remove(self, actor: Actor, name: str, *, dry_run: bool = False) -> Shown:
         """Take it and its objects away; people who have no other connector go from the metaverse. Interrupted, it is to be repeated.
@@ -199,14 +212,17 @@ class ManagementAgents:
             raise InvalidInput("target", "say what is to be switched: target, source, or both")
         on = bool(target) or bool(source)
         with self._store.read() as uow:
-            asked = find_agent(uow, name)
-            secret = secret_of(uow, self._sealer, asked.id) if on else ""
-        known = self._identified(asked, secret).system if on else asked.system  # (7)
+            read = find_agent(uow, name)
+            secret = secret_of(uow, self._sealer, read.id) if on else ""
+        said = self._asked(read, secret) if on else None  # (7)
         with self._store.write() as uow:
             before = find_agent(uow, name)
             after = _switched(before, target=target, source=source)
-            if not leads_elsewhere(asked, before):
-                after = replace(after, system=known)
+            if on:
+                _require_same(read, before)
+                after = replace(after, system=together(said or (), before.system))
+            if target:
+                _require_told(after, said)
             if source:
                 self._require_known(after)  # (4)
             if on:
@@ -217,6 +233,7 @@ class ManagementAgents:
             saved = uow.agents.save(after)
             kind = "ma.enabled" if on else "ma.disabled"
             uow.audit.append(self._agent_event(kind, actor, saved, changed))
+            self._tell_identity(uow, actor, before.system, saved)
             shown = self._shown(uow, saved)
             uow.commit()
         return shown
@@ -258,14 +275,14 @@ class ManagementAgents:
         raise InvalidInput(
             "source.domain",
             f"{agent.source.domain} is no source domain of this server, which knows {', '.join(sorted(known))}",
-            remedy="name it in bastide.toml below [[passwords.source_domains]] and restart the service",
+            remedy="set up [passwords] in bastide.toml first, if it is not there; name the domain below [[passwords.source_domains]]; restart the service",
         )
 
-    def _identified(self, agent: ManagementAgent, secret: str) -> ManagementAgent:
-        """(7), (4). Raises InvalidInput."""
-        agent = replace(agent, system=identified(self._systems, agent, secret))
-        require_right_domain(agent)
-        return agent
+    def _asked(self, agent: ManagementAgent, secret: str) -> tuple[str, ...] | None:
+        """What its system says it is now; None: it cannot be read: (7), (4). Raises InvalidInput."""
+        said = asked(self._systems, agent, secret)
+        require_right_domain(agent, said or agent.system)
+        return said
 
     @staticmethod
     def _aimed(uow: UnitOfWork, agent: ManagementAgent, targets: tuple[str, ...]) -> ManagementAgent:
@@ -283,18 +300,26 @@ class ManagementAgents:
         return agent
 
     @staticmethod
-    def _kept(before: ManagementAgent, checked: ManagementAgent) -> ManagementAgent:
-        """The new rules with what is not said by people. What was read under other rules is read again: (6)."""
-        same = _reads(before) == _reads(checked)
-        return replace(
+    def _kept(
+        before: ManagementAgent, checked: ManagementAgent, said: tuple[str, ...] | None
+    ) -> tuple[ManagementAgent, bool]:
+        """The new rules with what is not said by people, and whether it had to be disabled as a target: (7). What was read under other rules is read
+        again: (6).
+        """
+        same, moved = _reads(before) == _reads(checked), leads_elsewhere(before, checked)
+        after = replace(
             checked,
             id=before.id,
             version=before.version,
             cookie=before.cookie if same else "",
             imported_at=before.imported_at,
             run=before.run if same else "",
-            system=checked.system if leads_elsewhere(before, checked) else before.system,
+            system=together(said or (), () if moved else before.system),
         )
+        unknown = moved and not said and (said is None or bool(before.system))
+        if not (unknown and before.passwords.enabled and after.passwords.enabled):
+            return after, False
+        return replace(after, passwords=replace(after.passwords, enabled=False)), True
 
     @staticmethod
     def _forget(uow: UnitOfWork, before: ManagementAgent, after: ManagementAgent) -> bool:
@@ -313,6 +338,14 @@ class ManagementAgents:
             uow.audit.append(self._agent_event("ma.security-waived", actor, after, {}))
         if not was and after.passwords.require_secure:
             uow.audit.append(self._agent_event("ma.security-required", actor, after, {}))
+
+    def _tell_identity(
+        self, uow: UnitOfWork, actor: Actor, was: tuple[str, ...], after: ManagementAgent
+    ) -> None:
+        """(7)."""
+        if was != after.system:
+            data = {"system": [list(was), list(after.system)]}
+            uow.audit.append(self._agent_event("ma.identified", actor, after, data))
 
     def _plan(self, uow: UnitOfWork, agent: ManagementAgent) -> None:
         if agent.imports.every is not None:
@@ -346,6 +379,42 @@ class ManagementAgents:
 
 #: A new schedule begins this soon, so that its secret can be set before.
 _SOON = timedelta(minutes=1)
+_UNKNOWN = "its settings lead elsewhere, and the system there has not said yet what it is"
+
+
+def disabled(agent: ManagementAgent) -> ManagementAgent:
+    """Neither a target nor a source any more."""
+    source = agent.source and replace(agent.source, enabled=False)
+    return replace(agent, passwords=replace(agent.passwords, enabled=False), source=source)
+
+
+def _turned_on(before: ManagementAgent, after: ManagementAgent) -> bool:
+    """Whether it becomes a target or a source by this."""
+    was, now = before.source, after.source
+    as_source = now is not None and now.enabled and not (was is not None and was.enabled)
+    return as_source or (after.passwords.enabled and not before.passwords.enabled)
+
+
+def _require_told(agent: ManagementAgent, said: tuple[str, ...] | None) -> None:
+    """A target has said once what it is: (7). Raises Conflict."""
+    if agent.passwords.enabled and said is None and not agent.system:
+        raise Conflict(
+            f"{agent.name} cannot be enabled as a target: its system cannot be asked what it is",
+            remedy="set its secret (`bastide ma secret`) and see that the system answers; enable it then. The log of the service says what it answered",
+        )
+
+
+def _require_same(read: ManagementAgent, now: ManagementAgent) -> None:
+    """What (7) asked, and whether it had to be asked, is about the one that was read. Raises Conflict."""
+    if (read.id, read.version) != (now.id, now.version):
+        raise _changed_meanwhile(now)
+
+
+def _changed_meanwhile(agent: ManagementAgent) -> Conflict:
+    return Conflict(
+        f"management agent {agent.name} was changed by somebody else",
+        remedy="read it again, then change it",
+    )
 
 
 def _reads(agent: ManagementAgent) -> tuple[object, ...]:

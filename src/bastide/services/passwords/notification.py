@@ -7,9 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from bastide import wire
+from bastide.domain.contacts import SILENCE_MINUTES
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
 from bastide.domain.ids import parse_name
-from bastide.pcns import MOST_TARGETS, RETRY_INTERVAL, Configuration, ServiceSettings, Target
+from bastide.pcns import (
+    MOST_TARGETS,
+    RETRY_INTERVAL,
+    Configuration,
+    ServiceSettings,
+    Target,
+    address,
+    is_host,
+    principal,
+)
 from bastide.services.passwords.ports import NotificationDirectory, Settings
 from bastide.services.ports import Random
 
@@ -17,10 +28,9 @@ _U32 = range(1 << 32)
 _RETRIES = range(1001)
 #: The interval in seconds; a controller that is silent for longer looks dead.
 _KEEP_ALIVE = range(1, 86_401)
+#: Seconds. What is longer, or never, is silence to a server with the usual settings.
+_HEARD = SILENCE_MINUTES * 60
 _FORMATS = range(1, 13)
-_PORTS = range(1, 65_536)
-#: Digits that no port has.
-_LONG = 6
 
 #: Option of Microsoft's tool, field, range: what ServiceChange and TargetChange may say in numbers.
 SERVICE_NUMBERS = (
@@ -87,7 +97,7 @@ class NotificationSettings:
         self._random = random
 
     def extend_schema(self) -> tuple[str, ...]:
-        """DNs that were added to the schema; none if it was there. Raises DirectoryDenied."""
+        """DNs that were added to the schema; none if it was there. Raises DirectoryDenied, Conflict."""
         return self._directory.extend_schema()
 
     def schema_ldif(self) -> str:
@@ -187,6 +197,11 @@ def _warnings(before: Target, after: Target) -> tuple[str, ...]:
         found.append("there is no exclusion group: passwords of administrators are sent as well")
     if after.disabled and not before.disabled:
         found.append("the target is disabled: nothing is queued for it, and what waits is discarded")
+    if not 0 < after.keep_alive <= _HEARD:
+        found.append(
+            f"a keep-alive interval of {after.keep_alive} s: controllers with nothing to say will be reported as silent,"
+            " unless passwords.silence_minutes of the server is longer"
+        )
     return tuple(found)
 
 
@@ -237,21 +252,23 @@ def _nobody_left() -> InvalidInput:
 
 def _check_host(server: str) -> None:
     """HOST or HOST:PORT, as agents read it."""
-    host, colon, port = server.rpartition(":")
-    if not colon:
-        host, port = server, "1"
-    number = int(port) if port.isascii() and port.isdigit() and len(port) < _LONG else 0
-    if not host or number not in _PORTS or any(c.isspace() or c in "/\\@:" for c in host):
+    try:
+        address(server, wire.PORT)
+    except ValueError:
         raise InvalidInput(
             "A",
             f"{server[:80]!r} is no host name or address",
             remedy="write bastide.corp.example.com, or bastide.corp.example.com:8446",
-        )
+        ) from None
 
 
 def _check_spn(spn: str) -> None:
-    service, slash, host = spn.partition("/")
-    if not slash or not service or "." not in host or "@" in spn:
+    """As agents read it, and with the full name: Kerberos knows no other."""
+    try:
+        _, host, _ = principal(spn, wire.SERVICE)
+    except ValueError:
+        host = ""
+    if not is_host(host) or "." not in host or "@" in spn:
         raise InvalidInput(
             "S", f"{spn[:80]!r} is no SPN", remedy="write PCNSCLNT/host.domain, with the full name"
         )

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, Self
 
-from bastide.domain.contacts import Contact
+from bastide.domain.contacts import Contact, Hearing
 from bastide.domain.errors import StoreError
 from bastide.domain.management_agents import Attributes, CsId, CsObject, MaId, ManagementAgent, MvId, MvObject
 from bastide.domain.passwords import Change, Code, Delivery, Proof, Stamp, State
@@ -244,14 +244,17 @@ class Switch(Protocol):
 
 
 class Contacts(Protocol):
-    """When each domain controller was last heard."""
+    """When each domain controller was last heard, and since when somebody listens."""
 
-    def get(self, domain: str, host: str) -> Contact | None: ...
+    def get(self, domain: str, account: str) -> Contact | None: ...
     def all(self) -> tuple[Contact, ...]: ...
     def put(self, contact: Contact) -> None:
         """Replaces what was known of it."""
 
     def remove(self, contact: Contact) -> None: ...
+    def hearing(self) -> Hearing | None: ...
+    def hear(self, hearing: Hearing) -> None:
+        """Replaces what was known of those who listen."""
 
 
 class Vault(Protocol):

@@ -134,12 +134,22 @@ def _states() -> None:
     op.create_table(
         "password_contacts",
         sa.Column("domain", sa.String(length=768), nullable=False),
+        sa.Column("account", sa.String(length=768), nullable=False),
         sa.Column("host", sa.String(length=768), nullable=False),
         sa.Column("heard_at", sa.BigInteger(), nullable=False),
         sa.Column("waiting", sa.BigInteger(), nullable=False),
         sa.Column("oldest", sa.BigInteger(), nullable=True),
+        sa.Column("beat_at", sa.BigInteger(), nullable=True),
         sa.Column("silent", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("domain", "host", name="pk_password_contacts"),
+        sa.PrimaryKeyConstraint("domain", "account", name="pk_password_contacts"),
+    )
+    op.create_table(
+        "password_hearing",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("id = 1", name="ck_password_hearing_one_row"),
+        sa.PrimaryKeyConstraint("id", name="pk_password_hearing"),
     )
     op.create_table(
         "password_switch",

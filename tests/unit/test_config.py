@@ -1,0 +1,156 @@
+"""Settings that cannot be meant are refused when they are read: the message names the field, and the command says what belongs there."""
+
+from pathlib import Path
+
+import pytest
+
+from bastide.cli.config_file import remedy_for
+from bastide.config import Config, ConfigError, load, secret_path, source_domains
+from bastide.domain.contacts import SILENCE_MINUTES
+from bastide.domain.management_agents import PasswordSource, check
+from tests.support.spaces import draft
+
+BASE = """
+[keys]
+master = "/m"
+signing = "/s"
+[priv]
+domain = "{priv}"
+principal = "svc@PRIV.TEST"
+keytab = "/k"
+users_container = "OU=U"
+groups_container = "OU=G"
+[corp]
+domain = "corp.test"
+[rights]
+administrators = []
+auditors = []
+approvers = []
+"""
+PASSWORDS = '[passwords]\nopenpgp = ["/o"]\nkeytab = "/p"\n'
+SOURCE = '[[passwords.source_domains]]\ndomain = "{}"\n'
+
+
+def read(folder: Path, more: str, priv: str = "priv.test") -> Config:
+    file = folder / "bastide.toml"
+    file.write_text(BASE.format(priv=priv) + more, encoding="utf-8")
+    return load(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("event_level", 0, 3), ("silence_minutes", 0, 43_200)], ids=str
+)
+def test_numbers_have_a_range(tmp_path: Path, name: str, least: int, most: int) -> None:
+    for good in (least, most):
+        assert getattr(read(tmp_path, f"{PASSWORDS}{name} = {good}").passwords, name) == good
+    for bad in (least - 1, most + 1):
+        with pytest.raises(
+            ConfigError, match=rf"passwords\.{name} is {least} to {most}, not {bad}"
+        ) as refused:
+            read(tmp_path, f"{PASSWORDS}{name} = {bad}")
+        assert remedy_for(str(refused.value)).startswith(f"set passwords.{name}. ")
+
+
+def test_who_warns_of_long_intervals_knows_the_default(tmp_path: Path) -> None:
+    """services/passwords/notification.py cannot read the server's settings."""
+    settings = read(tmp_path, PASSWORDS).passwords
+    assert settings is not None
+    assert settings.silence_minutes == SILENCE_MINUTES
+
+
+NAMES = {
+    "sales.test": True,
+    "SALES.test": True,
+    "test": True,
+    "sub.corp.test": True,
+    "straße.test": True,
+    "1.test": True,
+    f"{'a' * 63}.test": True,
+    "": False,
+    ".": False,
+    "sales.test.": False,
+    ".sales.test": False,
+    "sales..test": False,
+    "la b.test": False,
+    "sales.test\\t": False,
+    "sales\\u0000.test": False,
+    "*.test": False,
+    "a_b.test": False,
+    "-sales.test": False,
+    "sales-.test": False,
+    "sales.test:389": False,
+    "SALES.TEST@X": False,
+    "192.0.2.1": False,
+    f"{'a' * 64}.test": False,
+    ".".join(["a" * 63] * 4): False,
+}
+
+
+@pytest.mark.parametrize(("name", "good"), NAMES.items(), ids=lambda value: str(value)[:20])
+def test_a_source_domain_is_a_dns_name(tmp_path: Path, name: str, good: bool) -> None:
+    """What is one here can be that of a source, too."""
+    text = PASSWORDS + SOURCE.format(name)
+    if not good:
+        with pytest.raises(ConfigError, match="no DNS name") as refused:
+            read(tmp_path, text)
+        assert remedy_for(str(refused.value)).startswith("set passwords.source_domains.domain. ")
+        return
+    assert name.lower() in source_domains(read(tmp_path, text))
+    found = check(draft("x", source=PasswordSource(domain=name)).agent).source
+    assert found is not None
+    assert found.domain == name.lower()
+
+
+def test_a_dot_at_the_end_is_no_second_domain(tmp_path: Path) -> None:
+    assert "priv.test" in source_domains(read(tmp_path, "", priv="PRIV.test."))
+    with pytest.raises(ConfigError, match="named twice"):
+        read(tmp_path, PASSWORDS + SOURCE.format("priv.test"), priv="priv.test.")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "../a", "a:b", "a\\nb", "a\\u0000", "é", "a" * 256],
+    ids=lambda one: one[:9],
+)
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ("passwords.openpgp", '[passwords]\nopenpgp = ["/o", "{}"]\nkeytab = "/p"\n'),
+        ("passwords.keytab", '[passwords]\nopenpgp = ["/o"]\nkeytab = "{}"\n'),
+        (
+            "passwords.source_domains.keytab",
+            PASSWORDS + SOURCE.format("sales.test") + 'principal = "p"\nkeytab = "{}"\n',
+        ),
+        ("priv.preparer.keytab", '[priv.preparer]\nprincipal = "p"\nkeytab = "{}"\n'),
+        ("database.password", '[database]\npassword = "{}"\n'),
+    ],
+)
+def test_a_credential_has_a_name_that_systemd_can_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, text: str, name: str
+) -> None:
+    """Found when the file is read, not when the key is first wanted; and no path leads out of the directory."""
+    with pytest.raises(ConfigError, match="a plain name") as refused:
+        read(tmp_path, text.format(f"credential:{name}"))
+    assert f"{where}: " in str(refused.value)
+    assert remedy_for(str(refused.value)).startswith(f"set {where}. ")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match="a plain name"):
+        secret_path(f"credential:{name}".replace("\\n", "\n").replace("\\u0000", "\0"))
+
+
+def test_a_good_credential_is_a_file_of_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read(tmp_path, '[passwords]\nopenpgp = ["credential:open pgp.key"]\nkeytab = "/p"\n')
+    assert settings.passwords is not None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert secret_path(settings.passwords.openpgp[0]) == tmp_path / "open pgp.key"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("x = " + "[" * 5000 + "]" * 5000, "nested too deep"), ("x = " + "1" * 5000, "4300 digits")],
+)
+def test_a_file_that_the_parser_gives_up_is_refused_too(tmp_path: Path, more: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path, more)
