@@ -10,11 +10,11 @@ import httpx
 import pyotp
 from litestar.testing import TestClient
 
-from bastide.api.app import create_app
 from bastide.domain import totp
 from bastide.domain.people import Forest
 from bastide.services.ports import Factor
 from bastide.services.roles import StageDraft
+from bastide.web import create_app
 from tests.support.world import World
 
 API = "/api/v1"

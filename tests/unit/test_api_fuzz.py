@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings, strategies
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
-from bastide.api.app import create_app
+from bastide.web import create_app
 from tests.support.api import Caller, served
 
 EXAMPLES = 8

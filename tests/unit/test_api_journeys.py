@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 
-from bastide.api.app import create_app
 from bastide.domain.audit import GENESIS
 from bastide.domain.people import Forest
 from bastide.services.ports import Finding, Severity
+from bastide.web import create_app
 from bastide.wiring import assemble
 from tests.support.api import ApiWorld, Caller, role_body, served
 

@@ -8,10 +8,10 @@ from datetime import datetime
 import pytest
 from litestar.testing import TestClient
 
-from bastide.api.app import create_app
 from bastide.domain.passwords import Code
 from bastide.services.passwords.ports import PasswordDate, Result
 from bastide.services.ports import AuditQuery
+from bastide.web import create_app
 from tests.support.api import ApiWorld, Caller
 from tests.support.sync_world import SyncWorld, filetime, guid_of
 from tests.unit.test_cli_app import SERVER, Desk, InProcess

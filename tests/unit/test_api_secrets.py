@@ -131,7 +131,7 @@ def test_the_log_is_one_line_per_call_whatever_the_path_says(
 ) -> None:
     caplog.clear()
     api.caller("dave").get("/roles/x%0aINFO%20forged%1b[2J")
-    lines = [record.getMessage() for record in caplog.records if record.name == "bastide.api.access"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "bastide.http.access"]
     assert len(lines) == 1
     assert "\n" not in lines[0]
     assert "\x1b" not in lines[0]

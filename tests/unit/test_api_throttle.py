@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bastide.api import throttle
-from bastide.api.problems import TooManyAttempts
-from bastide.api.throttle import ATTEMPTS, PER_ACCOUNT, PER_ADDRESS, SPAN, Throttle, subscriber
 from bastide.cli.server import behind_proxies
 from bastide.config import Config, ConfigError, load
+from bastide.http import throttle
+from bastide.http.problems import TooManyAttempts
+from bastide.http.throttle import ATTEMPTS, PER_ACCOUNT, PER_ADDRESS, SPAN, Throttle, subscriber
 from tests.support.api import ApiWorld, served
 from tests.support.world import TestClock
 

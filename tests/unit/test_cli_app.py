@@ -12,11 +12,11 @@ import pytest
 from litestar.testing import TestClient
 from typer.testing import CliRunner, Result
 
-from bastide.api.app import create_app
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
 from bastide.cli.ticket import Whose
+from bastide.web import create_app
 from tests.support.world import World
 
 SERVER = "http://127.0.0.1:8000"

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 import typer
 
-from bastide.api import problems
 from bastide.cli.client import _status as exit_code
 from bastide.config import Config
 from bastide.domain.errors import BastideError
 from bastide.domain.requests import Decision, State
+from bastide.http import problems
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -226,7 +226,7 @@ def _server(config: Config, services: Services) -> "Server":
     from granian.log import LogLevels  # noqa: PLC0415
     from granian.server.embed import Server  # noqa: PLC0415
 
-    from bastide.api.app import create_app  # noqa: PLC0415
+    from bastide.web import create_app  # noqa: PLC0415
 
     tls: dict[str, Any] = {}
     if config.server.certificate:

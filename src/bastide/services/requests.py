@@ -14,7 +14,7 @@ from bastide.domain.grants import enforcer_for
 from bastide.domain.ids import RequestId, parse_id, parse_text
 from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa, require_reader
 from bastide.domain.policy import Draft
-from bastide.domain.requests import LIVE, OPEN, Decision, Place, Request, State
+from bastide.domain.requests import GRANTING, LIVE, OPEN, Decision, Place, Request, State
 from bastide.domain.roles import PamGroup, Role
 from bastide.services.caps import Caps
 from bastide.services.events import by_actor, by_worker, on_request
@@ -159,6 +159,20 @@ class Requests:
             after = _close(uow, before, text, now, actor)
             uow.commit()
         return after
+
+    def give_back(self, actor: Actor, role_name: str, reason: str = "") -> Request:
+        """End all of one's own access by this role now. Gives the latest of the requests. Raises NotFound, Conflict."""
+        require(actor, Right.USE)
+        with self._store.write() as uow:
+            now = self._now()
+            user, role = _user_of(uow, actor), find_role(uow, role_name)
+            mine = [r for r in uow.requests.of_users([user.id], GRANTING) if r.role == role.id]
+            if not mine:
+                raise Conflict(f"you have no access by {role.name} that could be given back")
+            text = parse_text("reason", reason, REASON_LIMIT) or "by the person"
+            closed = [_close(uow, one, text, now, actor) for one in mine]
+            uow.commit()
+        return max(closed, key=lambda one: one.created_at)
 
     def extend(self, actor: Actor, request_id: str, by: timedelta) -> Request:
         """Ask for a later end of one's own active access. Raises NotFound, Conflict, MfaRefused, InvalidInput."""

@@ -5,11 +5,11 @@ from typing import Annotated
 from litestar import Response, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import inputs, render, views
 from bastide.api.native.given import DryRun
 from bastide.domain.people import Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 
 _USERS, _GROUPS = ["PAM users"], ["PAM groups"]
 _READ = needs(Right.ADMINISTER, also=Right.AUDIT)

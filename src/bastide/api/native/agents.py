@@ -3,13 +3,13 @@
 from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import sync_inputs as inputs
 from bastide.api.native import sync_render as render
 from bastide.api.native import sync_views as views
 from bastide.api.native.given import DryRun
 from bastide.domain.people import Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 from bastide.services.passwords.imports import Mode
 
 TAGS = ["management agents"]

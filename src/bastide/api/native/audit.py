@@ -8,12 +8,12 @@ from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import render, views
 from bastide.api.native.given import Text, When, moment
 from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor, Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 from bastide.services.ports import AuditQuery
 from bastide.wiring import Services
 

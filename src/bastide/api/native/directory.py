@@ -5,10 +5,10 @@ from typing import Annotated
 from litestar import post
 from litestar.params import QueryParameter
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import render, views
 from bastide.domain.people import Forest, Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 
 TAGS = ["directory"]
 _RIGHT = needs(Right.ADMINISTER)

@@ -6,7 +6,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.router import Router
 
-from bastide.api.problems import MEDIA_TYPE
+from bastide.http.problems import MEDIA_TYPE
 
 VERSION = "1"
 _TEXT = {"type": "string"}

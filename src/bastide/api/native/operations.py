@@ -4,11 +4,11 @@ from typing import Any
 
 from litestar import MediaType, Request, Response, get
 
-from bastide.api.door import needs, open_to_all
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import views
 from bastide.api.native.document import describe
 from bastide.domain.people import Right
+from bastide.http.door import needs, open_to_all
+from bastide.http.handed import Caller, UseCases
 
 _HEALTH = ["health"]
 

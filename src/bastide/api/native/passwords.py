@@ -5,12 +5,12 @@ from typing import Annotated
 from litestar import delete, get, put
 from litestar.params import FromPath, QueryParameter
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import password_views as views
 from bastide.api.native.given import Text, When, moment
 from bastide.domain.errors import Conflict, InvalidInput
 from bastide.domain.people import Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 from bastide.wiring import Services
 from bastide.wiring.passwords import Passwords
 

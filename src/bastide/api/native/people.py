@@ -5,11 +5,11 @@ from typing import Any
 from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 
-from bastide.api.door import code_of, credentials, needs, open_to_all
-from bastide.api.handed import Caller, SignInThrottle, UseCases
 from bastide.api.native import inputs, render, views
 from bastide.domain.errors import Conflict
 from bastide.domain.people import Actor, Right
+from bastide.http.door import code_of, credentials, needs, open_to_all
+from bastide.http.handed import Caller, SignInThrottle, UseCases
 from bastide.wiring import Services
 
 TAGS = ["people"]

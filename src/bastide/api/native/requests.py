@@ -7,12 +7,12 @@ from typing import Annotated
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import inputs, render, views
 from bastide.api.native.given import Before, Text, place
 from bastide.domain.people import Right
 from bastide.domain.requests import Request
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 from bastide.services.requests import HISTORY_LIMIT
 from bastide.wiring import Services
 

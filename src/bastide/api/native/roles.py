@@ -3,11 +3,11 @@
 from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import inputs, render, views
 from bastide.api.native.given import DryRun
 from bastide.domain.people import Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 from bastide.services.roles import differences
 
 TAGS = ["roles"]

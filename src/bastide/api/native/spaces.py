@@ -5,13 +5,13 @@ from typing import Annotated
 from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from bastide.api.door import needs
-from bastide.api.handed import Caller, UseCases
 from bastide.api.native import sync_inputs as inputs
 from bastide.api.native import sync_render as render
 from bastide.api.native import sync_views as views
 from bastide.api.native.given import Text
 from bastide.domain.people import Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
 from bastide.services.passwords.spaces import SEARCH_LIMIT
 
 TAGS = ["connector space and metaverse"]

@@ -1,21 +1,24 @@
-"""The web application of one node: all dialects behind one door."""
+"""The web application of one node: all ways in behind one door."""
 
 from collections.abc import Collection
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.types import Message, Send
 
-from bastide.api.answers import STARTED, finisher
-from bastide.api.bodies import StrictRequest
-from bastide.api.door import CODE_HEADER, OURS, Door, check_routes
+from bastide.api.mim import addresses as mim_addresses
+from bastide.api.mim import errors as mim_errors
+from bastide.api.mim import routes as mim
 from bastide.api.native.document import config
 from bastide.api.native.routes import router
-from bastide.api.problems import respond
-from bastide.api.throttle import Throttle
 from bastide.domain.people import Actor
+from bastide.http.answers import STARTED, finisher
+from bastide.http.bodies import StrictRequest
+from bastide.http.door import CODE_HEADER, OURS, Door, check_routes
+from bastide.http.problems import answer_of, respond
+from bastide.http.throttle import Throttle
 from bastide.wiring import Services
 
 BODY_LIMIT = 64 * 1024
@@ -27,6 +30,8 @@ class Api(Litestar):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             scope[OURS] = {STARTED: self.now()}
+            if mim_addresses.is_ours(scope["path"]):
+                scope["path"] = mim_addresses.plain(scope["path"])
         if scope["type"] == "http" and scope["method"] == "HEAD":
             as_get: Any = {**scope, "method": "GET"}
             await super().__call__(as_get, receive, _without_body(send))
@@ -45,7 +50,7 @@ def create_app(
     """The app over these use cases. `origins`: exact origins of browsers, other than its own, that may call."""
     throttle = Throttle(services.clock.now)
     app = Api(
-        route_handlers=[router()],
+        route_handlers=[router(), mim.router()],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
             "throttle": Provide(lambda: throttle, sync_to_thread=False),
@@ -53,7 +58,7 @@ def create_app(
         },
         guards=[Door(services, origins).admit],
         before_send=[finisher(services.clock)],
-        exception_handlers={Exception: respond},
+        exception_handlers={Exception: _respond},
         request_class=StrictRequest,
         request_max_body_size=body_limit,
         cors_config=_cors(origins) if origins else None,
@@ -63,6 +68,13 @@ def create_app(
     app.state["services"] = services
     check_routes(handler for route in app.routes for handler in getattr(route, "route_handlers", ()))
     return app
+
+
+def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """In the dialect of the call."""
+    if mim_addresses.is_ours(request.scope["path"]):
+        return mim_errors.respond(*answer_of(request, error))
+    return respond(request, error)
 
 
 def _caller(request: Request[Actor, Any, Any]) -> Actor:

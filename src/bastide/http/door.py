@@ -1,8 +1,8 @@
 """The door in front of every route. Nothing of a handler runs, and no body is read, before the caller is through:
 
 (1) Headers are not larger than an honest caller's.
-(2) A browser does not send this on behalf of another site (Fetch Metadata, Origin).
-(3) A body is JSON: forms of other sites cannot be.
+(2) A browser does not send this on behalf of another site (Fetch Metadata, Origin, and Referer for those that send neither).
+(3) A body is JSON: forms of other sites cannot be. Only a route that says so takes forms too, and then (2) alone keeps those out.
 (4) The caller is known: a Kerberos ticket or the token of a session.
 (5) The caller has the right that the route names, or will have it with the code that came with the call.
 (6) A code that is shown with the call is proved, once: for this call, and for the session it came in.
@@ -19,14 +19,15 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
-from bastide.api.problems import CrossSite, HeadersTooLarge, Malformed, WrongMediaType
 from bastide.domain.errors import NotAuthenticated
 from bastide.domain.people import Actor, Right, require
+from bastide.http.problems import CrossSite, HeadersTooLarge, Malformed, WrongMediaType
 from bastide.wiring import Services
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 CODE_HEADER = "bastide-code"
+FORM = "application/x-www-form-urlencoded"
 #: A ticket of somebody in very many groups: MaxTokenSize of Windows is 48,000 bytes, in Base64.
 _AUTHORIZATION_LIMIT = 65_536
 _OTHERS_LIMIT = 16_384
@@ -46,9 +47,9 @@ def ours(scope: Any) -> dict[str, Any]:
     return kept
 
 
-def needs(right: Right, also: Right | None = None) -> dict[str, Any]:
-    """Options of a route: the right it asks for. `also`: who may read everything may read this too."""
-    return {"right": right, "also": also}
+def needs(right: Right, also: Right | None = None, *, forms: bool = False) -> dict[str, Any]:
+    """Options of a route: the right it asks for. `also`: who may read everything may read this too. `forms`: a body may be a form."""
+    return {"right": right, "also": also, "forms": forms}
 
 
 def open_to_all() -> dict[str, Any]:
@@ -71,7 +72,7 @@ class Door:
             return
         if method not in _SAFE:
             self._check_site(connection)  # (2)
-            _check_media_type(connection)  # (3)
+            _check_media_type(connection, forms=handler.opt.get("forms", False))  # (3)
         if handler.opt["right"] is None:
             return
         connection.scope["user"] = await sync_to_thread(self._caller, connection, handler)
@@ -118,11 +119,19 @@ class Door:
         if origin in self._origins:
             return
         site = connection.headers.get("sec-fetch-site", "").lower()
-        own = not origin or urlsplit(origin).netloc == connection.headers.get("host", "")
+        sender = origin or ("" if site else connection.headers.get("referer", ""))
+        own = not sender or _host(sender) == connection.headers.get("host", "")
         if (site and site not in _SAME_SITE) or not own:
             raise CrossSite(
                 "another web site sent this call", remedy="name its exact origin in [http] origins if it may"
             )
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return ""
 
 
 def credentials(connection: Connection) -> tuple[str, str]:
@@ -145,7 +154,7 @@ def check_routes(handlers: Iterable[BaseRouteHandler]) -> None:
         if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
             continue
         if "right" not in handler.opt:
-            raise ImproperlyConfiguredException(f"{handler.handler_name} names no right: see api/door.py")
+            raise ImproperlyConfiguredException(f"{handler.handler_name} names no right: see http/door.py")
 
 
 def _check_size(connection: Connection) -> None:
@@ -160,10 +169,11 @@ def _check_size(connection: Connection) -> None:
         raise Malformed("an address holds no NUL")
 
 
-def _check_media_type(connection: Connection) -> None:
+def _check_media_type(connection: Connection, *, forms: bool) -> None:
     empty = (
         connection.headers.get("content-length", "0") == "0" and "transfer-encoding" not in connection.headers
     )
     media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if (media_type or not empty) and media_type != "application/json":
+    taken = {"application/json", FORM} if forms else {"application/json"}
+    if (media_type or not empty) and media_type not in taken:
         raise WrongMediaType("a body must be JSON", remedy="send Content-Type: application/json")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import Enum
 
-from bastide.api.problems import TooManyAttempts
+from bastide.http.problems import TooManyAttempts
 
 ATTEMPTS = 5
 PER_ACCOUNT = 20

@@ -3,8 +3,8 @@
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from bastide.api.throttle import Throttle
 from bastide.domain.people import Actor
+from bastide.http.throttle import Throttle
 from bastide.wiring import Services
 
 UseCases = NamedDependency[SkipValidation[Services]]

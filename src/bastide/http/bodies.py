@@ -11,9 +11,9 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
-from bastide.api.problems import Malformed
 from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor
+from bastide.http.problems import Malformed
 
 _PLACE = re.compile(r"^(?P<said>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"(?:unknown|missing required) field `(?P<name>[^`]*)`")

@@ -7,10 +7,10 @@ from typing import Any
 from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message
 
-from bastide.api.door import MUTUAL, ours
 from bastide.clock import Clock
+from bastide.http.door import MUTUAL, ours
 
-_log = logging.getLogger("bastide.api.access")
+_log = logging.getLogger("bastide.http.access")
 STARTED = "started"
 HEADERS = {
     "Cache-Control": "no-store",
