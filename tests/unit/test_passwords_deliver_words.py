@@ -16,7 +16,7 @@ from bastide.domain.errors import (
 )
 from bastide.domain.passwords import Code
 from bastide.domain.spelling import repeats, spellings, spells, told
-from bastide.services.passwords import deliver
+from bastide.services.passwords import setting
 from bastide.services.passwords.lookup import secret_context
 from bastide.services.passwords.ports import Result
 from tests.support.sync_world import SyncWorld, guid_of
@@ -98,8 +98,9 @@ def test_an_error_of_any_kind_tells_no_password_of_its_part(
     assert details(world) == ["the target's words are withheld: they held a password"] * 2
 
 
-def test_the_passwords_of_a_part_are_spelled_out_once(
-    world: SyncWorld, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("words", "times"), [("no", [2]), ("", [])])
+def test_the_passwords_of_a_part_are_spelled_out_once_and_only_if_the_target_says_something(
+    world: SyncWorld, monkeypatch: pytest.MonkeyPatch, words: str, times: list[int]
 ) -> None:
     worked_out: list[int] = []
 
@@ -108,12 +109,12 @@ def test_the_passwords_of_a_part_are_spelled_out_once(
         worked_out.append(len(given))
         return spellings(given)
 
-    monkeypatch.setattr(deliver, "spellings", counting)
+    monkeypatch.setattr(setting, "spellings", counting)
     tell_both(world)
-    say(world, "alice", "no")
-    say(world, "bob", "no")
+    say(world, "alice", words)
+    say(world, "bob", words)
     world.work()
-    assert worked_out == [2, 2], "one part of two for each of the two targets"
+    assert worked_out == times
 
 
 class Long(str):

@@ -51,7 +51,7 @@ from bastide.domain.passwords import (
     newest,
     superseded,
 )
-from bastide.domain.spelling import spellings, spells, told
+from bastide.domain.spelling import told
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.accept import JOINED
 from bastide.services.passwords.erase import Eraser
@@ -69,6 +69,7 @@ from bastide.services.passwords.ports import (
     Security,
     Vault,
 )
+from bastide.services.passwords.setting import set_all
 from bastide.services.passwords.switch import Switchboard
 from bastide.services.ports import Lease, Sealer, Store, Work
 
@@ -291,9 +292,8 @@ class Deliver:
             return
         for task, _ in opened:
             task.sent = True
-        forms = spellings(new.password for _, new in opened)
-        for (task, _), result in zip(opened, _sent(target, opened, forms), strict=True):  # (7)
-            task.result = replace(result, detail=_silent(result.detail, forms))
+        for (task, _), result in zip(opened, set_all(target, [new for _, new in opened]), strict=True):  # (7)
+            task.result = result
         if rules.verify:
             for task, new in opened:
                 task.proof = _verified(target, task, new)
@@ -463,24 +463,6 @@ def _answer_all(tasks: Sequence[_Task], result: Result) -> None:
 def _parts(tasks: Sequence[_Task]) -> Iterator[Sequence[_Task]]:
     for start in range(0, len(tasks), _PART):
         yield tasks[start : start + _PART]
-
-
-def _sent(
-    target: PasswordTarget, opened: Sequence[tuple[_Task, NewPassword]], forms: frozenset[str]
-) -> Sequence[Result]:
-    try:
-        return target.set([new for _, new in opened])
-    except BastideError as error:
-        error.message = _silent(error.message, forms)
-        raise error from None
-
-
-def _silent(said: str, forms: frozenset[str]) -> str:
-    """What a target said goes into the audit: one that repeats a password of the part, whoever's (a driver that quotes its batch), is not repeated. Of
-    a hundred passwords some have a word of ours in them, so only a whole one counts here.
-    """
-    held = said and spells(said, forms)
-    return "the target's words are withheld: they held a password" if held else said
 
 
 def _verified(target: PasswordTarget, task: _Task, new: NewPassword) -> Proof:
