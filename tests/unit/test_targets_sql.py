@@ -12,6 +12,7 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from bastide.domain.errors import InvalidInput, NotConfigured
 from bastide.domain.passwords import Code, Proof
+from bastide.extras import install
 from bastide.services.passwords.ports import Security
 from bastide.targets.kinds import read_settings
 from bastide.targets.registry import kind
@@ -141,7 +142,7 @@ def test_a_driver_that_is_not_installed_is_named(name: str) -> None:
     settings = read_settings(kind(name).settings, WHERE)
     with pytest.raises(NotConfigured) as caught:
         engine_for(_Missing(vendor), settings, "")  # type: ignore[arg-type]
-    assert caught.value.remedy == f"install bastide[{name}]"
+    assert caught.value.remedy == f"`{install(name)}`"
 
 
 class _Missing:

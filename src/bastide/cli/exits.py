@@ -4,13 +4,12 @@
 """
 
 import json
-import shlex
-import sys
 from enum import IntEnum
 from types import MappingProxyType
 
 from bastide.config import ConfigError
 from bastide.domain.errors import BastideError, DirectoryUnavailable, StoreBusy, StoreUnavailable
+from bastide.extras import install
 
 
 class Exit(IntEnum):
@@ -55,19 +54,12 @@ class Stop(Exception):
 
 
 #: What only an extra installs.
-_EXTRAS = MappingProxyType(
-    {"ldap": "bastide[ad]", "dns": "bastide[ad]", "gssapi": "bastide[ad]", "psycopg": "bastide[postgres]"}
-)
+_EXTRAS = MappingProxyType({"ldap": "ad", "dns": "ad", "gssapi": "ad", "psycopg": "postgres"})
 
 
 def missing_extra(error: ImportError) -> str:
     """The extra that would bring what could not be imported; empty: it is something else."""
     return _EXTRAS.get((error.name or "").partition(".")[0], "")
-
-
-def install(extra: str) -> str:
-    """The command that adds an extra to this installation. Bastide itself is there, so no index is asked for it."""
-    return f"{shlex.quote(f'{sys.prefix}/bin/pip')} install '{extra}'"
 
 
 def as_stop(error: BaseException | None) -> Stop | None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bastide.cli.exits import Stop, install, missing_extra
+from bastide.cli.exits import Stop, missing_extra
 from bastide.clock import SystemClock
 from bastide.config import Config, ConfigError, secret_path, source_domains
 from bastide.domain.errors import BastideError
+from bastide.extras import install
 
 #: Kerberos, LDAP (sealed by Kerberos), password set.
 PORTS = (88, 389, 464)

@@ -5,7 +5,8 @@ import shlex
 from dataclasses import dataclass
 
 from bastide.cli.ccselect import chosen_for
-from bastide.cli.exits import Exit, Stop, install
+from bastide.cli.exits import Exit, Stop
+from bastide.extras import install
 
 #: The general part of an error of GSS-API, which says nothing where there is a special one.
 _MAJOR = re.compile(r"^Major \(\d+\): .*, Minor \(\d+\): ")
@@ -51,7 +52,7 @@ class Exchange:
         except ImportError:
             raise Stop(
                 "this machine cannot use Kerberos tickets: python-gssapi is not installed",
-                remedy=f"`{install('bastide[ad]')}`, {_NEVER_WITHOUT}",
+                remedy=f"`{install('ad')}`, {_NEVER_WITHOUT}",
                 status=Exit.NOT_SIGNED_IN,
             ) from None
         self._gssapi = gssapi

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from bastide.domain.errors import StoreError, StoreUnavailable
+from bastide.extras import install
 from bastide.store.database import Database, Gate
 from bastide.store.wakeup import Bell, FifoBell
 
@@ -44,7 +45,7 @@ def open_database(url: str, *, busy: timedelta, pool: int, erase: bool = False) 
         except ImportError as error:
             raise StoreUnavailable(
                 "PostgreSQL's client library (libpq) cannot be loaded",
-                remedy="install bastide[postgres], which brings one, or Debian's package libpq5",
+                remedy=f"`{install('postgres')}`, which brings one, or `apt-get install libpq5`",
             ) from error
         return postgres.open_postgres(url, busy, pool)
     return _sqlite(sqlite_path(url), busy, pool, erase=erase)

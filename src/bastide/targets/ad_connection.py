@@ -23,6 +23,7 @@ ATTRIBUTES = (
 LDAPS = 636
 #: PATH_MAX of Linux, less its NUL.
 _LONGEST_PATH = 4095
+_NAME_THEM = "set `settings.controllers` of the management agent"
 
 
 class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
@@ -60,7 +61,7 @@ class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
 def open_session(settings: ActiveDirectorySettings, opening: Opening) -> Session:
     """Signed in to the first controller that answers. Raises TargetUnavailable, TargetDenied."""
     with door("find the controllers", settings.domain):
-        names = settings.controllers or tuple(discover(settings.domain)())
+        names = settings.controllers or tuple(discover(settings.domain, otherwise=_NAME_THEM)())
     wrong = []
     for name in names:
         try:

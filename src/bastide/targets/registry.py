@@ -12,6 +12,7 @@ from typing import Any
 
 from bastide.domain.errors import InvalidInput, NotConfigured
 from bastide.domain.management_agents import ManagementAgent
+from bastide.extras import install
 from bastide.services.passwords.ports import Connector, PasswordTarget
 from bastide.targets.kinds import Kind, Opening, read_settings
 from bastide.targets.plugins import GROUP, kind_of
@@ -118,7 +119,7 @@ def _built_in(name: str) -> Kind:
         raise InvalidInput(
             "connector",
             f"{name} needs a library that is not installed: {error.name}",
-            remedy=f"install bastide[{extra}]",
+            remedy=f"`{install(extra)}`",
         ) from error
     if not isinstance(found, Kind):
         raise TypeError(f"{module}.KIND is no Kind")

@@ -10,6 +10,7 @@ from sqlalchemy.types import NullType
 
 from bastide.domain.errors import NotConfigured
 from bastide.domain.passwords import Code, Proof
+from bastide.extras import install
 from bastide.services.passwords.ports import NewPassword, Security
 from bastide.targets.sql_settings import SqlSettings
 
@@ -109,7 +110,7 @@ def engine_for(vendor: Vendor, settings: SqlSettings, secret: str) -> Engine:
         import_module(vendor.driver)
     except ImportError:
         raise NotConfigured(
-            f"the driver of {vendor.kind} is not installed", remedy=f"install bastide[{vendor.extra}]"
+            f"the driver of {vendor.kind} is not installed", remedy=f"`{install(vendor.extra)}`"
         ) from None
     return create_engine(
         vendor.url,
