@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bastide.domain.contacts import Contact
 from bastide.domain.errors import CapabilityMissing, Conflict, NotAuthorized, NotFound
 from bastide.domain.passwords import Receipt, State
 from bastide.domain.people import Right
@@ -270,8 +271,28 @@ def test_explain_says_what_happened_at_each_target(world: SyncWorld) -> None:
     assert "the target did not answer" in text
     assert "Next try at 2026-11-20T09:01:00" in text
     assert any("joined to a person" in line for line in told.standing)
-    assert any(line.startswith("crm: a new password is set for CN=alice,OU=crm") for line in told.standing)
+    assert any(line.startswith("crm: the next change is set for CN=alice,OU=crm") for line in told.standing)
     assert SECRET not in str(told)
+
+
+def test_explain_says_what_has_not_come_in(world: SyncWorld) -> None:
+    standing = world.passwords.explain.user(AUDITOR, "alice").standing
+    assert standing[-1] == "No change of this user has come in yet."
+    waits = Contact(
+        domain="corp.test", account="corpdc$", host="corpdc", heard_at=world.clock.now(), waiting=3
+    )
+    with world.store.write() as uow:
+        uow.contacts.put(waits)
+        uow.commit()
+    assert world.passwords.explain.user(AUDITOR, "alice").standing[-1].startswith("corpdc had 3 changes")
+    world.tell("alice", SECRET)
+    assert "come in yet" not in " ".join(world.passwords.explain.user(AUDITOR, "alice").standing)
+
+
+def test_explain_says_that_no_target_knows_the_person(world: SyncWorld) -> None:
+    world.add_user("erin", "corp")
+    standing = world.passwords.explain.user(AUDITOR, "erin").standing
+    assert any(line.startswith("No target of corp has an account") for line in standing)
 
 
 def test_explain_says_why_nothing_was_passed_on(world: SyncWorld) -> None:

@@ -93,7 +93,7 @@ _LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
         ),
         "corp": Corp(domain="corp.example.com"),
         "passwords.source_domains": SourceDomain(domain="sales.example.com"),
-        "passwords": Passwords(openpgp=["/etc/bastide/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"),
+        "passwords": Passwords(openpgp=["/etc/bastide/keys/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"),
     }
 )
 

@@ -52,6 +52,7 @@ class Explain:
             found = uow.changes.history(user=user, before=None, limit=_SHOWN)
             pasts = [past(change, deliveries, names) for change, deliveries in found]
             standing = tuple(_standing(uow, user))
+            coming = tuple(_coming(uow, heard=bool(pasts)))
         if not pasts and not standing:
             raise NotFound(
                 f"nothing is known of {user[:80]!r}",
@@ -62,7 +63,7 @@ class Explain:
             if self._enabled()
             else ("Password synchronization is switched off: nothing is taken in and nothing delivered.",)
         )
-        return Explanation(user, (*enabled, *standing), tuple(_story(one, now) for one in pasts))
+        return Explanation(user, (*enabled, *standing, *coming), tuple(_story(one, now) for one in pasts))
 
     def _enabled(self) -> bool:
         with self._store.read() as uow:
@@ -79,10 +80,22 @@ def _standing(uow: UnitOfWork, user: str) -> Iterator[str]:
             if not _is_called(found, user):
                 continue
             yield _joined(found, agent)
-            if found.mv is not None:
-                for other in uow.space.of_mv(found.mv):
-                    if other.ma in agent.source.targets and other.ma in agents:
-                        yield f"{agents[other.ma].name}: {_readiness(agents[other.ma])} {other.dn}."
+            if found.mv is None:
+                continue
+            others = [o for o in uow.space.of_mv(found.mv) if o.ma in agent.source.targets and o.ma in agents]
+            for other in others:
+                yield f"{agents[other.ma].name}: {_readiness(agents[other.ma])} {other.dn}."
+            if not others:
+                yield f"No target of {agent.name} has an account of this person: a change goes nowhere."
+
+
+def _coming(uow: UnitOfWork, *, heard: bool) -> Iterator[str]:
+    """What has not come in yet."""
+    if not heard:
+        yield "No change of this user has come in yet."
+    for one in uow.contacts.all():
+        if one.waiting:
+            yield f"{one.host} had {one.waiting} changes of its users waiting when it was last heard, at {_at(one.heard_at)}."
 
 
 def _is_called(found: CsObject, user: str) -> bool:
@@ -108,10 +121,10 @@ def _joined(found: CsObject, agent: ManagementAgent) -> str:
 
 def _readiness(agent: ManagementAgent) -> str:
     if not agent.passwords.enabled:
-        return "password management is not enabled here, so nothing is set for"
+        return "password management is not enabled here, so no change is set for"
     if agent.passwords.shadow:
-        return "shadow mode: everything is done but the write, for"
-    return "a new password is set for"
+        return "shadow mode: of the next change everything is done but the write, for"
+    return "the next change is set for"
 
 
 def _story(one: Past, now: datetime) -> Story:
