@@ -13,6 +13,7 @@ help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: ## Both jobs across two real Samba forests, as a time-line (root)
+	@[ "$$(id -u)" = 0 ] || { echo "the demo makes network namespaces and needs root: sudo make demo; or without: make demo-embedded" >&2; exit 2; }
 	@$(PYTHON) tools/install.py --lab
 	@$(RUN) -m tools.demo
 

@@ -8,7 +8,9 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -21,6 +23,9 @@ _LONGEST_DNS_NAME = 253
 #: Letters of any script, digits and hyphens.
 _DNS_LABEL = re.compile(r"(?!-)(?:[^\W_]|-){1,63}(?<!-)")
 _LEVELS = range(4)
+_SQLITE = "sqlite:///"
+_POSTGRES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+_POSTGRES_PORT = "5432"
 #: 30 days: who is silent for longer is forgotten.
 _SILENCES = range(43_201)
 
@@ -63,6 +68,8 @@ class Keys(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     signing: str
     #: Public keys of earlier signing keys, so that old checkpoints still verify.
     trusted: list[str] = []
+    #: Ids of earlier master keys that are lost for ever: what they sealed is given up.
+    lost: list[str] = []
 
 
 class Account(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -192,7 +199,10 @@ def load(path: Path) -> Config:
             raise ConfigError(
                 f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
             )
-    if wrong := _wrong_number(config) or _wrong_source(config) or _wrong_credential(config):
+    wrong = (
+        _wrong_number(config) or _wrong_source(config) or _wrong_credential(config) or _wrong_vault(config)
+    )
+    if wrong:
         raise ConfigError(f"{path}: {wrong}")
     return config
 
@@ -236,6 +246,50 @@ def _wrong_number(config: Config) -> str:
         if (given := getattr(settings, name)) not in allowed:
             return f"passwords.{name} is {allowed.start} to {allowed.stop - 1}, not {given}"
     return ""
+
+
+def _wrong_vault(config: Config) -> str:
+    """Whether the vault is the database, however the two are spelled; empty: it is not."""
+    if config.passwords is None or not _places(config.database.url) & _places(config.passwords.vault):
+        return ""
+    return (
+        "passwords.vault and database.url name the same database; the vault must be a database of its own, because no "
+        "backup may hold it"
+    )
+
+
+def _places(url: str) -> frozenset[str]:
+    """Where a database is, so that two URLs of one have something in common: the true path of a file, and the device and inode of one that is
+    there; the name at each host and port. Nothing for one in memory, or what is no URL of a database.
+    """
+    if url.startswith(_SQLITE):
+        path = url.removeprefix(_SQLITE).partition("?")[0]
+        if path in {"", ":memory:"}:
+            return frozenset()
+        found = {os.path.realpath(path)}
+        with suppress(OSError):
+            status = Path(path).stat()
+            found.add(f"{status.st_dev}:{status.st_ino}")
+        return frozenset(found)
+    try:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+    except ValueError:
+        return frozenset()
+    if parts.scheme not in _POSTGRES:
+        return frozenset()
+    user, _, hosts = parts.netloc.rpartition("@")
+    name = options.get("dbname") or unquote(parts.path[1:]) or unquote(user.partition(":")[0])
+    port = options.get("port", "")
+    return frozenset(f"{_endpoint(host, port)}/{name}" for host in (options.get("host") or hosts).split(","))
+
+
+def _endpoint(host: str, port: str) -> str:
+    """`host`, or `host:port`, or `[address]:port`, as libpq means it. `port`: what else says it."""
+    name, colon, own = host.rpartition(":")
+    if not colon or not (own.isdigit() or not own) or (":" in name and not name.endswith("]")):
+        name, own = host, port
+    return f"{_plain(unquote(name))}:{own or _POSTGRES_PORT}"
 
 
 def _wrong_source(config: Config) -> str:

@@ -8,17 +8,23 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.types import Message, Send
 
+from bastide.api.graph import addresses as graph_addresses
+from bastide.api.graph import errors as graph_errors
+from bastide.api.graph import routes as graph
 from bastide.api.mim import addresses as mim_addresses
 from bastide.api.mim import errors as mim_errors
 from bastide.api.mim import routes as mim
 from bastide.api.native.document import config
 from bastide.api.native.routes import router
 from bastide.domain.people import Actor
-from bastide.http.answers import STARTED, finisher
+from bastide.http.answers import INSTEAD, STARTED, finisher
 from bastide.http.bodies import StrictRequest
 from bastide.http.door import CODE_HEADER, OURS, Door, check_routes
 from bastide.http.problems import answer_of, respond
 from bastide.http.throttle import Throttle
+from bastide.portal import addresses as portal_addresses
+from bastide.portal import errors as portal_errors
+from bastide.portal import routes as portal
 from bastide.wiring import Services
 
 BODY_LIMIT = 64 * 1024
@@ -32,6 +38,10 @@ class Api(Litestar):
             scope[OURS] = {STARTED: self.now()}
             if mim_addresses.is_ours(scope["path"]):
                 scope["path"] = mim_addresses.plain(scope["path"])
+            elif graph_addresses.is_ours(scope["path"]):
+                scope["path"] = graph_addresses.plain(scope["path"])
+            if portal_addresses.is_ours(scope["path"]):
+                scope[OURS][INSTEAD] = portal_addresses.HEADERS
         if scope["type"] == "http" and scope["method"] == "HEAD":
             as_get: Any = {**scope, "method": "GET"}
             await super().__call__(as_get, receive, _without_body(send))
@@ -50,7 +60,7 @@ def create_app(
     """The app over these use cases. `origins`: exact origins of browsers, other than its own, that may call."""
     throttle = Throttle(services.clock.now)
     app = Api(
-        route_handlers=[router(), mim.router()],
+        route_handlers=[router(), mim.router(), graph.router(), portal.router()],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
             "throttle": Provide(lambda: throttle, sync_to_thread=False),
@@ -74,6 +84,10 @@ def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
     """In the dialect of the call."""
     if mim_addresses.is_ours(request.scope["path"]):
         return mim_errors.respond(*answer_of(request, error))
+    if graph_addresses.is_ours(request.scope["path"]):
+        return graph_errors.respond(request, error)
+    if portal_addresses.is_ours(request.scope["path"]):
+        return portal_errors.respond(request, *answer_of(request, error))
     return respond(request, error)
 
 
@@ -84,7 +98,7 @@ def _caller(request: Request[Actor, Any, Any]) -> Actor:
 def _cors(origins: Collection[str]) -> CORSConfig:
     return CORSConfig(
         allow_origins=list(origins),
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", CODE_HEADER],
         allow_credentials=True,
         max_age=600,

@@ -21,10 +21,10 @@ from bastide_agent.failures import DirectoryGone, NoKeytab, SpoolFull, Stop, whe
 from bastide_agent.host import identify
 from bastide_agent.keyring import PARAMETER, CannotTell, KeyRing, KeyState
 from bastide_agent.ldapi import Directory
-from bastide_agent.local import NAME, Asked, LocalServer, WordList, filter_status
+from bastide_agent.local import Asked, LocalServer, WordList, filter_status
 from bastide_agent.metadata import TICKS
 from bastide_agent.privileges import NotOpened, Opener, Thing, machine_keytab
-from bastide_agent.settings import Settings
+from bastide_agent.settings import NAME, Settings
 from bastide_agent.source import ChangeSource
 from bastide_agent.spool import KEY, Spool, Waiting
 from bastide_agent.spool_file import load_key
@@ -137,7 +137,11 @@ class Agent:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise Stop(7000, f"another agent works in {self._state}") from None
+            raise Stop(
+                6013,
+                f"another agent works with the queue in {self._state}: stop that one (`systemctl stop bastide-agent`), or give "
+                "this one a `state` of its own",
+            ) from None
         return descriptor
 
     def _patiently(self, work: Callable[[], _T]) -> _T:

@@ -24,9 +24,10 @@ from bastide_agent.failures import AgentError, Stop, where
 from bastide_agent.host import identify
 from bastide_agent.keyring import CannotTell
 from bastide_agent.ldapi import Directory
-from bastide_agent.local import NAME
 from bastide_agent.privileges import Opener, close_memory, drop, split_off
-from bastide_agent.settings import DEFAULT_PATH, Settings, load
+from bastide_agent.settings import DEFAULT_PATH, NAME, Settings, load
+from bastide_agent.spool import KEY
+from bastide_agent.spool_file import load_key
 
 FAILED = 1
 
@@ -209,6 +210,7 @@ def _check(settings: Settings, clock: Clock) -> int:
     directory = Directory(opener.ldapi)
     try:
         findings.tell(f"runs as {settings.user}, and root's rights are gone")
+        _check_queue_key(Path(settings.state) / KEY, findings)
         root, machine, _ = identify(directory)
         findings.tell(f"{machine.controller} is a writable domain controller of {machine.domain}")
         _check_key(settings, opener, clock, findings)
@@ -234,6 +236,22 @@ def _check(settings: Settings, clock: Clock) -> int:
         directory.close()
         opener.close()
     return FAILED if findings.bad else 0
+
+
+def _check_queue_key(path: Path, findings: _Findings) -> None:
+    """As `run` loads it; one that is missing is not made."""
+    what = f"key of the queue {path}"
+    try:
+        if not path.exists():
+            findings.tell(f"{what}: made at the first start")
+            return
+        load_key(path)
+    except Stop as error:
+        findings.tell(what, str(error), remedies.of_queue_key(path))
+    except OSError as error:
+        findings.tell(what, f"it cannot be reached: {error.strerror}", remedies.of_queue_key(path))
+    else:
+        findings.tell(what)
 
 
 def _check_key(settings: Settings, opener: Opener, clock: Clock, findings: _Findings) -> None:

@@ -19,7 +19,6 @@ from threading import Thread
 from bastide_agent.events import EventLog
 from bastide_agent.failures import Stop
 
-NAME = "agent.sock"
 _PEER = struct.Struct("3i")
 _LARGEST = 256 * 1024
 _PATIENCE = 2.0

@@ -1,9 +1,11 @@
 """`bastide-agent run | status [--json] | check | filter`. Imports little by itself: Samba waits for `filter`."""
 
+import os
 import sys
 from collections.abc import Sequence
 
-USAGE = """usage: bastide-agent COMMAND [--config FILE]
+USAGE = """usage: bastide-agent run|status|check [--config FILE]
+       bastide-agent filter --when-down=allow|refuse [--socket=PATH]
 
   run              work until SIGTERM; started as root, runs as `user`
   status [--json]  what the running agent does: queue, targets, key
@@ -14,7 +16,15 @@ USAGE = """usage: bastide-agent COMMAND [--config FILE]
 
 def main() -> int:
     """The console script."""
-    return dispatch(sys.argv[1:])
+    try:
+        status = dispatch(sys.argv[1:])
+        sys.stdout.flush()
+    except (
+        BrokenPipeError
+    ):  # whoever read has seen enough; what is left in the buffer must not fail again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 def dispatch(arguments: Sequence[str]) -> int:

@@ -1,5 +1,8 @@
 """What to do about what stops the agent, for the person at the domain controller: which side to look at, and with what. Pure."""
 
+import shlex
+from pathlib import Path
+
 from bastide import wire
 from bastide.pcns import Target
 from bastide.wire import WireError
@@ -22,7 +25,7 @@ _STOPS = {
 
 def of_stop(error: Stop) -> str:
     """Why the agent cannot work. Empty: the sentence says it already."""
-    if error.number in {6006, 6007} and "useradd" not in str(error):
+    if error.number in {6006, 6007} and not any(word in str(error) for word in ("useradd", "`ch")):
         return _SETTINGS
     return _STOPS.get(error.number, "")
 
@@ -53,6 +56,12 @@ def of_key() -> str:
         "on this controller: `gpg --import openpgp.pgp` as root, and the fingerprint that "
         "`bastide keys generate --openpgp` printed after `password hash gpg key ids =` in smb.conf; restart Samba"
     )
+
+
+def of_queue_key(path: Path) -> str:
+    """The key that seals the agent's own queue: `run` refuses it too."""
+    name = shlex.quote(str(path))
+    return f"on this controller: `chown` it to `user` of the settings, `chmod 0600 {name}`, then `bastide-agent check` again"
 
 
 def of_target(error: Exception, target: Target, controller: str) -> str:

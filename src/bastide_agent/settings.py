@@ -3,6 +3,8 @@
 No secret is in it. Every field is described in docs/how-to/install-the-agent.md; a test compares.
 """
 
+import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +14,10 @@ import msgspec
 from bastide_agent.failures import Stop
 
 DEFAULT_PATH = Path("/etc/bastide-agent.toml")
+#: The socket in `runtime`.
+NAME = "agent.sock"
+#: sun_path of Linux, less its NUL.
+_LONGEST_SOCKET = 107
 _Level = Annotated[int, msgspec.Meta(ge=0, le=3)]
 
 
@@ -54,8 +60,21 @@ class Settings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def load(path: Path) -> Settings:
     """Read and check the file; without one the defaults count. Raises Stop (6006, 6007)."""
+    settings = _read(path)
+    local = Path(settings.runtime) / NAME
+    if len(os.fsencode(local)) > _LONGEST_SOCKET:
+        raise Stop(
+            6007,
+            f"`runtime` is too long: the local socket would be {local}, and the path of a Unix socket has {_LONGEST_SOCKET} bytes at most",
+        )
+    return settings
+
+
+def _read(path: Path) -> Settings:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            _guard(path, os.fstat(file.fileno()))
+            text = file.read()
     except FileNotFoundError:
         if path == DEFAULT_PATH:
             return Settings()
@@ -66,3 +85,14 @@ def load(path: Path) -> Settings:
         return msgspec.convert(tomllib.loads(text), Settings)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise Stop(6007, f"{path}: {error}") from None
+
+
+def _guard(path: Path, found: os.stat_result) -> None:
+    """Who writes the settings says whom root's helper opens files for. Raises Stop."""
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Stop(
+            6006, f"{path} can be changed by others (mode {mode:04o}): look at it, then `chmod 0644 {path}`"
+        )
+    if found.st_uid not in {0, os.geteuid()}:
+        raise Stop(6006, f"{path} belongs to another user: look at it, then `chown root {path}`")

@@ -31,7 +31,7 @@ LANES = {
     "grants": r"tests/e2e/test_(grants|kill|wrong_clock)_on_samba",
     "agent": r"tests/integration/test_(agent|receiver)_on_",
     "contract": r"tests/contract/.*\[(samba|slapd|389-ds|postgresql|mariadb)",
-    "windows": r"tests/integration/test_windows_",
+    "windows-browser": r"tests/(integration/test_windows_|browser/)",
     "forests": r"tests/(integration|e2e)/",
 }
 

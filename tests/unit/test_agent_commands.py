@@ -1,6 +1,8 @@
 """`bastide-agent check` and `status`, for the person who types them: one sentence each, and what to do, on which side."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -212,3 +214,20 @@ def test_each_stop_and_finding_leads_on() -> None:
         assert re.search(r"`[a-z][a-z-]+ [^`]+`", remedy), remedy
     assert "writable" in remedies.of_stop(Stop(6026, "no"))
     assert remedies.of_stop(Stop(6007, "there is no user x: useradd --system x")) == ""
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    """`bastide-agent check | head -1`."""
+    program = (
+        "import sys; from bastide_agent import main\n"
+        "def talk(_): sys.stdout.write('x' * 100000)\n"
+        "main.dispatch = talk; sys.exit(main.main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as talking:
+        assert talking.stdout is not None
+        assert talking.stderr is not None
+        talking.stdout.close()
+        said = talking.stderr.read()
+    assert (talking.returncode, said) == (1, "")

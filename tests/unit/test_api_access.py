@@ -13,11 +13,15 @@ from litestar.exceptions import ImproperlyConfiguredException
 
 from bastide.domain.people import Forest
 from bastide.http.door import check_routes
+from bastide.portal import addresses as portal_addresses
 from bastide.web import create_app
+from tests.support import graph
 from tests.support.api import ApiWorld, served
 
 API = "/api/v1"
 MIM = "/api/pamresources"
+#: In the table below: the portal has addresses without a prefix.
+PORTAL = "portal"
 OPEN = "open"
 #: Written down a second time on purpose: a route that gets another right must be changed here too.
 RIGHTS = {
@@ -98,6 +102,22 @@ RIGHTS = {
     "POST /api/pamresources/pamrequeststoapprove/{key}/approve": "approve",
     "POST /api/pamresources/pamrequeststoapprove/{key}/reject": "approve",
     "GET /api/pamresources/sessioninfo": "use",
+    **graph.RIGHTS,
+    "GET portal/": "use",
+    "GET portal/history": "use",
+    "GET portal/ask/{role_id}": "use",
+    "POST portal/ask/{role_id}": "use",
+    "GET portal/requests/{request_id}": "use",
+    "POST portal/requests/{request_id}/mfa": "use",
+    "POST portal/requests/{request_id}/extension": "use",
+    "POST portal/requests/{request_id}/close": "use",
+    "GET portal/approvals": "approve",
+    "POST portal/approvals/{request_id}": "approve",
+    "POST portal/code": "use",
+    "GET portal/signin": OPEN,
+    "POST portal/signin": OPEN,
+    "POST portal/signout": "use",
+    "GET portal/static/{name}": OPEN,
 }
 HOLDERS = {"use": "mallory", "approve": "grace", "administer": "dave", "audit": "frank"}
 
@@ -117,7 +137,8 @@ def routes(app: Litestar) -> dict[str, str]:
                 right = OPEN if opt["right"] is None else opt["right"].value
                 if opt.get("also"):
                     right += f" or {opt['also'].value}"
-                path = re.sub(r"{(\w+):str}", r"{\1}", route.path).removeprefix(API)
+                path = re.sub(r"{(\w+):str}", r"{\1}", route.path)
+                path = f"{PORTAL}{path}" if portal_addresses.is_ours(path) else path.removeprefix(API)
                 found[f"{method} {path}"] = right
     return found
 
@@ -144,6 +165,10 @@ def address(route: str) -> str:
     """An address that the route answers, with a key that nothing has."""
     if route.startswith(MIM):
         return re.sub(r"/{key}/(\w+)", rf"(guid'{uuid.UUID(int=0)}')/\1", route)
+    if route.startswith(graph.HERE):
+        return re.sub(r"{\w+}", "nobody", route)
+    if route.startswith(PORTAL):
+        return re.sub(r"{\w+}", "nobody", route.removeprefix(PORTAL))
     return API + re.sub(r"{\w+}", "nobody", route)
 
 
@@ -193,7 +218,7 @@ def test_a_ticket_is_answered_so_that_the_caller_knows_who_answers(api: ApiWorld
     answer = api.corp_caller("alice").get("/whoami")
     assert answer.headers["www-authenticate"] == "Negotiate " + base64.b64encode(b"mutual").decode()
     assert answer.json() | {"sid": ""} == {
-        "sid": "", "name": "CORP\\alice", "forest": "corp", "rights": ["use"], "via": "kerberos", "mfa": None,
+        "sid": "", "name": "CORP\\alice", "forest": "corp", "rights": ["use"], "rights_with_code": [], "via": "kerberos", "mfa": None,
         "pam_user": "priv.alice",
     }  # fmt: skip
     again = api.anonymous().get("/whoami")
@@ -405,7 +430,9 @@ def test_the_description_is_ours_and_complete(api: ApiWorld) -> None:
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    native = {route for route in RIGHTS if MIM not in route}
+    native = {
+        route for route in RIGHTS.keys() - graph.RIGHTS.keys() if MIM not in route and PORTAL not in route
+    }
     assert described.keys() == native - {"GET /openapi.json"}
     for route, operation in described.items():
         assert operation["summary"], route

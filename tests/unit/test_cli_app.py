@@ -195,7 +195,8 @@ def test_a_role_by_file_and_its_edit_shows_the_difference(desk: Desk, tmp_path: 
     desk.run(admin, "role", "add", "--from-file", str(file))
     assert "lead: 2 of PRIV\\grace, PRIV\\heidi" in desk.run(admin, "role", "show", "Night shift").stdout
     edit = desk.run(admin, "role", "edit", "Night shift", "--max", "3h", "--window", "", "--yes")
-    assert "- {'days'" in edit.stderr
+    assert "  - mon,tue,wed,thu,fri 22:00-06:00 Europe/Zurich" in edit.stderr
+    assert "  - 30m (5m to 2h)\n  + 30m (5m to 3h)" in edit.stderr
     assert "+ (none)" in edit.stderr
     role = json.loads(desk.run(admin, "role", "show", "Night shift", "--json").stdout)
     assert role["ttl"] == {"default": 1800, "minimum": 300, "maximum": 10800}
@@ -230,3 +231,159 @@ def test_whoami(desk: Desk) -> None:
     assert "PRIV\\dave" in shown
     assert "administer" in shown
     assert base64.b64encode(b"dave@").decode() not in shown
+
+
+# ------------------------------------------------------------------------------------------- the errors of a first use
+
+
+def _ready(desk: Desk) -> None:
+    """Alice may ask for a role, and has her authenticator."""
+    admin, alice = "PRIV\\dave", "CORP\\alice"
+    desk.run(admin, "pam", "user", "add", "alice")
+    desk.run(admin, "pam", "group", "add", "FileAdmins")
+    desk.run(admin, "role", "add", "File admin", "--gives", "PAM-FileAdmins", "--candidate", alice)
+    desk.invitation = desk.run(admin, "mfa", "invite", "priv.alice").stdout.strip()
+
+
+def test_a_wrong_first_code_says_so_and_the_right_one_confirms_then(desk: Desk) -> None:
+    _ready(desk)
+    alice = "CORP\\alice"
+    enrolment = json.loads(desk.run(alice, "mfa", "enrol", "--invited", "--json").stdout)
+    desk.secrets[alice] = pyotp.random_base32()
+    desk.codes = 0
+    refused = desk.run(alice, "mfa", "confirm", wanted=Exit.REFUSED)
+    assert desk.codes == 1, "asked again without a word why"
+    assert "the code is wrong" in refused.stderr
+    assert "wait for the next code" in refused.stderr
+    desk.secrets[alice] = parse_qs(urlsplit(enrolment["uri"]).query)["secret"][0]
+    assert "the authenticator is set up" in desk.run(alice, "mfa", "confirm").stdout
+
+
+def test_a_wrong_code_leaves_a_request_that_is_named_with_the_ways_on(desk: Desk) -> None:
+    _ready(desk)
+    alice = "CORP\\alice"
+    desk.set_up_factor(alice, "--invited")
+    right, desk.secrets[alice] = desk.secrets[alice], pyotp.random_base32()
+    refused = desk.run(alice, "request", "new", "File admin", "-j", "x", wanted=Exit.REFUSED)
+    (waiting,) = json.loads(desk.run(alice, "request", "list", "--json").stdout)["items"]
+    for way in (f"`bastide request prove {waiting['id']}`", f"`bastide request close {waiting['id']}`"):
+        assert way in refused.stderr
+        again = desk.run(alice, "request", "new", "File admin", "-j", "x", wanted=Exit.REFUSED)
+        assert "is pending already" in again.stderr
+        assert way in again.stderr
+    desk.secrets[alice] = right
+    desk.run(alice, "request", "prove", waiting["id"])
+    desk.world.work()
+    shown = desk.run(alice, "request", "show", waiting["id"], "--wait").stdout
+    assert "Will be ended by" in shown
+    desk.run(alice, "request", "close", waiting["id"])
+    desk.world.work()
+    over = desk.run(alice, "request", "show", waiting["id"]).stdout
+    assert "Ended by" in over
+    assert "Will be" not in over
+
+
+def test_with_json_a_request_that_waits_is_named_in_the_remedy(desk: Desk) -> None:
+    _ready(desk)
+    alice = "CORP\\alice"
+    desk.set_up_factor(alice, "--invited")
+    desk.secrets[alice] = pyotp.random_base32()
+    refused = desk.run(alice, "request", "new", "File admin", "-j", "x", "--json", wanted=Exit.REFUSED)
+    (waiting,) = json.loads(desk.run(alice, "request", "list", "--json").stdout)["items"]
+    said = json.loads(refused.stderr)
+    assert (said["code"], said["status"]) == ("mfa-refused", 403)
+    assert f"`bastide request close {waiting['id']}`" in said["remedy"]
+
+
+def test_who_leaves_at_the_prompt_is_told_of_the_request_that_waits(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ready(desk)
+    typing = desk.answer
+
+    def leave(who: str, prompt: str) -> str:
+        if prompt == "Code":
+            raise KeyboardInterrupt
+        return typing(who, prompt)
+
+    monkeypatch.setattr(desk, "answer", leave)
+    left = desk.run("CORP\\alice", "request", "new", "File admin", "-j", "x", wanted=130)
+    monkeypatch.undo()
+    (waiting,) = json.loads(desk.run("CORP\\alice", "request", "list", "--json").stdout)["items"]
+    assert f"`bastide request close {waiting['id']}`" in left.stderr
+
+
+def test_who_may_ask_is_told_of_offers_and_who_may_list_of_the_list(desk: Desk) -> None:
+    _ready(desk)
+    asked = desk.run("CORP\\alice", "request", "new", "Nonsense", "-j", "x", wanted=Exit.REFUSED)
+    assert "no role 'Nonsense'" in asked.stderr
+    assert "`bastide offers`" in asked.stderr
+    assert "role list" not in asked.stderr
+    shown = desk.run("PRIV\\dave", "role", "show", "Nonsense", wanted=Exit.REFUSED)
+    assert "`bastide role list`" in shown.stderr
+
+
+def test_a_group_that_is_prepared_already_is_named(desk: Desk) -> None:
+    desk.run("PRIV\\dave", "pam", "group", "add", "FileAdmins")
+    refused = desk.run("PRIV\\dave", "pam", "group", "add", "FileAdmins", wanted=Exit.REFUSED)
+    assert "PAM-FileAdmins is a PAM group already; it carries FileAdmins" in refused.stderr
+    assert "`bastide pam group show PAM-FileAdmins`" in refused.stderr
+
+
+def test_a_mistyped_person_is_no_question_of_the_forest(desk: Desk) -> None:
+    _ready(desk)
+    for words in (("mfa", "invite", "priv.alcie"), ("mfa", "reset", "priv.alcie", "--yes")):
+        refused = desk.run("PRIV\\dave", *words, wanted=Exit.REFUSED)
+        assert "no PAM user 'priv.alcie'" in refused.stderr
+        assert "written CORP\\name or PRIV\\name" in refused.stderr
+
+
+def test_what_was_typed_is_shown_as_it_was_typed(desk: Desk) -> None:
+    refused = desk.run("PRIV\\dave", "mfa", "invite", "PRIV\\x", wanted=Exit.REFUSED)
+    assert "'PRIV\\x'" in refused.stderr
+    assert "\\\\" not in refused.stderr
+
+
+def test_lengths_are_said_as_people_type_them(desk: Desk) -> None:
+    _ready(desk)
+    rules = ("--gives", "PAM-FileAdmins", "--candidate", "CORP\\alice")
+    made = desk.run("PRIV\\dave", "role", "add", "Other", *rules, "--for", "30", wanted=Exit.REFUSED)
+    assert "--for: the shortest length is 5m, the usual one 30s, the longest 8h" in made.stderr
+    assert "--min 5m --for 1h --max 8h" in made.stderr
+    asked = desk.run(
+        "CORP\\alice", "request", "new", "File admin", "-j", "x", "--for", "1m", wanted=Exit.REFUSED
+    )
+    assert "--for: 1m is not possible; File admin allows 5m to 8h" in asked.stderr
+
+
+def test_an_extension_that_is_too_long_says_what_is_left(desk: Desk) -> None:
+    desk.world.ready()
+    asked = desk.world.ask()
+    desk.world.work()
+    desk.invitation = desk.run("PRIV\\dave", "mfa", "invite", "priv.alice").stdout.strip()
+    desk.set_up_factor("CORP\\alice", "--invited")
+    refused = desk.run("CORP\\alice", "request", "extend", asked.id, "--for", "2d", wanted=Exit.REFUSED)
+    assert "the role allows 8h in all" in refused.stderr
+    assert "extend by at most 7h, or ask for the role again" in refused.stderr
+
+
+def test_options_that_a_role_needs_are_named_before_anything_is_asked(desk: Desk) -> None:
+    refused = desk.run("PRIV\\dave", "role", "add", "Other", wanted=Exit.USAGE)
+    assert "--gives and --candidate are needed for a new role" in refused.stderr
+
+
+def test_what_is_no_id_says_where_ids_are(desk: Desk) -> None:
+    _ready(desk)
+    refused = desk.run("CORP\\alice", "request", "show", "nonsense", wanted=Exit.REFUSED)
+    assert "'nonsense' is not an identifier" in refused.stderr
+    assert "`bastide request list`" in refused.stderr
+
+
+def test_whoami_says_which_rights_come_after_a_code(desk: Desk) -> None:
+    desk.by_password.add("PRIV\\dave")
+    lines = {
+        line.split()[0]: line for line in desk.run("PRIV\\dave", "whoami").stdout.splitlines() if line.strip()
+    }
+    assert "administer" not in lines["Rights"]
+    assert "administer" in lines["After"]
+    assert "After a code" not in desk.run("PRIV\\frank", "whoami").stdout

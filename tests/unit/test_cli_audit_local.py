@@ -1,6 +1,8 @@
 """`bastide audit verify --local` on a database with records in it: whole, and after somebody who owns the file was at it."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,3 +107,18 @@ def test_a_tampered_audit(config: Path, store: SqlStore, statement: str, record:
     assert "keep the database as it is" in done.stderr
     problem = json.loads(verify(config, "--json").stderr)
     assert (problem["code"], said in problem["detail"]) == ("audit-broken", True)
+
+
+def test_a_tampered_audit_ends_cleanly(config: Path, store: SqlStore) -> None:
+    """What was left unread used to be closed at the end of the process, by a connection that was closed already."""
+    tamper(store, "UPDATE audit SET actor_name = 'nobody' WHERE seq = 3")
+    done = subprocess.run(
+        [sys.executable, "-m", "bastide.cli.main", "audit", "verify", "--local", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.REFUSED
+    sentence, remedy = done.stderr.splitlines()
+    assert "audit record 3: " in sentence
+    assert remedy.startswith("  -> keep the database as it is")

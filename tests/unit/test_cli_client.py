@@ -218,6 +218,15 @@ def test_a_problem_is_a_sentence_a_remedy_and_an_exit_code(status: int, code: st
     assert not result.stdout
 
 
+@pytest.mark.parametrize("remedy", ["give the incident id to the operator", ""])
+def test_the_id_of_an_incident_is_printed(remedy: str) -> None:
+    """The log has what happened under it, and the remedy asks for it."""
+    fields = {"detail": "something went wrong", "code": "internal", "remedy": remedy, "incident": "00ff00ff"}
+    result = run(lambda _: httpx.Response(500, json=fields), "offers")
+    said = "; ".join(filter(None, (remedy, "incident 00ff00ff")))
+    assert f"  -> {said}" in result.stderr
+
+
 def test_a_refusal_says_whose_ticket_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ticket, "principal", "eve@OTHER.TEST")
     result = run(lambda _: problem(401, "not-authenticated", "the sign-in was not accepted", "x"), "offers")

@@ -188,7 +188,9 @@ def _typed(question: str) -> str:
 
 FULL = Config(
     database=Database(url="postgresql://bastide@db1,db2/bastide", password="credential:db"),
-    keys=Keys(master="/k/master.key", signing="/k/signing.key", trusted=["/k/old.pub"]),
+    keys=Keys(
+        master="/k/master.key", signing="/k/signing.key", trusted=["/k/old.pub"], lost=["0123456789abcdef"]
+    ),
     priv=Priv(
         domain="priv.example.com",
         principal="svc",
@@ -228,7 +230,7 @@ def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     file.write_text(re.sub(r"^# (\w+ = )", r"\1", tables, flags=re.MULTILINE))
     assert load(file).corp == Corp(domain="corp.example.com")
     assert load(file).passwords == Passwords(
-        openpgp=["/etc/bastide/openpgp.key"],
+        openpgp=["/etc/bastide/keys/openpgp.key"],
         keytab="/etc/bastide/pcnsclnt.keytab",
         source_domains=[SourceDomain(domain="sales.example.com")],
     )

@@ -21,6 +21,7 @@ from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable
 from bastide.services.passwords.notification import SERVICE_NUMBERS, TARGET_NUMBERS
 from bastide.store.openpgp import PRIVATE, PUBLIC, generate_openpgp
 from bastide.wiring import notification as wiring
+from tests.support.ccache import cache
 
 NEW = ("/N:one", "/A:h.example.com", "/S:PCNSCLNT/h.example.com", "/FI:Domain Users")
 ADD = ("--server-address", "h.example.com", "--spn", "PCNSCLNT/h.example.com", "--include", "Domain Users")
@@ -235,3 +236,38 @@ def test_a_private_key_is_not_put_where_everybody_reads_it(
     assert connections == []
     assert run("target", "edit", "one", "--certificate", str(tmp_path / PUBLIC)).exit_code == Exit.REFUSED
     assert connections == [("", "")]
+
+
+# -------------------------------------------------------------------------------------------------------------- tickets
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [(2, "your Kerberos ticket has expired"), (None, "there is no Kerberos ticket: No Kerberos credentials")],
+    ids=["expired", "none"],
+)
+def test_without_a_good_ticket_nobody_is_signed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: int | None, said: str
+) -> None:
+    """Exit code 4, as docs/reference/commands.md has it. With real GSS-API."""
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/ccache")
+    if ends is not None:
+        (tmp_path / "ccache").write_bytes(cache("alice@PRIV.TEST", ends=ends))
+    result = run("list")
+    assert (result.exit_code, cfg("list")[0]) == (Exit.NOT_SIGNED_IN, Exit.NOT_SIGNED_IN)
+    for words in (result.stderr, cfg("list")[2]):
+        assert said in words
+        assert "kinit" in words
+        assert "Success" not in words
+
+
+@pytest.mark.parametrize(("typed", "refused"), [("72", True), ("3600", False), ("0", False), ("72s", False)])
+def test_hours_are_not_read_as_seconds(
+    connections: list[tuple[str, str]], typed: str, *, refused: bool
+) -> None:
+    result = run("service", "--max-age", typed)
+    assert bool(connections) is not refused
+    if refused:
+        assert result.exit_code == Exit.USAGE
+        assert "--max-age 72 would be seconds" in result.stderr
+        assert "say the unit: 72h or 72s" in result.stderr

@@ -139,3 +139,11 @@ def test_a_right_that_is_missing_names_the_ticket_and_anything_else_does_not() -
     assert NOBODY.refused(sent).remedy == "sign in with a PRIV account"
     other = Stop("no", remedy="this", code="conflict")
     assert (OTHER.refused(other).message, OTHER.refused(other).remedy) == ("no", "this")
+
+
+def test_a_ticket_of_the_other_forest_is_good_for_the_servers_name_there() -> None:
+    said = Whose("alice@CORP.TEST", "bastide.priv.test", "PRIV.TEST").remedy
+    assert "use the server's name in CORP.TEST, if it has one there" in said
+    assert "--server https://bastide.corp.test:8443" in said
+    assert "`kinit PERSON@PRIV.TEST`" in said
+    assert "name in" not in Whose("", "bastide.priv.test", "PRIV.TEST").remedy

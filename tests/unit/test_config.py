@@ -154,3 +154,46 @@ def test_a_good_credential_is_a_file_of_the_directory(
 def test_a_file_that_the_parser_gives_up_is_refused_too(tmp_path: Path, more: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read(tmp_path, more)
+
+
+@pytest.mark.parametrize(
+    ("database", "vault", "same"),
+    [
+        ("sqlite:///{0}/b.db", "sqlite:///{0}/b.db", True),
+        ("sqlite:///{0}/b.db", "sqlite:///{0}/x/../b.db?timeout=1", True),
+        ("sqlite:///{0}/b.db", "sqlite:///{0}/link.db", True),
+        ("sqlite:///{0}/b.db", "sqlite:///{0}/hard.db", True),
+        ("sqlite:///{0}/b.db", "sqlite:///{0}/v.db", False),
+        ("sqlite://", "sqlite://", False),
+        ("postgresql://a@H.test/bastide", "postgresql+psycopg://b:p@h.test.:5432/bastide?x=1", True),
+        ("postgresql://a@h1,h2:5433/bastide", "postgres://a@h2:5433/bastide", True),
+        ("postgresql:///?host=h&dbname=bastide&port=5433", "postgresql://a@h:5433/bastide", True),
+        ("postgresql://bastide@[::1]:5432", "postgresql://[::1]/bastide", True),
+        ("postgresql://a@h/bastide", "postgresql://a@h/vault", False),
+        ("postgresql://a@h/bastide", "postgresql://a@h:5433/bastide", False),
+        ("postgresql://a@h/bastide", "postgresql://a@other/bastide", False),
+        ("postgresql://[h/bastide", "postgresql://[h/bastide", False),
+        ("postgresql://a@h/bastide", "sqlite:///{0}/v.db", False),
+    ],
+)
+def test_the_vault_is_a_database_of_its_own(tmp_path: Path, database: str, vault: str, same: bool) -> None:
+    """However the two are spelled. What is no URL is refused elsewhere."""
+    (tmp_path / "b.db").touch()
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "b.db")
+    (tmp_path / "hard.db").hardlink_to(tmp_path / "b.db")
+    file = tmp_path / "bastide.toml"
+    file.write_text(
+        f"""
+database = {{ url = "{database.format(tmp_path)}" }}
+keys = {{ master = "/m", signing = "/s" }}
+priv = {{ domain = "p.test", principal = "s@P", keytab = "/k", users_container = "u", groups_container = "g" }}
+rights = {{ administrators = [], auditors = [], approvers = [] }}
+passwords = {{ openpgp = ["/o"], keytab = "/k", vault = "{vault.format(tmp_path)}" }}
+"""
+    )
+    if not same:
+        assert load(file).passwords is not None
+        return
+    with pytest.raises(ConfigError, match="must be a database of its own"):
+        load(file)

@@ -1,12 +1,14 @@
 """What `make demo` (tools/demo) decides by itself: which code is typed, where a password would be found, what its time-line shows. The play itself needs the lab."""
 
 import base64
+import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from tools.demo.__main__ import main as play
 from tools.demo.access import SLOWNESS, STEP, Authenticator
 from tools.demo.search import search, shapes
 from tools.demo.stage import Stage, Timeline
@@ -110,3 +112,26 @@ def test_management_agents_are_well_formed(tmp_path: Path, name: str) -> None:
 def test_the_source_names_its_targets() -> None:
     source = tomllib.loads(source_document(Stage(Lab(prefix="shown"))))
     assert source["source"]["targets"] == list(TITLES)
+
+
+def test_help_is_usage_and_plays_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        play(["--help"])
+    assert ended.value.code == 0
+    assert "usage: python -m tools.demo" in capsys.readouterr().out
+
+
+def test_who_is_not_root_is_told_so_before_anything_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    done = subprocess.run(
+        ["make", "demo", "PYTHON=echo installing"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "needs root: sudo make demo" in done.stderr
+    assert "installing" not in done.stdout

@@ -67,6 +67,16 @@ def test_4_a_stranger_does_not_vote() -> None:
         decide(voter=grace(1999))
 
 
+def test_4_a_vote_counts_in_the_stage_that_was_named_and_in_no_other() -> None:
+    two = build.role(
+        stages=(build.stage(), replace(build.stage(), name="security"), build.stage("others", rids=(1999,)))
+    )
+    assert decide(role=two).votes[-1].stage == two.stages[0].name
+    assert decide(role=two, stage="security").votes[-1].stage == "security"
+    with pytest.raises(NotAuthorized, match="not an approver"):
+        decide(role=two, stage="others")
+
+
 def test_4_a_group_of_the_voter_counts() -> None:
     team = build.role(
         stages=(replace(build.stage(), approvers=(build.subject("Team", 3001, Forest.PRIV, is_group=True),)),)

@@ -1,6 +1,7 @@
 """What keeps the server small."""
 
 import ctypes
+import gc
 import subprocess
 import sys
 import threading
@@ -32,6 +33,15 @@ def test_threads_share_two_arenas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_libc_without_arenas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: SimpleNamespace())
     server.share_arenas()
+
+
+def test_the_collector_waits_for_ten_thousand_objects() -> None:
+    before = gc.get_threshold()
+    try:
+        server.collect_seldom()
+        assert gc.get_threshold() == (10_000, *before[1:])
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_a_connection_caches_half_a_megabyte(tmp_path: Path) -> None:

@@ -171,3 +171,15 @@ def follow(world: SyncWorld) -> None:
     switchboard = world.passwords.switchboard
     job = Job((MARK,), lambda works, _: switchboard.follow(works), 1, LEASE)
     assert Runner(store=world.store, jobs=(job,), owner="n", clock=world.clock).run_due() == 1
+
+
+def test_the_first_vault_is_no_loss_and_a_second_one_is(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = machine.start(enabled=True)
+    first.passwords.switchboard.plant()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    machine.stop()
+    (machine.folder / "vault.db").unlink()
+    machine.start().passwords.switchboard.plant()
+    assert "what was sealed with that one cannot be opened any more" in caplog.text

@@ -266,3 +266,10 @@ def test_a_closed_target_starts_nothing(folder: Path) -> None:
     target = ProcessTarget(ProcessSettings(program=str(folder / "program")), opening("x"), owners=OWNERS)
     with pytest.raises(TargetUnavailable):
         target.set([NewPassword(FIRST, GOOD)])
+
+
+def test_a_setting_that_is_misspelt_names_the_nearest_and_all() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_settings(ProcessSettings, {"progam": "/bin/true"})
+    assert refused.value.field == "settings.progam"
+    assert refused.value.remedy.startswith("did you mean program? There are arguments, ")

@@ -1,9 +1,11 @@
 """Both acts on one lab. Nothing is left behind, on success, failure or Ctrl-C."""
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
@@ -89,8 +91,14 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every step went as it must."""
+    argparse.ArgumentParser(
+        prog="python -m tools.demo",
+        description="Both jobs across two real Samba forests, as a time-line. It takes no arguments.",
+        epilog="`sudo make demo` installs what is missing first; `make demo-embedded` plays it in memory, without root. "
+        "BASTIDE_DEMO_PREFIX begins the names of the network namespaces (demo).",
+    ).parse_args(arguments)
     if os.geteuid() != 0:
         print(
             "the demo makes network namespaces and needs root: sudo make demo; or without: make demo-embedded",

@@ -154,6 +154,10 @@ class Client:
     def post(self, path: str, body: Mapping[str, object] | None = None, **params: object) -> Answer:
         return self._answer("POST", path, body=body or {}, params=_clean(params))
 
+    def show_code(self, path: str, code: str) -> Answer:
+        """A call whose body is a code: where that one is refused, none is asked for."""
+        return self._answer("POST", path, body={"code": code}, ask_code=False)
+
     def put(self, path: str, body: Mapping[str, object], **params: object) -> Answer:
         return self._answer("PUT", path, body=body, params=_clean(params))
 
@@ -189,10 +193,11 @@ class Client:
         *,
         body: Mapping[str, object] | None = None,
         params: Mapping[str, Any] | None = None,
+        ask_code: bool = True,
     ) -> Answer:
         self.sign_in()
         response = self._send(method, path, body=body, params=params)
-        if _wants_code(response):  # (3)
+        if ask_code and _wants_code(response):  # (3)
             response = self._send(method, path, body=body, params=params, code=self._ask("Code"))
         if response.status_code >= _FIRST_ERROR:
             raise self._refusal(response)
@@ -285,11 +290,17 @@ def _problem(response: httpx.Response) -> Stop:
     )
     return Stop(
         message,
-        remedy=str(fields.get("remedy") or ""),
+        remedy=_remedy(fields),
         status=_status(response.status_code, code),
         code=code,
         raw=response.text if fields else json.dumps({"status": response.status_code, "detail": message}),
     )
+
+
+def _remedy(fields: Mapping[str, Any]) -> str:
+    """With the incident id, which the operator finds in the log."""
+    said, incident = str(fields.get("remedy") or ""), str(fields.get("incident") or "")
+    return "; ".join(filter(None, (said, incident and f"incident {incident}")))
 
 
 def _status(status: int, code: str) -> Exit:

@@ -36,6 +36,7 @@ COMMENTS = MappingProxyType({
     "keys.master": "Seals what is secret in the database: a file, or credential:NAME.",
     "keys.signing": "Signs the checkpoints of the audit: a file, or credential:NAME.",
     "keys.trusted": "Public keys of earlier signing keys, so that old checkpoints still verify.",
+    "keys.lost": "Ids of earlier master keys that are lost for ever: what they sealed is given up. See docs/operations/keys.md.",
     "priv": "The bastion forest.",
     "priv.domain": "Its DNS name.",
     "priv.principal": "The service account: writes members of PAM groups and accountExpires of PAM users, nothing else.",
@@ -93,7 +94,9 @@ _LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
         ),
         "corp": Corp(domain="corp.example.com"),
         "passwords.source_domains": SourceDomain(domain="sales.example.com"),
-        "passwords": Passwords(openpgp=["/etc/bastide/keys/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"),
+        "passwords": Passwords(
+            openpgp=["/etc/bastide/keys/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"
+        ),
     }
 )
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.files import document_of
+from bastide.domain.ids import typed
 
 CLIENT_FILE = Path("/etc/bastide/client.toml")
 _KEYS = {"server", "ca", "account"}
@@ -54,7 +55,7 @@ def resolve(server: str, ca: str, account: str, *, file: Path = CLIENT_FILE) -> 
     who = account or known.get("account", "")
     if who and not _ACCOUNT.fullmatch(who):
         raise Stop(
-            f"{who!r} is not an account: it needs the forest in front",
+            f"{typed(who)} is not an account: it needs the forest in front",
             remedy="write 'CORP\\name' or 'PRIV\\name', in single quotes: the shell eats a bare backslash",
             status=Exit.USAGE,
         )
@@ -68,7 +69,7 @@ def resolve(server: str, ca: str, account: str, *, file: Path = CLIENT_FILE) -> 
 def bad_address(url: str) -> Stop:
     """For an address that is none."""
     return Stop(
-        f"{url!r} is not the address of a server", remedy="write https://host:8443", status=Exit.USAGE
+        f"{typed(url)} is not the address of a server", remedy="write https://host:8443", status=Exit.USAGE
     )
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,8 +28,9 @@ class Screen:
         """Whether somebody watches."""
         return self.err.is_terminal and self.out.is_terminal
 
-    def line(self, text: object, style: str = "") -> None:
-        self.out.print(Text(safe(text), style=style))
+    def line(self, text: object, style: str = "", *, whole: bool = False) -> None:
+        """`whole`: no line breaks of ours, for commands that are copied."""
+        self.out.print(Text(safe(text), style=style), soft_wrap=whole)
 
     def note(self, text: object, style: str = "dim") -> None:
         """Something about the doing, not the answer: standard error."""
@@ -43,21 +45,33 @@ class Screen:
         self.raw_json(json.dumps(value, ensure_ascii=False, default=str))
 
     def table(self, columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], *, empty: str) -> None:
-        """One row per object; `empty` is said when there is none."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name, _ in columns:
-            table.add_column(Text(name), overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(one_line(_shown(read(row)))) for _, read in columns))
-        if table.row_count:
-            self.out.print(table)
-        else:
+        """One row per object, or one block where a row would break a word: ids are copied. `empty` is said when there is none."""
+        cells = [[one_line(_shown(read(row))) for _, read in columns] for row in rows]
+        if not cells:
             self.note(empty)
+            return
+        names = [name for name, _ in columns]
+        widths = _widths([names, *cells], self.out.width)
+        if not widths:
+            self._blocks(names, cells)
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, width in zip(names, widths, strict=True):
+            table.add_column(Text(name), overflow="fold", width=width)
+        for one in cells:
+            table.add_row(*map(Text, one))
+        self.out.print(table)
+
+    def _blocks(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        for number, row in enumerate(rows):
+            if number:
+                self.line("")
+            self.fields(zip(names, row, strict=True))
 
     def fields(self, pairs: Iterable[tuple[str, object]]) -> None:
         """One object: name and value below each other; empty values are left out."""
         table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(style="bold")
+        table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in pairs:
             if value not in (None, "", (), []):
@@ -76,6 +90,27 @@ class Screen:
 
 #: Wider than any line; columns take only what they need.
 _NO_WIDTH = 10_000
+
+
+#: Between two columns.
+_GAP = 2
+
+
+def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Of each column, so that no word is broken; empty if there is no room for that."""
+    columns = list(zip(*rows, strict=True))
+    wanted = [max(map(cell_len, column)) for column in columns]
+    widths = [max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    spare = room - sum(widths) - _GAP * (len(widths) - 1)
+    if spare < 0:
+        return []
+    # Whoever lacks least first: what they leave goes to the others.
+    by_lack = sorted(range(len(widths)), key=lambda at: wanted[at] - widths[at])
+    for served, at in enumerate(by_lack):
+        more = min(wanted[at] - widths[at], spare // (len(widths) - served))
+        widths[at] += more
+        spare -= more
+    return widths
 
 
 def _console(file: TextIO) -> Console:

@@ -4,11 +4,19 @@
 """
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
 from types import MappingProxyType
 
 from bastide.config import ConfigError
-from bastide.domain.errors import BastideError, DirectoryUnavailable, StoreBusy, StoreUnavailable
+from bastide.domain.errors import (
+    BastideError,
+    DirectoryUnavailable,
+    NotAuthenticated,
+    StoreBusy,
+    StoreUnavailable,
+)
 from bastide.extras import install
 
 
@@ -53,6 +61,26 @@ class Stop(Exception):
         self.raw = raw
 
 
+@contextmanager
+def by_option(options: Mapping[str, str]) -> Iterator[None]:
+    """What the server says of a field is said of the option that gave it. Raises Stop."""
+    try:
+        yield
+    except Stop as stop:
+        field, colon, said = stop.message.partition(": ")
+        if stop.code != "invalid-input" or not colon or field not in options:
+            raise
+        raise Stop(
+            f"{options[field]}: {said}", remedy=stop.remedy, status=stop.status, code=stop.code, raw=stop.raw
+        ) from None
+
+
+def with_remedy(stop: Stop, remedy: str) -> Stop:
+    """The same end with another remedy, in the server's own words too."""
+    raw = json.dumps({**json.loads(stop.raw), "remedy": remedy}, ensure_ascii=False) if stop.raw else ""
+    return Stop(stop.message, remedy=remedy, status=stop.status, code=stop.code, raw=raw)
+
+
 #: What only an extra installs.
 _EXTRAS = MappingProxyType({"ldap": "ad", "dns": "ad", "gssapi": "ad", "psycopg": "postgres"})
 
@@ -76,11 +104,16 @@ def as_stop(error: BaseException | None) -> Stop | None:
             remedy=f"`{install(extra)}`",
             status=Exit.USAGE,
         )
-    if isinstance(error, DirectoryUnavailable | StoreBusy | StoreUnavailable):
-        return Stop(error.message, remedy=error.remedy, status=Exit.UNAVAILABLE, code=error.code)
     if isinstance(error, BastideError):
-        return Stop(error.message, remedy=error.remedy, code=error.code)
+        return Stop(error.message, remedy=error.remedy, status=_status(error), code=error.code)
     return None
+
+
+def _status(error: BastideError) -> Exit:
+    if isinstance(error, NotAuthenticated):
+        return Exit.NOT_SIGNED_IN
+    gone = isinstance(error, DirectoryUnavailable | StoreBusy | StoreUnavailable)
+    return Exit.UNAVAILABLE if gone else Exit.REFUSED
 
 
 def problem(error: Stop) -> str:

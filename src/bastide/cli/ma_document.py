@@ -13,6 +13,7 @@ from typing import Any
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.files import document_of
 from bastide.cli.text import seconds
+from bastide.domain.ids import typed
 from bastide.domain.management_agents import Test
 
 Document = dict[str, Any]
@@ -41,13 +42,15 @@ def from_settings(pairs: list[str]) -> Document:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise Stop(f"{pair!r} is no setting", remedy="write passwords.verify=true", status=Exit.USAGE)
+            raise Stop(
+                f"{typed(pair)} is no setting", remedy="write passwords.verify=true", status=Exit.USAGE
+            )
         *tables, last = name.strip().split(".")
         inner = document
         for table in tables:
             inner = inner.setdefault(table, {})
             if not isinstance(inner, dict):
-                raise Stop(f"{pair!r} does not fit the one before it", status=Exit.USAGE)
+                raise Stop(f"{typed(pair)} does not fit the one before it", status=Exit.USAGE)
         inner[last] = _value(value.strip())
     return _normal(document, "--set")
 
@@ -87,7 +90,9 @@ def _join(text: str) -> Document:
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(cs.strip() and equals and mv.strip() for cs, equals, mv in pairs):
         raise Stop(
-            f"{text!r} is no join rule", remedy="write employeeNumber = employeeNumber", status=Exit.USAGE
+            f"{typed(text)} is no join rule",
+            remedy="write employeeNumber = employeeNumber",
+            status=Exit.USAGE,
         )
     return {"pairs": [{"cs": cs.strip(), "mv": mv.strip()} for cs, _, mv in pairs]}
 
@@ -95,7 +100,9 @@ def _join(text: str) -> Document:
 def _flow(text: str) -> Document:
     match = _FLOW.fullmatch(text)
     if match is None:
-        raise Stop(f"{text!r} is no flow", remedy="write mail -> mail, or mail -> mail 50", status=Exit.USAGE)
+        raise Stop(
+            f"{typed(text)} is no flow", remedy="write mail -> mail, or mail -> mail 50", status=Exit.USAGE
+        )
     rank = {} if match[3] is None else {"rank": int(match[3])}
     return {"source": match[1], "target": match[2], **rank}
 
@@ -107,7 +114,7 @@ def _filter(text: str) -> Document:
         match = _CONDITION.fullmatch(part)
         if match is None:
             raise Stop(
-                f"{part.strip()!r} is no condition",
+                f"{typed(part.strip())} is no condition",
                 remedy="write userAccountControl bit-on 2, or title absent",
                 status=Exit.USAGE,
             )

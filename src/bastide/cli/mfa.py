@@ -57,7 +57,7 @@ def _print_enrolment(call: Call, enrolment: Mapping[str, Any]) -> None:
 def confirm(call: Call) -> None:
     """Show the first code of a new authenticator; from then on it counts."""
     call.client.sign_in()
-    answer = call.client.post("/me/factors/confirm", {"code": call.world.ask("Code")})
+    answer = call.client.show_code("/me/factors/confirm", call.world.ask("Code"))
     call.done(answer, "the authenticator is set up")
 
 

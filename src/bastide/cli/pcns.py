@@ -69,6 +69,7 @@ def opened(domain: str, controller: str) -> Iterator["NotificationSettings"]:
         yield settings
 
 
+_HOUR = 3600
 _OF_SERVICE = MappingProxyType(
     {"L": "--max-length", "A": "--max-age", "R": "--max-retries", "I": "--retry-interval"}
 )
@@ -160,7 +161,7 @@ def service(
 
     change = ServiceChange(
         max_queue_length=max_length,
-        max_queue_age=_seconds(max_age),
+        max_queue_age=_age(max_age),
         max_notification_retries=max_retries,
         retry_interval=_seconds(retry_interval),
     )
@@ -344,6 +345,17 @@ def _read(path: Path) -> bytes:
 
 def _seconds(text: str | None) -> int | None:
     return None if text is None else seconds(text)
+
+
+def _age(text: str | None) -> int | None:
+    """A change that is too old is discarded, so hours that were read as seconds would lose passwords. Raises Stop."""
+    if text is not None and text.strip().isdecimal() and 0 < seconds(text) < _HOUR:
+        raise Stop(
+            f"--max-age {text.strip()} would be seconds, after which a change is discarded",
+            remedy=f"say the unit: {text.strip()}h or {text.strip()}s",
+            status=Exit.USAGE,
+        )
+    return _seconds(text)
 
 
 # ------------------------------------------------------------------------------------------------------------- showing

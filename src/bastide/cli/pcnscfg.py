@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bastide.cli import pcns
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop, as_stop
+from bastide.domain.ids import typed
 
 if TYPE_CHECKING:
     from bastide.services.passwords.notification import NotificationSettings
@@ -140,7 +141,7 @@ def parse(arguments: Sequence[str], allowed: frozenset[str]) -> Options:
         name, colon, value = argument[1:].partition(":")
         if argument[:1] not in {"/", "-"} or not colon or name.upper() not in allowed:
             raise Stop(
-                f"{argument[:80]!r} is not an option here",
+                f"{typed(argument)} is not an option here",
                 remedy=f"write {', '.join(f'/{one}:' for one in sorted(allowed))}; pcnscfg /? says what each is",
                 status=Exit.USAGE,
             )
@@ -152,7 +153,7 @@ def parse(arguments: Sequence[str], allowed: frozenset[str]) -> Options:
 
 def _command(name: str) -> tuple["Prepare", frozenset[str]]:
     if name.lower() not in _COMMANDS:
-        raise Stop(f"{name[:80]!r} is not a command", remedy="pcnscfg /? shows all", status=Exit.USAGE)
+        raise Stop(f"{typed(name)} is not a command", remedy="pcnscfg /? shows all", status=Exit.USAGE)
     return _COMMANDS[name.lower()]
 
 
@@ -294,7 +295,7 @@ def _number(options: Options, name: str) -> int | None:
         return None
     if not options[name].isascii() or not options[name].isdigit():
         raise Stop(
-            f"/{name}: {options[name][:40]!r} is not a number",
+            f"/{name}: {typed(options[name], 40)} is not a number",
             remedy="pcnscfg /? shows what it may be",
             status=Exit.USAGE,
         )

@@ -33,6 +33,7 @@ def whoami(call: Call) -> None:
                 ("Forest", me.get("forest")),
                 ("Signed in by", me.get("via")),
                 ("Rights", me.get("rights")),
+                ("After a code", me.get("rights_with_code")),
                 ("PAM user", me.get("pam_user")),
             )
         )

@@ -3,8 +3,9 @@
 import os
 import shlex
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -263,7 +264,22 @@ def directories(config: Config) -> Iterator[Check]:
         )
     yield from _further_sources(config)
     if config.http.keytab:
-        yield secret("http: keytab", config.http.keytab, _export(config.http.keytab, *_http_names(config)))
+        export = _export(config.http.keytab, *_http_names(config))
+        keytab = secret("http: keytab", config.http.keytab, export)
+        yield keytab
+        if keytab.ok and keytab.checked:
+            yield look("http: HTTP/", lambda: _http(config), export)
+
+
+def _http(config: Config) -> str:
+    from bastide.directory.keytab import require  # noqa: PLC0415  # needs the extra `ad`
+
+    hosts = {config.priv.domain: config.http.priv_host} | (
+        {config.corp.domain: config.http.corp_host} if config.corp else {}
+    )
+    wanted = [f"HTTP/{host or '*'}@{domain.upper()}" for domain, host in hosts.items()]
+    require(secret_path(config.http.keytab), *wanted)
+    return ", ".join(wanted)
 
 
 def _further_sources(config: Config) -> Iterator[Check]:
@@ -277,11 +293,57 @@ def _further_sources(config: Config) -> Iterator[Check]:
 
 def local_things(config: Config) -> Iterator[Check]:
     """Keys and database."""
+    sealed = _sealed(config)
     for name, made in (("master", _KEY_FILES), ("signing", _KEY_FILES[1:] + _KEY_FILES[:1])):
         reference = getattr(config.keys, name)
         remedy = f"{_generate('', reference, made)}, or set keys.{name}"
-        yield secret(f"keys: {name}", reference, remedy)
+        if name == "master" and sealed:  # a new key would open nothing of that
+            remedy = _put_back(sealed)
+        check = secret(f"keys: {name}", reference, remedy)
+        if check.ok and check.checked:
+            check = _or_made(look(check.name, partial(_key, config, name, sealed), remedy), remedy)
+        yield check
     yield look("database", lambda: _database(config), "`bastide db upgrade` makes and upgrades it")
+
+
+def _or_made(check: Check, remedy: str) -> Check:
+    """With a remedy that says where a new key belongs, where a new key is all that helps."""
+    from bastide.store.keys import HOW_TO_MAKE  # noqa: PLC0415  # cryptography takes its time
+
+    return replace(check, remedy=remedy) if check.remedy == HOW_TO_MAKE else check
+
+
+def _sealed(config: Config) -> Counter[str] | None:
+    """How many values each master key has sealed; None: database or vault cannot be read, which their own checks say."""
+    from bastide.wiring.master_key import sealed_values  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    try:
+        return sealed_values(config)
+    except (BastideError, ConfigError, ImportError, OSError):
+        return None
+
+
+def _put_back(sealed: Counter[str]) -> str:
+    from bastide.wiring.master_key import put_back  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    return put_back(sealed)
+
+
+def _key(config: Config, name: str, sealed: Counter[str] | None) -> str:
+    """As the service loads it at its start."""
+    from bastide.store.keys import Ed25519Signer, read_key, read_public_key  # noqa: PLC0415  # cryptography takes its time
+    from bastide.wiring.master_key import check_master_key  # noqa: PLC0415
+
+    path = secret_path(getattr(config.keys, name))
+    # Root looks for the service, and the file is its user's.
+    user = path.stat().st_uid if os.geteuid() == 0 else None
+    if name == "signing":
+        Ed25519Signer(read_key(path, user), [read_public_key(Path(other)) for other in config.keys.trusted])
+        return str(path)
+    opened = check_master_key(config, Counter() if sealed is None else sealed, user)
+    if sealed is None:
+        return f"{path}; not compared with what is sealed: the database cannot be read"
+    return f"{path} fits the {opened} sealed values" if opened else f"{path}; nothing is sealed yet"
 
 
 def _generate(option: str, reference: str, made: Sequence[str]) -> str:
@@ -320,7 +382,7 @@ def passwords(config: Config) -> Iterator[Check]:
             "`bastide keys generate --openpgp` makes good keys",
         )
     if keytab.ok and keytab.checked:
-        yield look("passwords: PCNSCLNT/", lambda: _acceptor(settings.keytab), export)
+        yield look("passwords: PCNSCLNT/", lambda: _acceptor(config, settings.keytab), export)
     yield look("passwords: vault", lambda: _vault(config), "set passwords.vault; no backup may hold it")
 
 
@@ -331,29 +393,28 @@ def _openpgp(names: Sequence[str]) -> str:
     return f"{len(names)} can be used"
 
 
-def _acceptor(keytab: str) -> str:
+def _acceptor(config: Config, keytab: str) -> str:
+    """Which host agents ask for is theirs to say (`bastide pcns target add --spn`); each asks in its own realm."""
     from bastide.directory.channel import GssAcceptor  # noqa: PLC0415  # needs the extra `ad`
+    from bastide.directory.keytab import require  # noqa: PLC0415
 
+    require(
+        secret_path(keytab),
+        *(f"PCNSCLNT/*@{name.domain.rstrip('.').upper()}" for name in _pcns_names(config)),
+    )
     GssAcceptor(secret_path(keytab)).begin()
     return "tickets can be accepted"
 
 
 def _vault(config: Config) -> str:
-    from bastide.store.engine import is_sqlite, sqlite_path  # noqa: PLC0415
-    from bastide.store.keys import load_sealer  # noqa: PLC0415
-    from bastide.store.vault import SqlVault  # noqa: PLC0415
+    """A check makes nothing, least of all as root."""
+    from bastide.store.sealed import waiting  # noqa: PLC0415  # SQLAlchemy takes its time
     from bastide.wiring.database import vault_url  # noqa: PLC0415
 
     if config.passwords is None:
         return ""
-    url = vault_url(config.passwords)
-    if is_sqlite(url) and not Path(sqlite_path(url)).exists():  # a check makes nothing, least of all as root
-        return f"{sqlite_path(url)} is made when the service starts"
-    vault = SqlVault(url, load_sealer([secret_path(config.keys.master)]))
-    try:
-        return f"{len(vault.references())} changes are on their way"
-    finally:
-        vault.close()
+    number = waiting(vault_url(config.passwords))
+    return "it is made when the service starts" if number is None else f"{number} changes are on their way"
 
 
 def _database(config: Config) -> str:

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from bastide.cli.console import Column
-from bastide.cli.exits import Stop
+from bastide.cli.exits import Stop, by_option, with_remedy
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import moment, one_line, seconds, span, when
+
+if TYPE_CHECKING:
+    from bastide.cli.client import Answer
 
 app = commands(
     "Ask for a role, look at it, extend it, end it.",
@@ -21,6 +25,10 @@ app = commands(
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id.")]
+#: Which option gives a field.
+_OPTIONS = MappingProxyType(
+    {"ttl": "--for", "start_at": "--start", "justification": "--justification", "ticket": "--ticket"}
+)
 _FIRST_LOOK, _LONGEST_LOOK = 0.2, 2.0
 _OVER = {"Closed", "Expired", "Rejected", "Cancelled", "Failed"}
 
@@ -60,9 +68,10 @@ def new(
         body["ttl_seconds"] = seconds(length)
     if start:
         body["start_at"] = moment(start, call.world.now())
-    answer = call.client.post("/requests", body)
+    with by_option(_OPTIONS):
+        answer = call.client.post("/requests", body)
     if answer.fields.get("state") == "PendingMFA":
-        answer = call.client.post(f"{_path(answer.fields)}/mfa")
+        answer = _prove(call, answer.fields)
     if wait:
         _wait(call, answer.fields)
     else:
@@ -138,6 +147,26 @@ def _path(request: Mapping[str, Any]) -> str:
     return f"/requests/{_segment(str(request.get('id')))}"
 
 
+def _prove(call: Call, request: Mapping[str, Any]) -> "Answer":
+    """The request is there whatever becomes of the code, so an error names it. Raises Stop."""
+    try:
+        return call.client.post(f"{_path(request)}/mfa")
+    except Stop as stop:
+        remedy = f"{stop.remedy}; {_left(request)}".removeprefix("; ")
+        raise with_remedy(stop, remedy) from None
+    except KeyboardInterrupt:
+        call.screen.note(_left(request))
+        raise
+
+
+def _left(request: Mapping[str, Any]) -> str:
+    id_ = request.get("id")
+    return (
+        f"request {id_} waits for your second factor: `bastide request prove {id_}` shows it, "
+        f"`bastide request close {id_}` withdraws the request"
+    )
+
+
 def _wait(call: Call, request: Mapping[str, Any]) -> None:
     """Look again, less and less often, until it is active or over. Raises Stop if it will never be active."""
     look = _FIRST_LOOK
@@ -182,13 +211,17 @@ def _print(call: Call, request: Mapping[str, Any]) -> None:
             ("Ends", when(request.get("ends_at"))),
             ("To be extended to", when(request.get("extend_to"))),
             ("True end", when(request.get("true_end"))),
-            ("Ended by", request.get("enforcer")),
+            (_ending(request), request.get("enforcer")),
             ("Without Bastide", _alone(request)),
             ("Approvals missing", [f"{n}: {c}" for n, c in (request.get("missing") or {}).items()]),
             ("Votes", [_vote(vote) for vote in request.get("votes") or []]),
         )
     )
     _next(call, request)
+
+
+def _ending(request: Mapping[str, Any]) -> str:
+    return "Ended by" if request.get("state") in _OVER else "Will be ended by"
 
 
 def _alone(request: Mapping[str, Any]) -> str:

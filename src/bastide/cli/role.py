@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import typer
 
 from bastide.cli import ask, role_rules
 from bastide.cli.console import Column
-from bastide.cli.exits import Exit, Stop
+from bastide.cli.exits import Exit, Stop, by_option
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
@@ -90,6 +91,19 @@ Extension = Annotated[
 ]
 Enabled = Annotated[bool | None, typer.Option("--enabled/--disabled", help="Whether it may be used at all.")]
 
+#: Which option gives a field.
+_OPTIONS = MappingProxyType(
+    {
+        "privileges": "--gives",
+        "candidates": "--candidate",
+        "stages": "--stage",
+        "ttl": "--for",
+        "pending_life": "--pending",
+        "ticket_pattern": "--ticket-pattern",
+        "window": "--window",
+    }
+)
+
 
 @remote(app, "add", example=_EXAMPLE)
 def add(
@@ -124,7 +138,9 @@ def add(
         raise Stop(
             "the role has no name", remedy="give one as the argument or in the file", status=Exit.USAGE
         )
-    answer = call.client.post("/roles", rules, dry_run=dry_run)
+    _require(rules)
+    with by_option({} if from_file else _OPTIONS):
+        answer = call.client.post("/roles", rules, dry_run=dry_run)
     call.show(answer, lambda role: _print(call, role))
     if not call.as_json:
         call.screen.note("dry run: nothing was changed" if dry_run else "the role is there")
@@ -137,8 +153,8 @@ def listing(call: Call) -> None:
         ("NAME", lambda r: r.get("name")),
         ("GIVES", lambda r: role_rules.as_draft(r)["privileges"]),
         ("CANDIDATES", lambda r: role_rules.as_draft(r)["candidates"]),
-        ("APPROVAL", lambda r: [_stage(stage) for stage in role_rules.as_draft(r)["stages"]]),
-        ("FOR", _ttl),
+        ("APPROVAL", lambda r: [role_rules.stage_words(stage) for stage in role_rules.as_draft(r)["stages"]]),
+        ("FOR", lambda r: role_rules.ttl_words(r.get("ttl") or {})),
         ("ENABLED", lambda r: bool(r.get("enabled", True))),
     ]
     call.table(call.client.get("/roles"), columns, empty="no roles yet: bastide role add")
@@ -193,7 +209,8 @@ def edit(
     _print_difference(call, changed)
     if not dry_run:
         ask.confirm("Change the role?", yes=yes)
-    answer = call.client.put(path, after, dry_run=dry_run)
+    with by_option({} if from_file else _OPTIONS):
+        answer = call.client.put(path, after, dry_run=dry_run)
     call.done(answer, "dry run: nothing was changed" if dry_run else f"{after.get('name')} is changed")
 
 
@@ -205,29 +222,23 @@ def remove(call: Call, name: Name, dry_run: DryRun = False, yes: Yes = False) ->
     call.done(answer, f"dry run: {name} could be removed" if dry_run else f"{name} is removed")
 
 
+def _require(rules: role_rules.Rules) -> None:
+    """What every role needs, all at once and before anybody signs in. Raises Stop."""
+    absent = [_OPTIONS[name] for name in ("privileges", "candidates") if not rules.get(name)]
+    if absent:
+        raise Stop(
+            f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} needed for a new role",
+            remedy=f"as in `{_EXAMPLE}`",
+            status=Exit.USAGE,
+        )
+
+
 def _print_difference(call: Call, changed: list[tuple[str, object, object]]) -> None:
     """To standard error, so that --json stays JSON."""
     for rule, old, new in changed:
         call.screen.note(rule, "bold")
-        call.screen.note(f"  - {_plain(old)}", "red")
-        call.screen.note(f"  + {_plain(new)}", "green")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, list):
-        return ", ".join(_stage(one) if isinstance(one, Mapping) else str(one) for one in value) or "(none)"
-    return "(none)" if value in (None, "") else value
-
-
-def _stage(stage: Mapping[str, Any]) -> str:
-    return (
-        f"{stage.get('name')}: {stage.get('needed')} of {', '.join(map(str, stage.get('approvers') or []))}"
-    )
-
-
-def _ttl(role: Mapping[str, Any]) -> str:
-    ttl = role.get("ttl") or {}
-    return f"{span(ttl.get('default'))} ({span(ttl.get('minimum'))} to {span(ttl.get('maximum'))})"
+        call.screen.note(f"  - {role_rules.shown(rule, old)}", "red")
+        call.screen.note(f"  + {role_rules.shown(rule, new)}", "green")
 
 
 def _print(call: Call, role: Mapping[str, Any]) -> None:
@@ -238,8 +249,11 @@ def _print(call: Call, role: Mapping[str, Any]) -> None:
             ("Description", role.get("description")),
             ("Gives", draft["privileges"]),
             ("Candidates", draft["candidates"]),
-            ("Approval", [_stage(stage) for stage in draft["stages"]] or "nobody has to agree"),
-            ("For", _ttl(role)),
+            (
+                "Approval",
+                [role_rules.stage_words(stage) for stage in draft["stages"]] or "nobody has to agree",
+            ),
+            ("For", role_rules.ttl_words(role.get("ttl") or {})),
             ("Second factor", bool(role.get("mfa"))),
             ("Justification", bool(role.get("justification"))),
             ("Ticket", role.get("ticket_pattern")),

@@ -8,7 +8,8 @@ from typing import Any
 
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.files import document_of
-from bastide.cli.text import seconds
+from bastide.cli.text import seconds, span
+from bastide.domain.ids import typed
 from bastide.domain.roles import Enforcer
 
 Rules = dict[str, Any]
@@ -106,7 +107,9 @@ def _stage(text: str) -> Rules:
     needed, _, who = rest.partition(":")
     if not name or not needed.isdigit() or not who:
         raise Stop(
-            f"{text!r} is not a stage", remedy="write NAME:NEEDED:FOREST\\who,FOREST\\who", status=Exit.USAGE
+            f"{typed(text)} is not a stage",
+            remedy="write NAME:NEEDED:FOREST\\who,FOREST\\who",
+            status=Exit.USAGE,
         )
     return {
         "name": name,
@@ -122,7 +125,9 @@ def window(text: str) -> Rules | None:
     match = _WINDOW.fullmatch(text.strip())
     if match is None:
         raise Stop(
-            f"{text!r} is not a window", remedy="write mon-fri 08:00-18:00 Europe/Zurich", status=Exit.USAGE
+            f"{typed(text)} is not a window",
+            remedy="write mon-fri 08:00-18:00 Europe/Zurich",
+            status=Exit.USAGE,
         )
     return {"days": _days(match[1]), "opens": _hour(match[2]), "closes": _hour(match[3]), "zone": match[4]}
 
@@ -131,7 +136,7 @@ def _hour(text: str) -> str:
     try:
         time.fromisoformat(text)
     except ValueError:
-        raise Stop(f"{text!r} is no time of day", remedy="write 08:00", status=Exit.USAGE) from None
+        raise Stop(f"{typed(text)} is no time of day", remedy="write 08:00", status=Exit.USAGE) from None
     return text
 
 
@@ -140,7 +145,9 @@ def _days(text: str) -> list[int]:
     for part in text.lower().split(","):
         first, _, last = part.partition("-")
         if first not in _DAYS or (last or first) not in _DAYS:
-            raise Stop(f"{part!r} is no day of the week", remedy="write mon, tue, ... sun", status=Exit.USAGE)
+            raise Stop(
+                f"{typed(part)} is no day of the week", remedy="write mon, tue, ... sun", status=Exit.USAGE
+            )
         start, end = _DAYS.index(first), _DAYS.index(last or first)
         days |= {day % 7 for day in range(start, end + 1 if end >= start else end + 8)}
     return sorted(days)
@@ -174,3 +181,37 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tupl
     """Rule, old, new, for those that differ."""
     names = sorted(before.keys() | after.keys())
     return [(n, before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)]
+
+
+def shown(rule: str, value: object) -> str:
+    """A rule's value in the words of the options."""
+    if value in (None, "", []):
+        return "(none)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if rule in _LENGTHS:
+        return span(value)
+    if isinstance(value, Mapping):
+        return ttl_words(value) if rule == "ttl" else _window_words(value)
+    if isinstance(value, list):
+        return ", ".join(stage_words(one) if isinstance(one, Mapping) else str(one) for one in value)
+    return str(value)
+
+
+def ttl_words(ttl: Mapping[str, Any]) -> str:
+    """The usual length, and between which it may be."""
+    return f"{span(ttl.get('default'))} ({span(ttl.get('minimum'))} to {span(ttl.get('maximum'))})"
+
+
+def stage_words(stage: Mapping[str, Any]) -> str:
+    """Who must agree."""
+    return (
+        f"{stage.get('name')}: {stage.get('needed')} of {', '.join(map(str, stage.get('approvers') or []))}"
+    )
+
+
+def _window_words(value: Mapping[str, Any]) -> str:
+    """As `--window` takes it."""
+    days = ",".join(_DAYS[day] for day in value.get("days") or [])
+    opens, closes = str(value.get("opens"))[:5], str(value.get("closes"))[:5]
+    return f"{days} {opens}-{closes} {value.get('zone')}"

@@ -115,7 +115,7 @@ def _report(screen: Screen, output: Path, config: Config, made: tuple[Path, ...]
         screen.line("single-forest mode: no [corp]", "yellow")
     if bad:
         screen.line(f"{len(bad)} checks found a problem; `bastide config check` looks again", "yellow")
-    screen.line(_NEXT.format(file=shlex.quote(str(output))))
+    screen.line(_NEXT.format(file=shlex.quote(str(output))), whole=True)
 
 
 def make_openpgp(directory: Path) -> tuple[str, tuple[Path, ...]]:

@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from bastide.cli.exits import Exit, Stop
+from bastide.domain.ids import typed
 
 _HIDING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
@@ -42,7 +43,7 @@ def seconds(text: str) -> int:
     parts = _PART.findall(compact)
     if not parts or _PART.sub("", compact).strip():
         raise Stop(
-            f"{one_line(text)!r} is not a length of time",
+            f"{typed(one_line(text))} is not a length of time",
             remedy="write 30m, 1h30m, 2d or 1800",
             status=Exit.USAGE,
         )
@@ -58,7 +59,7 @@ def moment(text: str, now: datetime) -> str:
         read = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise Stop(
-            f"{one_line(text)!r} is not a point in time",
+            f"{typed(one_line(text))} is not a point in time",
             remedy="write 2026-03-01T22:00 (UTC), 2026-03-01T22:00+01:00, +30m or -7d",
             status=Exit.USAGE,
         ) from None

@@ -29,7 +29,18 @@ class Whose:
     @property
     def remedy(self) -> str:
         """The ticket that would do."""
-        return f"{self.host} is in {self.realm}: `kinit PERSON@{self.realm}`, {_NEVER_WITHOUT}"
+        return (
+            f"{self.host} is in {self.realm}: {self._other_name}`kinit PERSON@{self.realm}`, {_NEVER_WITHOUT}"
+        )
+
+    @property
+    def _other_name(self) -> str:
+        """The server has a name in each forest, and a ticket of the other one is good for that."""
+        there = self.principal.rpartition("@")[2]
+        if not there or self.fits:
+            return ""
+        example = f"{self.host.partition('.')[0]}.{there.lower()}"
+        return f"use the server's name in {there}, if it has one there (as in --server https://{example}:8443), or "
 
     def refused(self, stop: Stop) -> Stop:
         """A refusal of the server, by somebody who came with this ticket."""

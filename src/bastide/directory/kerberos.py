@@ -19,6 +19,7 @@ import gssapi.raw
 from gssapi.raw.exceptions import ExpiredCredentialsError
 from gssapi.raw.misc import GSSError
 
+from bastide.directory.keytab import require
 from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable, NotAuthenticated
 
 _numbers = itertools.count(1)
@@ -99,6 +100,7 @@ class Identity:
                 f"the keytab {self.keytab} of {self.principal} cannot be read",
                 remedy="check the path in bastide.toml and that the service's user may read it",
             )
+        require(self.keytab, self.principal)  # GSS-API would say that there is no credentials cache
         try:
             name = gssapi.Name(self.principal, gssapi.NameType.kerberos_principal)
             store: dict[bytes | str, bytes | str] = {
@@ -124,15 +126,15 @@ class CallerTicket:
 
     @contextmanager
     def used(self) -> Iterator[int]:
-        """Raises DirectoryDenied if there is none."""
+        """Raises NotAuthenticated if there is none, or it is over."""
         yield int(self._credentials().lifetime or 0)
 
     def principal(self) -> str:
-        """The person. Raises DirectoryDenied."""
+        """The person. Raises NotAuthenticated."""
         return str(self._credentials().name)
 
     def realm(self) -> str:
-        """Of the person. Raises DirectoryDenied."""
+        """Of the person. Raises NotAuthenticated."""
         return self.principal().rpartition("@")[2]
 
     @staticmethod
@@ -140,8 +142,12 @@ class CallerTicket:
         try:
             credentials = gssapi.Credentials(usage="initiate")
             _ = credentials.lifetime
+        except ExpiredCredentialsError as error:
+            raise NotAuthenticated(
+                "your Kerberos ticket has expired", remedy="get a new one with kinit; `klist` shows it"
+            ) from error
         except GSSError as error:
-            raise DirectoryDenied(
+            raise NotAuthenticated(
                 f"there is no Kerberos ticket: {_said(error)}",
                 remedy="get one with kinit, as an administrator of the domain",
             ) from error

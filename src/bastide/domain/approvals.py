@@ -3,7 +3,7 @@
 (1) The request waits for approval and is still in time.
 (2) The voter is not the person who asked, with neither account.
 (3) The voter showed a second factor within the last five minutes.
-(4) The voter is an approver of a stage that is not full yet, and has not voted before.
+(4) The voter is an approver of a stage that is not full yet (of the one that is named, if one is), and has not voted before.
 (5) One rejection ends the request, and needs a reason.
 (6) When every stage has its number of different people, the request goes on.
 """
@@ -32,8 +32,9 @@ def decide(
     decision: Decision,
     reason: str,
     now: datetime,
+    stage: str = "",
 ) -> Request:
-    """The request with one vote more. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
+    """The request with one vote more; in the named stage, or in the first that is the voter's. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
     requests.in_time(request, now)  # (1)
     if not role.enabled:
         raise Conflict(f"role {role.name} is switched off")
@@ -48,11 +49,11 @@ def decide(
     mine = {voter.sid} | (voter_user.sids if voter_user is not None else frozenset())
     if any(vote.person == person or vote.voter in mine for vote in request.votes):  # (4)
         raise Conflict("you have voted on this request already")
-    stage = _stage_for(request, role, voter, voter_user)
+    chosen = _stage_for(request, role, voter, voter_user, stage)
     text = parse_text("reason", reason, REASON_LIMIT)
     if decision is Decision.REJECT and not text:  # (5)
         raise InvalidInput("reason", "a rejection needs a reason")
-    vote = _vote(voter, person, decision, text, stage, now, proof)
+    vote = _vote(voter, person, decision, text, chosen, now, proof)
     voted = replace(request, votes=(*request.votes, vote))
     if decision is Decision.REJECT:
         return replace(voted, state=State.REJECTED, closed_at=now, reason=f"rejected by {voter.name}: {text}")
@@ -120,9 +121,9 @@ def _vote(
     )
 
 
-def _stage_for(request: Request, role: Role, voter: Actor, user: PamUser | None) -> Stage:
+def _stage_for(request: Request, role: Role, voter: Actor, user: PamUser | None, wanted: str) -> Stage:
     """The first stage that lists the voter and still needs someone. Raises NotAuthorized, Conflict."""
-    mine = [stage for stage in role.stages if may_approve(stage, voter, user)]
+    mine = [stage for stage in role.stages if wanted in {"", stage.name} and may_approve(stage, voter, user)]
     if not mine:
         raise NotAuthorized(f"{voter.name} is not an approver of {role.name}")
     open_stages = missing(request, role)

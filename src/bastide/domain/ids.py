@@ -19,6 +19,8 @@ GroupId = NewType("GroupId", str)
 _SID = re.compile(r"S-1-(\d{1,15})((?:-\d{1,10}){1,15})")
 NAME_LIMIT = 256
 _MAX_PART = 0xFFFFFFFF
+_EXAMPLE_ID = "6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11"
+_WHERE_IDS_ARE = {"request": "`bastide request list` shows the ids of yours"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -88,6 +90,11 @@ def parse_name(field: str, text: str) -> str:
     return name
 
 
+def typed(text: str, limit: int = 80) -> str:
+    """What a person typed, in quotes, for a message: control characters are escaped, a backslash stays the one that it is."""
+    return repr(text[:limit]).replace("\\\\", "\\")
+
+
 def parse_text(field: str, text: str, limit: int) -> str:
     """Free text of at most `limit` characters; line breaks are kept, other control characters refused. Raises InvalidInput."""
     clean = text.strip().replace("\r\n", "\n")
@@ -103,4 +110,8 @@ def parse_id(field: str, text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        raise InvalidInput(field, f"{text[:80]!r} is not an identifier") from None
+        raise InvalidInput(
+            field,
+            f"{typed(text)} is not an identifier",
+            remedy=_WHERE_IDS_ARE.get(field, f"an identifier looks like {_EXAMPLE_ID}"),
+        ) from None

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from bastide.domain.management_agents import CsId, MaId, PasswordManagement
 
@@ -184,7 +185,16 @@ def after_attempt(
     now: datetime,
 ) -> Delivery:
     """The delivery after a try: done, failed for good, or due again. What is over loses its secret."""
-    tried = replace(
+    over: dict[str, Any] = {"due": None, "sealed": b""}
+    if code is Code.SUCCESS:
+        outcome = {"state": State.DELIVERED, **over}
+    elif code in FINAL:
+        outcome = {"state": State.FAILED, **over}
+    elif delivery.attempts >= rules.retry_limit:
+        outcome = {"state": State.FAILED, "retry_limit_reached": True, **over}
+    else:
+        outcome = {"due": now + rules.retry_interval}
+    return replace(
         delivery,
         attempts=delivery.attempts + 1,
         code=code,
@@ -192,14 +202,8 @@ def after_attempt(
         proof=proof,
         attempted_at=now,
         shadow=rules.shadow,
+        **outcome,
     )
-    if code is Code.SUCCESS:
-        return replace(tried, state=State.DELIVERED, due=None, sealed=b"")
-    if code in FINAL:
-        return replace(tried, state=State.FAILED, due=None, sealed=b"")
-    if delivery.attempts >= rules.retry_limit:
-        return replace(tried, state=State.FAILED, due=None, sealed=b"", retry_limit_reached=True)
-    return replace(tried, due=now + rules.retry_interval)
 
 
 def context_of(delivery: Delivery) -> str:

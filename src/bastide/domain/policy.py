@@ -18,7 +18,7 @@ from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, Refused
 from bastide.domain.ids import RequestId, Sid, parse_text
 from bastide.domain.people import Actor, PamUser
 from bastide.domain.requests import OPEN, PENDING, Request, State, admit
-from bastide.domain.roles import PamGroup, Role
+from bastide.domain.roles import PamGroup, Role, length
 
 JUSTIFICATION_LIMIT = 400
 TICKET_LIMIT = 100
@@ -132,8 +132,8 @@ def _candidate(role: Role, user: PamUser, actor: Actor) -> None:
 def _ttl(role: Role, asked: timedelta | None) -> timedelta:
     ttl = role.ttl.default if asked is None else asked
     if not role.ttl.minimum <= ttl <= role.ttl.maximum:
-        low, high = int(role.ttl.minimum.total_seconds()), int(role.ttl.maximum.total_seconds())
-        raise InvalidInput("ttl", f"{int(ttl.total_seconds())} seconds; {role.name} allows {low} to {high}")
+        low, high = length(role.ttl.minimum), length(role.ttl.maximum)
+        raise InvalidInput("ttl", f"{length(ttl)} is not possible; {role.name} allows {low} to {high}")
     return ttl
 
 
@@ -170,10 +170,17 @@ def _words(role: Role, draft: Draft) -> tuple[str, str]:
 
 def _not_too_many(role: Role, open_requests: Iterable[Request]) -> None:
     mine = [request for request in open_requests if request.state in OPEN]
-    if any(request.role == role.id and request.state in PENDING for request in mine):
-        raise Conflict(
-            f"a request of yours for {role.name} is pending already",
-            remedy="cancel it, or wait for its answer",
-        )
+    for request in mine:
+        if request.role == role.id and request.state in PENDING:
+            raise Conflict(
+                f"a request of yours for {role.name} is pending already", remedy=_of_pending(request)
+            )
     if len(mine) >= OPEN_LIMIT:
         raise Conflict(f"you have {len(mine)} open requests; the limit is {OPEN_LIMIT}")
+
+
+def _of_pending(request: Request) -> str:
+    withdraw = f"`bastide request close {request.id}` withdraws it"
+    if request.state is State.PENDING_MFA:
+        return f"it waits for your second factor: `bastide request prove {request.id}` shows it, {withdraw}"
+    return f"wait for its answer; {withdraw}"

@@ -21,7 +21,7 @@ from enum import StrEnum
 from bastide.domain.errors import Conflict
 from bastide.domain.ids import GroupId, RequestId, RoleId, Sid, UserId
 from bastide.domain.people import MfaProof
-from bastide.domain.roles import Enforcer
+from bastide.domain.roles import Enforcer, length
 
 
 class State(StrEnum):
@@ -206,9 +206,10 @@ def extend(request: Request, by: timedelta, longest: timedelta, now: datetime) -
     end = request.last_end() + by
     if end - request.active_from > longest:
         left = max(timedelta(0), request.active_from + longest - request.last_end())
+        at_most = f"extend by at most {length(left)}, or " if left else ""
         raise Conflict(
-            f"the role allows {longest} in all",
-            remedy=f"extend by at most {int(left.total_seconds())} seconds, or ask for the role again: grants overlap without a gap",
+            f"the role allows {length(longest)} in all",
+            remedy=f"{at_most}ask for the role again: grants overlap without a gap",
         )
     return replace(request, extend_to=end)
 

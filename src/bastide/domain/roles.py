@@ -167,7 +167,9 @@ def check(role: Role) -> Role:
         raise InvalidInput("candidates", "a role without candidates can never be used")
     _check_ttl(role.ttl)
     if not PENDING_FLOOR <= role.pending_life <= PENDING_CEILING:
-        raise InvalidInput("pending_life", f"must be from {PENDING_FLOOR} to {PENDING_CEILING}")
+        raise InvalidInput(
+            "pending_life", f"must be from {length(PENDING_FLOOR)} to {length(PENDING_CEILING)}"
+        )
     _check_stages(role)
     _check_pattern(role.ticket_pattern)
     if role.window is not None:
@@ -179,13 +181,21 @@ def _check_ttl(ttl: Ttl) -> None:
     if not TTL_FLOOR <= ttl.minimum <= ttl.default <= ttl.maximum <= TTL_CEILING:
         raise InvalidInput(
             "ttl",
-            f"needs {_s(TTL_FLOOR)} <= minimum <= default <= maximum <= {_s(TTL_CEILING)} seconds; "
-            f"got minimum {_s(ttl.minimum)}, default {_s(ttl.default)}, maximum {_s(ttl.maximum)}",
+            f"the shortest length is {length(ttl.minimum)}, the usual one {length(ttl.default)}, the longest "
+            f"{length(ttl.maximum)}: they must not get shorter in this order, nor be outside {length(TTL_FLOOR)} to "
+            f"{length(TTL_CEILING)}",
+            remedy="say them with --min, --for and --max, as in --min 5m --for 1h --max 8h",
         )
 
 
-def _s(span: timedelta) -> int:
-    return int(span.total_seconds())
+def length(span: timedelta) -> str:
+    """As people type one: `1h30m`."""
+    left, parts = int(span.total_seconds()), []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
 
 
 def _check_stages(role: Role) -> None:

@@ -12,6 +12,8 @@ from bastide.http.door import MUTUAL, ours
 
 _log = logging.getLogger("bastide.http.access")
 STARTED = "started"
+#: In what we keep for one call: headers that its answer has in the place of HEADERS.
+INSTEAD = "instead"
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -32,9 +34,9 @@ def finisher(clock: Clock) -> Callable[[Message, Any], Awaitable[None]]:
         if message["type"] != "http.response.start" or scope["type"] != "http":
             return
         headers = MutableScopeHeaders(message)
-        for name, value in HEADERS.items():
-            headers[name] = value
         kept = ours(scope)
+        for name, value in {**HEADERS, **kept.get(INSTEAD, {})}.items():
+            headers[name] = value
         if MUTUAL in kept:
             headers["WWW-Authenticate"] = f"Negotiate {kept[MUTUAL]}"
         taken = clock.monotonic() - kept[STARTED]

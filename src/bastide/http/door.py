@@ -3,8 +3,9 @@
 (1) Headers are not larger than an honest caller's.
 (2) A browser does not send this on behalf of another site (Fetch Metadata, Origin, and Referer for those that send neither).
 (3) A body is JSON: forms of other sites cannot be. Only a route that says so takes forms too, and then (2) alone keeps those out.
-(4) The caller is known: a Kerberos ticket or the token of a session.
-(5) The caller has the right that the route names, or will have it with the code that came with the call.
+(4) The caller is known: a Kerberos ticket or the token of a session. Only a route that says so takes the token from the cookie, and a write
+    with the cookie names the page that it comes from: a browser sends a cookie whoever asks it to.
+(5) The caller has the right that the route names, or will have it with the code that came with the call, or that is in the form.
 (6) A code that is shown with the call is proved, once: for this call, and for the session it came in.
 """
 
@@ -39,6 +40,10 @@ _SAME_SITE = frozenset({"same-origin", "none"})
 OURS = "bastide"
 #: The answer token of a Kerberos exchange, for the caller to check who answers.
 MUTUAL = "mutual"
+#: The token of the session that the call came in.
+SESSION = "session"
+#: The prefix makes a browser refuse it from another host, over plain HTTP and for a part of the paths only (RFC 6265bis 4.1.3.2).
+COOKIE = "__Host-bastide"
 
 
 def ours(scope: Any) -> dict[str, Any]:
@@ -47,14 +52,23 @@ def ours(scope: Any) -> dict[str, Any]:
     return kept
 
 
-def needs(right: Right, also: Right | None = None, *, forms: bool = False) -> dict[str, Any]:
-    """Options of a route: the right it asks for. `also`: who may read everything may read this too. `forms`: a body may be a form."""
-    return {"right": right, "also": also, "forms": forms}
+def needs(
+    right: Right,
+    also: Right | None = None,
+    *,
+    forms: bool = False,
+    cookie: bool = False,
+    code_in_form: bool = False,
+) -> dict[str, Any]:
+    """Options of a route: the right it asks for. `also`: who may read everything may read this too. `forms`: a body may be a form.
+    `cookie`: the session may come in the cookie. `code_in_form`: a right that only a code is missing for is asked for by the handler.
+    """
+    return {"right": right, "also": also, "forms": forms, "cookie": cookie, "code_in_form": code_in_form}
 
 
-def open_to_all() -> dict[str, Any]:
+def open_to_all(*, forms: bool = False) -> dict[str, Any]:
     """Options of a route that nobody needs to sign in for."""
-    return {"right": None}
+    return {"right": None, "forms": forms}
 
 
 class Door:
@@ -78,11 +92,12 @@ class Door:
         connection.scope["user"] = await sync_to_thread(self._caller, connection, handler)
 
     def _caller(self, connection: Connection, handler: BaseRouteHandler) -> Actor:
-        actor = self._authenticate(connection)  # (4)
+        actor = self._authenticate(connection, handler)  # (4)
         code, also = code_of(connection), handler.opt["also"]
         held = actor.rights | actor.withheld
         right = also if also in held else handler.opt["right"]
-        if not code or right not in held:
+        later = bool(code) or handler.opt.get("code_in_form", False)
+        if not later or right not in held:
             require(actor, right)  # (5)
         if code:
             actor = self._prove(connection, actor, code)  # (6)
@@ -90,15 +105,31 @@ class Door:
 
     def _prove(self, connection: Connection, actor: Actor, code: str) -> Actor:
         proof = self._services.factors.prove(actor, code)
-        scheme, credential = credentials(connection)
-        if scheme == "bearer":
-            self._services.authn.keep_proof(credential, proof)
+        token = session_of(connection)
+        if token:
+            self._services.authn.keep_proof(token, proof)
         return actor.proved(proof)
 
-    def _authenticate(self, connection: Connection) -> Actor:
+    def _authenticate(self, connection: Connection, handler: BaseRouteHandler) -> Actor:
         scheme, credential = credentials(connection)
         if scheme == "bearer":
-            return self._services.authn.session(credential)
+            return self._session(connection, credential)
+        token = connection.cookies.get(COOKIE, "") if handler.opt.get("cookie", False) else ""
+        if token:
+            _check_sender(connection)
+            try:
+                return self._session(connection, token)
+            except NotAuthenticated:
+                if scheme != "negotiate":
+                    raise
+        return self._ticket(connection, scheme, credential)
+
+    def _session(self, connection: Connection, token: str) -> Actor:
+        actor = self._services.authn.session(token)
+        ours(connection.scope)[SESSION] = token
+        return actor
+
+    def _ticket(self, connection: Connection, scheme: str, credential: str) -> Actor:
         if scheme != "negotiate":
             raise NotAuthenticated(
                 "nobody is signed in", remedy="sign in with a Kerberos ticket, or open a session"
@@ -140,6 +171,11 @@ def credentials(connection: Connection) -> tuple[str, str]:
     return scheme.lower(), credential.strip()
 
 
+def session_of(connection: Connection) -> str:
+    """The token of the session that the call came in; empty: it came with a ticket."""
+    return str(ours(connection.scope).get(SESSION, ""))
+
+
 def code_of(connection: Connection) -> str:
     """The second factor that came with the call, if any. Raises Malformed."""
     code = connection.headers.get(CODE_HEADER, "").strip()
@@ -167,6 +203,16 @@ def _check_size(connection: Connection) -> None:
         raise Malformed("a call has one Authorization header")
     if "\0" in connection.scope["path"] or b"%00" in connection.scope["query_string"]:
         raise Malformed("an address holds no NUL")
+
+
+def _check_sender(connection: Connection) -> None:
+    """A write with the cookie comes from a page, and browsers say which: (2) has looked at what they say. Raises CrossSite."""
+    said = any(connection.headers.get(name) for name in ("origin", "sec-fetch-site", "referer"))
+    if not said and connection.scope.get("method") not in _SAFE:
+        raise CrossSite(
+            "a write with a cookie must say where it comes from",
+            remedy="send Origin, or the session's token as Authorization: Bearer",
+        )
 
 
 def _check_media_type(connection: Connection, *, forms: bool) -> None:

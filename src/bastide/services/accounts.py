@@ -28,13 +28,13 @@ from bastide.domain.errors import (
     StoreError,
 )
 from bastide.domain.grants import DEFAULT_TICKET_CAP, LEAST_TICKET_CAP
-from bastide.domain.ids import GroupId, ObjectRef, Sid, UserId, parse_name
+from bastide.domain.ids import GroupId, ObjectRef, Sid, UserId, parse_name, typed
 from bastide.domain.people import Actor, PamUser, Right, require, require_reader
 from bastide.domain.requests import OPEN
 from bastide.domain.roles import Carrier, Link, PamGroup
 from bastide.services.caps import Caps
 from bastide.services.events import by_actor
-from bastide.services.lookup import find_group, find_user
+from bastide.services.lookup import find_group, find_user, refuse_known_group
 from bastide.services.ports import (
     Directory,
     Finding,
@@ -116,7 +116,8 @@ class Accounts:
             priv = self._adoptable(name)
         elif len(name) > _SAM_LIMIT:
             raise InvalidInput(
-                "priv_name", f"{name!r} has {len(name)} characters; a sAMAccountName has at most {_SAM_LIMIT}"
+                "priv_name",
+                f"{typed(name)} has {len(name)} characters; a sAMAccountName has at most {_SAM_LIMIT}",
             )
         elif dry_run:
             self._name_is_free(name)
@@ -307,7 +308,11 @@ class Accounts:
         )
         name = parse_name("priv_name", priv_name or f"{self._plan.group_prefix}{corp.ref.name}")
         if carrier is Carrier.DIRECT:
-            priv, name = corp.ref, priv_name or corp.ref.name
+            name = priv_name or corp.ref.name
+        with self._store.read() as uow:
+            refuse_known_group(uow, name)
+        if carrier is Carrier.DIRECT:
+            priv = corp.ref
         elif adopt:
             priv = self._adoptable_group(name)
         elif dry_run:

@@ -1,6 +1,7 @@
 """Read the audit, prove that it is whole, and send it on."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,10 +63,11 @@ class Audit:
 
     def verify_chain(self) -> Verdict:
         """The same for the operator on the server itself, who owns the database anyway. Raises AuditBroken."""
-        with self._store.read() as uow:
+        # What is left unread when a record is refused is closed while the database is still open.
+        with self._store.read() as uow, closing(uow.audit.read(EVERYTHING)) as records:
             checkpoints = {checkpoint.seq: checkpoint for checkpoint in uow.audit.checkpoints()}
             seq, head = 0, GENESIS
-            for record in audit.verify(uow.audit.read(EVERYTHING)):
+            for record in audit.verify(records):
                 seq, head = record.seq, record.hash
                 if record.seq in checkpoints:
                     self._check(checkpoints[record.seq], record)

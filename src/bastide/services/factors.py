@@ -37,6 +37,8 @@ _DOUBLINGS = 7
 INVITATION_LIFE = timedelta(hours=24)
 _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _WRONG = "the code is wrong, used up or too old"
+_OTHERS = "other accounts are written CORP\\name or PRIV\\name"
+_AGAIN = "wait for the next code, and try again with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ class Factors:
             uow.audit.append(by_actor(kind, now, actor, data={"factor": factor.id, "method": method}))
             uow.commit()
         if proof is None:
-            raise MfaRefused(_WRONG, remedy="wait for the next code")
+            raise MfaRefused(_WRONG, remedy=_AGAIN)
         return proof
 
     def _matching_recovery(self, factor: Factor, code: str) -> str:
@@ -254,7 +256,9 @@ class Factors:
         try:
             with self._store.read() as uow:
                 user = find_user(uow, account)
-        except NotFound:
+        except NotFound as error:
+            if "\\" not in account:
+                raise NotFound(error.message, remedy=f"{error.remedy}; {_OTHERS}") from None
             subject = self._subjects.find("account", account)
         else:
             return user.priv.sid, user.name

@@ -1,15 +1,20 @@
 """Find what a person named, by name or by id."""
 
+import shlex
 from collections.abc import Collection
 
-from bastide.domain.errors import InvalidInput, NotFound
-from bastide.domain.ids import GroupId, RoleId, UserId, parse_id
+from bastide.domain.errors import Conflict, InvalidInput, NotFound
+from bastide.domain.ids import GroupId, RoleId, UserId, parse_id, typed
 from bastide.domain.people import PamUser
 from bastide.domain.roles import PamGroup, Role
 from bastide.services.ports import UnitOfWork
 
+ALL_ROLES = "`bastide role list` shows those there are"
+#: For whoever asks for a role, and may not list all.
+OWN_ROLES = "`bastide offers` shows those you may ask for"
 
-def find_role(uow: UnitOfWork, name: str) -> Role:
+
+def find_role(uow: UnitOfWork, name: str, *, remedy: str = ALL_ROLES) -> Role:
     """By name or id. Raises NotFound."""
     try:
         return uow.roles.by_name(name)
@@ -17,9 +22,7 @@ def find_role(uow: UnitOfWork, name: str) -> Role:
         try:
             return uow.roles.get(RoleId(parse_id("role", name)))
         except InvalidInput:
-            raise NotFound(
-                f"no role {name[:80]!r}", remedy="`bastide role list` shows those there are"
-            ) from None
+            raise NotFound(f"no role {typed(name)}", remedy=remedy) from None
 
 
 def find_user(uow: UnitOfWork, name: str) -> PamUser:
@@ -31,7 +34,7 @@ def find_user(uow: UnitOfWork, name: str) -> PamUser:
             return uow.users.get(UserId(parse_id("user", name)))
         except InvalidInput:
             raise NotFound(
-                f"no PAM user {name[:80]!r}", remedy="`bastide pam user list` shows those there are"
+                f"no PAM user {typed(name)}", remedy="`bastide pam user list` shows those there are"
             ) from None
 
 
@@ -49,5 +52,15 @@ def find_group(uow: UnitOfWork, name: str) -> PamGroup:
             return uow.groups.get(GroupId(parse_id("group", name)))
         except InvalidInput:
             raise NotFound(
-                f"no PAM group {name[:80]!r}", remedy="`bastide pam group list` shows those there are"
+                f"no PAM group {typed(name)}", remedy="`bastide pam group list` shows those there are"
             ) from None
+
+
+def refuse_known_group(uow: UnitOfWork, name: str) -> None:
+    """Before the directory says no to the second of two in words of its own. Raises Conflict."""
+    known = next((group for group in uow.groups.all() if group.name.casefold() == name.casefold()), None)
+    if known is not None:
+        raise Conflict(
+            f"{known.name} is a PAM group already; it carries {known.corp.name}",
+            remedy=f"`bastide pam group show {shlex.quote(known.name)}` shows it; another one needs another name",
+        )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bastide.domain.errors import InvalidInput, NotFound
-from bastide.domain.ids import parse_name
+from bastide.domain.ids import parse_name, typed
 from bastide.domain.people import Forest
 from bastide.domain.roles import Subject
 from bastide.services.ports import Directory
@@ -34,7 +34,7 @@ class Subjects:
                 directory.find_group(name).ref.sid, f"{forest.value.upper()}\\{name}", is_group=True
             )
         except NotFound:
-            raise NotFound(f"{field}: no user or group {text[:80]!r} in {forest.value.upper()}") from None
+            raise NotFound(f"{field}: no user or group {typed(text)} in {forest.value.upper()}") from None
 
     def count_people(self, subject: Subject) -> frozenset[str]:
         """SIDs of the people behind a subject who can sign in: neither disabled nor expired. Raises DirectoryUnavailable."""
@@ -55,6 +55,6 @@ class Subjects:
         prefix, separator, name = parse_name(field, text).partition("\\")
         if not separator or prefix.lower() not in {"corp", "priv"}:
             raise InvalidInput(
-                field, f"{text[:80]!r} does not say which forest", remedy="write CORP\\name or PRIV\\name"
+                field, f"{typed(text)} does not say which forest", remedy="write CORP\\name or PRIV\\name"
             )
         return Forest(prefix.lower()), parse_name(field, name)

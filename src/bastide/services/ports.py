@@ -2,7 +2,7 @@
 and twin and real thing pass one contract suite (tests/contract).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -352,7 +352,7 @@ class AuditLog(Protocol):
     def append(self, *events: Event) -> None:
         """Chain and store, in this commit."""
 
-    def read(self, query: AuditQuery) -> Iterator[Record]: ...
+    def read(self, query: AuditQuery) -> Generator[Record, None, None]: ...
     def head(self) -> tuple[int, str]:
         """Sequence number and hash of the last record; (0, GENESIS) if there is none."""
 

@@ -11,14 +11,14 @@ from bastide.domain import approvals, policy, requests
 from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
 from bastide.domain.grants import enforcer_for
-from bastide.domain.ids import RequestId, parse_id, parse_text
+from bastide.domain.ids import RequestId, parse_id, parse_text, typed
 from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa, require_reader
 from bastide.domain.policy import Draft
-from bastide.domain.requests import GRANTING, LIVE, OPEN, Decision, Place, Request, State
+from bastide.domain.requests import GRANTING, LIVE, OPEN, Decision, Place, Request, State, Vote
 from bastide.domain.roles import PamGroup, Role
 from bastide.services.caps import Caps
 from bastide.services.events import by_actor, by_worker, on_request
-from bastide.services.lookup import find_role, find_user
+from bastide.services.lookup import OWN_ROLES, find_role, find_user
 from bastide.services.pace import ACCOUNT, LINK
 from bastide.services.ports import Directory, Random, Store, UnitOfWork
 
@@ -33,6 +33,16 @@ class RoleOffer:
     role: Role
     why_not: str
     window: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A stage of a request: what it still needs, what was voted in it, and whether the caller is one of its approvers."""
+
+    stage: str
+    missing: int
+    votes: tuple[Vote, ...]
+    mine: bool
 
 
 class Requests:
@@ -69,12 +79,22 @@ class Requests:
                 for role in roles
             )
 
-    def submit(self, actor: Actor, role_name: str, draft: Draft) -> Request:
-        """Ask for a role. Raises NotAuthorized, NotFound, InvalidInput, Conflict, DirectoryUnavailable."""
+    def submit(
+        self,
+        actor: Actor,
+        role_name: str,
+        draft: Draft,
+        *,
+        proved: bool = False,
+        dry_run: bool = False,
+    ) -> Request:
+        """Ask for a role. `proved`: a second factor that is needed must be there now, it is not waited for. `dry_run`: every rule is asked, nothing is
+        kept. Raises NotAuthorized, NotFound, InvalidInput, Conflict, MfaRefused, DirectoryUnavailable.
+        """
         require(actor, Right.USE)
         with self._store.read() as uow:
             user = _user_of(uow, actor)
-            role = find_role(uow, role_name)
+            role = find_role(uow, role_name, remedy=OWN_ROLES)
             held = {g for r in uow.requests.of_users([user.id], LIVE) for g in r.privileges}
             new = [group for group in uow.groups.many(role.privileges) if group.id not in held]
         self._refuse_below_floor(user, role)
@@ -94,7 +114,7 @@ class Requests:
                 open_requests=uow.requests.of_users([user.id], OPEN),
                 now=now,
             )
-            if request.state is State.PENDING_MFA and is_fresh(actor.mfa, now):
+            if request.state is State.PENDING_MFA and (proved or is_fresh(actor.mfa, now)):
                 request = requests.prove(request, require_fresh_mfa(actor.mfa, now), now)
             request = approvals.auto_approve(request, role, actor=actor, user=user, now=now)
             uow.requests.add(request)
@@ -107,7 +127,8 @@ class Requests:
                 on_request("request.submitted", now, actor, request, method=request.method, **asked)
             )
             _wake(uow, request, now)
-            uow.commit()
+            if not dry_run:
+                uow.commit()
         return request
 
     def _refuse_below_floor(self, user: PamUser, role: Role) -> None:
@@ -149,32 +170,38 @@ class Requests:
             uow.commit()
         return after
 
-    def close(self, actor: Actor, request_id: str, reason: str = "") -> Request:
-        """End one's own access early, or withdraw what is not active yet. Raises NotFound, Conflict."""
+    def close(
+        self, actor: Actor, request_id: str, reason: str = "", *, begun: bool = True, dry_run: bool = False
+    ) -> Request:
+        """End one's own access early, or withdraw what is not active yet; without `begun` only that. Raises NotFound, Conflict."""
         require(actor, Right.USE)
         with self._store.write() as uow:
             now = self._now()
             before = _own(uow, _user_of(uow, actor), request_id)
             text = parse_text("reason", reason, REASON_LIMIT) or "by the person"
+            if not begun and before.state in GRANTING:
+                raise Conflict("the access has begun: it is ended, not withdrawn")
             after = _close(uow, before, text, now, actor)
-            uow.commit()
+            if not dry_run:
+                uow.commit()
         return after
 
-    def give_back(self, actor: Actor, role_name: str, reason: str = "") -> Request:
+    def give_back(self, actor: Actor, role_name: str, reason: str = "", *, dry_run: bool = False) -> Request:
         """End all of one's own access by this role now. Gives the latest of the requests. Raises NotFound, Conflict."""
         require(actor, Right.USE)
         with self._store.write() as uow:
             now = self._now()
-            user, role = _user_of(uow, actor), find_role(uow, role_name)
+            user, role = _user_of(uow, actor), find_role(uow, role_name, remedy=OWN_ROLES)
             mine = [r for r in uow.requests.of_users([user.id], GRANTING) if r.role == role.id]
             if not mine:
                 raise Conflict(f"you have no access by {role.name} that could be given back")
             text = parse_text("reason", reason, REASON_LIMIT) or "by the person"
             closed = [_close(uow, one, text, now, actor) for one in mine]
-            uow.commit()
+            if not dry_run:
+                uow.commit()
         return max(closed, key=lambda one: one.created_at)
 
-    def extend(self, actor: Actor, request_id: str, by: timedelta) -> Request:
+    def extend(self, actor: Actor, request_id: str, by: timedelta, *, dry_run: bool = False) -> Request:
         """Ask for a later end of one's own active access. Raises NotFound, Conflict, MfaRefused, InvalidInput."""
         require(actor, Right.USE)
         if by < timedelta(seconds=1):
@@ -203,7 +230,8 @@ class Requests:
                 on_request("request.extension-asked", now, actor, after, until=after.last_end().isoformat())
             )
             uow.work.poke(ACCOUNT, after.user, now)
-            uow.commit()
+            if not dry_run:
+                uow.commit()
         return after
 
     def mine(self, actor: Actor, *, limit: int = 100, before: Place | None = None) -> tuple[Request, ...]:
@@ -223,7 +251,7 @@ class Requests:
                 return request
             if actor.rights & {Right.ADMINISTER, Right.AUDIT} or _may_decide(uow, request, actor, user):
                 return request
-        raise NotFound("no such request")
+        raise _absent(request_id)
 
     def missing(self, shown: Collection[Request]) -> Mapping[RequestId, Mapping[str, int]]:
         """Stage to the approvals it still needs, for requests the caller was shown; empty where none is waited for, or the role is gone."""
@@ -233,6 +261,25 @@ class Requests:
         empty: Mapping[str, int] = {}
         needed = {r.id: approvals.missing(r, known[r.role]) for r in waiting if r.role in known}
         return {request.id: needed.get(request.id, empty) for request in shown}
+
+    def person(self, actor: Actor) -> PamUser | None:
+        """The PAM user that the caller is, with either account; None: the caller is none."""
+        with self._store.read() as uow:
+            return uow.users.by_sid(actor.sid)
+
+    def current(self, actor: Actor) -> tuple[Request, ...]:
+        """The caller's own requests that are not over, newest first; none for who is no PAM user."""
+        require(actor, Right.USE)
+        with self._store.read() as uow:
+            user = uow.users.by_sid(actor.sid)
+            mine = uow.requests.of_users([user.id], OPEN) if user is not None else ()
+            return tuple(sorted(mine, key=lambda r: r.created_at, reverse=True))
+
+    def gives(self, shown: Collection[Request]) -> Mapping[RequestId, tuple[PamGroup, ...]]:
+        """The PAM groups that requests the caller was shown give. One that was deleted since is left out."""
+        with self._store.read() as uow:
+            known = {group.id: group for group in uow.groups.many({g for r in shown for g in r.privileges})}
+        return {r.id: tuple(known[g] for g in r.privileges if g in known) for r in shown}
 
     # ------------------------------------------------------------------------------------------------------- approvers
 
@@ -246,15 +293,37 @@ class Requests:
             wanted = [r for r in pending if r.pending_until > now and _may_decide(uow, r, actor, user)]
             return tuple(sorted(wanted, key=lambda r: r.created_at))
 
-    def decide(self, actor: Actor, request_id: str, decision: Decision, reason: str = "") -> Request:
-        """Vote on a request. Raises NotAuthorized, NotFound, Conflict, MfaRefused, InvalidInput."""
+    def ballots(self, actor: Actor, shown: Request) -> tuple[Ballot, ...]:
+        """The stages of a request that the caller was shown, in the order of its role; none if the role is gone."""
+        with self._store.read() as uow:
+            user = uow.users.by_sid(actor.sid)
+            try:
+                role = uow.roles.get(shown.role)
+            except NotFound:
+                return ()
+            mine = _may_decide(uow, shown, actor, user)
+        needed = approvals.missing(shown, role)
+        return tuple(
+            Ballot(
+                stage.name,
+                needed.get(stage.name, 0),
+                tuple(vote for vote in shown.votes if vote.stage == stage.name),
+                mine=mine and approvals.may_approve(stage, actor, user),
+            )
+            for stage in role.stages
+        )
+
+    def decide(
+        self, actor: Actor, request_id: str, decision: Decision, reason: str = "", *, stage: str = ""
+    ) -> Request:
+        """Vote on a request, in the named stage or the first that is the caller's. Raises NotAuthorized, NotFound, Conflict, MfaRefused, InvalidInput."""
         require(actor, Right.APPROVE)
         with self._store.write() as uow:
             now = self._now()
             before = uow.requests.get(RequestId(parse_id("request", request_id)))
             user = uow.users.by_sid(actor.sid)
             if not _may_decide(uow, before, actor, user) and (user is None or before.user != user.id):
-                raise NotFound("no such request")
+                raise _absent(request_id)
             after = approvals.decide(
                 before,
                 uow.roles.get(before.role),
@@ -263,6 +332,7 @@ class Requests:
                 voter_user=user,
                 decision=decision,
                 reason=reason,
+                stage=stage,
                 now=now,
             )
             after = uow.requests.save(after)
@@ -343,8 +413,13 @@ def _own(uow: UnitOfWork, user: PamUser, request_id: str) -> Request:
     """A request of the caller's own; any other does not exist for them."""
     request = uow.requests.get(RequestId(parse_id("request", request_id)))
     if request.user != user.id:
-        raise NotFound("no such request")
+        raise _absent(request_id)
     return request
+
+
+def _absent(request_id: str) -> NotFound:
+    """In the words of the store: whoever may not see a request does not learn that it exists."""
+    return NotFound(f"there is no request {typed(request_id)}")
 
 
 def _may_decide(uow: UnitOfWork, request: Request, actor: Actor, user: PamUser | None) -> bool:

@@ -88,6 +88,34 @@ class Roles:
                 uow.commit()
         return before, saved
 
+    def adjust(
+        self, actor: Actor, name: str, change: Callable[[Role], Role], *, dry_run: bool = False
+    ) -> tuple[Role, Role]:
+        """Change some rules of a role and leave the rest; answers before and after. `change` is pure. Raises NotFound, InvalidInput, Conflict,
+        DirectoryUnavailable.
+        """
+        require(actor, Right.ADMINISTER)
+        with self._store.read() as uow:
+            read = find_role(uow, name)
+        wanted = roles.check(change(read))
+        self._reachable(wanted)
+        with self._store.write() as uow:
+            before = uow.roles.get(read.id)
+            if before.version != read.version:
+                raise Conflict(
+                    f"role {read.name} was changed by somebody else at this moment", remedy="try again"
+                )
+            changed = differences(before, wanted)
+            if not changed:
+                raise Conflict(f"role {read.name} is like that already: nothing was changed")
+            saved = uow.roles.save(wanted)
+            uow.audit.append(
+                by_actor("role.changed", self._now(), actor, subject_name=wanted.name, data=changed)
+            )
+            if not dry_run:
+                uow.commit()
+        return before, saved
+
     def remove(self, actor: Actor, name: str, *, dry_run: bool = False) -> Role:
         """Remove a role that nobody uses. Raises NotFound, Conflict."""
         require(actor, Right.ADMINISTER)

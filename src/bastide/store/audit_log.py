@@ -4,7 +4,8 @@ Events are gathered while the unit of work runs and chained by `flush`, just bef
 shortest time, and a rollback leaves no gap.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -88,11 +89,11 @@ class SqlAuditLog:
         self._head = (seq, previous)
         self._events.clear()
 
-    def read(self, query: AuditQuery) -> Iterator[Record]:
+    def read(self, query: AuditQuery) -> Generator[Record, None, None]:
         """In order, a few hundred rows in memory at a time, while the unit of work is open. A limit of 0 means all."""
         self.flush()
         statement, parameters = _filtered(query)
-        return map(_record, self._session.stream(statement, parameters, _CHUNK))
+        return _records(self._session.stream(statement, parameters, _CHUNK))
 
     def head(self) -> tuple[int, str]:
         """Sequence number and hash of the last record; (0, GENESIS) if there is none."""
@@ -123,6 +124,13 @@ class SqlAuditLog:
     def move_cursor(self, sink: str, seq: int) -> None:
         """A sink has taken everything up to `seq`."""
         self._session.run(_MOVE_CURSOR[self._session.dialect], {"sink": sink, "seq": seq})
+
+
+def _records(rows: Generator[Row[Any], None, None]) -> Generator[Record, None, None]:
+    """Closing it ends the statement."""
+    with closing(rows):
+        for row in rows:
+            yield _record(row)
 
 
 def _filtered(query: AuditQuery) -> tuple[Select[Any], dict[str, object]]:

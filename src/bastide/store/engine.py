@@ -32,8 +32,11 @@ _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", _CACHE)
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
-def open_database(url: str, *, busy: timedelta, pool: int, erase: bool = False) -> Database:
-    """`sqlite://` (in memory), `sqlite:///path` (the file must exist) or a libpq URI. Raises StoreError for another URL.
+def open_database(
+    url: str, *, busy: timedelta, pool: int, erase: bool = False, read_only: bool = False
+) -> Database:
+    """`sqlite://` (in memory), `sqlite:///path` (the file must exist) or a libpq URI. Raises StoreError for another URL. `read_only`: a
+    SQLite file is left as it is, its journal mode too.
 
     Raises ModuleNotFoundError without psycopg, StoreUnavailable if psycopg finds no libpq: it says so with an ImportError without a name.
     """
@@ -48,7 +51,7 @@ def open_database(url: str, *, busy: timedelta, pool: int, erase: bool = False) 
                 remedy=f"`{install('postgres')}`, which brings one, or `apt-get install libpq5`",
             ) from error
         return postgres.open_postgres(url, busy, pool)
-    return _sqlite(sqlite_path(url), busy, pool, erase=erase)
+    return _sqlite(sqlite_path(url), busy, pool, erase=erase, read_only=read_only)
 
 
 def is_sqlite(url: str) -> bool:
@@ -70,9 +73,14 @@ def sqlite_path(url: str) -> str:
     return parsed.database or MEMORY
 
 
-def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool) -> Database:
+def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool, read_only: bool) -> Database:
     memory = path == MEMORY
-    name = "file::memory:" if memory else f"file:{quote(str(Path(path).absolute()))}?mode=rw"
+    name = (
+        "file::memory:"
+        if memory
+        else f"file:{quote(str(Path(path).absolute()))}?mode={'ro' if read_only else 'rw'}"
+    )
+    journal = () if read_only else _ERASE if erase else _KEEP
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -83,7 +91,7 @@ def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool) -> Database:
             check_same_thread=False,
             cached_statements=64,
         )
-        for pragma in (*(_ERASE if erase else _KEEP), *_PRAGMAS):
+        for pragma in (*journal, *_PRAGMAS):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -99,7 +107,7 @@ def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool) -> Database:
         engine=engine,
         writing=engine.execution_options(**{_WRITES: True}),
         reading=engine,
-        bell=Bell() if memory or erase else FifoBell(Path(path).absolute()),
+        bell=Bell() if memory or erase or read_only else FifoBell(Path(path).absolute()),
         gate=Gate(busy, writers=True, readers=memory or erase),
         redact=str,
     )

@@ -34,47 +34,49 @@ SIGNING_PUBLIC = "signing.pub"
 #: 32 random bytes hold about 30 different values; fewer than 20 come up less than once in a thousand million times.
 _DIFFERENT_BYTES = 20
 _PUBLIC_PREFIX = "bastide-ed25519"
-_HOW_TO_MAKE = "`bastide keys generate` makes good keys"
+HOW_TO_MAKE = "`bastide keys generate` makes good keys"
 _LARGEST_FILE = 4096
 
 
-def read_key(path: Path) -> bytes:
-    """A key of 32 bytes. Raises StoreUnavailable if the file is missing, open to others, or not a good key."""
-    key = read_guarded(path)
+def read_key(path: Path, user: int | None = None) -> bytes:
+    """A key of 32 bytes. Raises StoreUnavailable if the file is missing, open to others, or not a good key. `user`: as `read_guarded`."""
+    key = read_guarded(path, user)
     problem = _weakness(key)
     if problem:
-        raise StoreUnavailable(f"the key {path} {problem}", remedy=_HOW_TO_MAKE)
+        raise StoreUnavailable(f"the key {path} {problem}", remedy=HOW_TO_MAKE)
     return key
 
 
-def read_guarded(path: Path) -> bytes:
-    """A small file that nobody else can read. Raises StoreUnavailable if it is missing or open to others."""
+def read_guarded(path: Path, user: int | None = None) -> bytes:
+    """A small file that nobody else can read. Raises StoreUnavailable if it is missing or open to others. `user`: the uid whose it may be, beside
+    root; None: ours.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise StoreUnavailable(
-            f"the key {path} cannot be read: {error.strerror}", remedy=_HOW_TO_MAKE
+            f"the key {path} cannot be read: {error.strerror}", remedy=HOW_TO_MAKE
         ) from None
     try:
-        _check_access(path, os.fstat(descriptor))
+        _check_access(path, os.fstat(descriptor), os.geteuid() if user is None else user)
         return os.read(descriptor, _LARGEST_FILE)
     finally:
         os.close(descriptor)
 
 
-def _check_access(path: Path, found: os.stat_result) -> None:
+def _check_access(path: Path, found: os.stat_result, user: int) -> None:
     """Systemd gives the service its credentials through an access list, whose mask shows as group bits."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     is_credential = credentials is not None and path.parent == Path(credentials)
     refused = stat.S_IRWXO | (stat.S_IWGRP if is_credential else stat.S_IRWXG)
     if not stat.S_ISREG(found.st_mode):
-        raise StoreUnavailable(f"the key {path} is not a regular file", remedy=_HOW_TO_MAKE)
+        raise StoreUnavailable(f"the key {path} is not a regular file", remedy=HOW_TO_MAKE)
     if stat.S_IMODE(found.st_mode) & refused:
         raise StoreUnavailable(
             f"the key {path} can be read or changed by others (mode {stat.S_IMODE(found.st_mode):04o})",
             remedy=f"chmod 0600 {path}; if others may have read it, change the key",
         )
-    if found.st_uid not in {0, os.geteuid()}:
+    if found.st_uid not in {0, user}:
         raise StoreUnavailable(
             f"the key {path} belongs to another user", remedy="give it to the service's user"
         )
@@ -131,20 +133,32 @@ class AeadSealer:
 
     _VERSION = b"\x01"
     _ID = 8
+    #: Bytes that say which key sealed a value.
+    HEAD = len(_VERSION) + _ID
     _NONCE = 12
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         """The first key seals, all open. Raises StoreError for a bad key or none."""
         for key in keys:
             if problem := _weakness(key):
-                raise StoreError(f"a master key {problem}", remedy=_HOW_TO_MAKE)
+                raise StoreError(f"a master key {problem}", remedy=HOW_TO_MAKE)
         if not keys:
-            raise StoreError("there is no master key", remedy=_HOW_TO_MAKE)
+            raise StoreError("there is no master key", remedy=HOW_TO_MAKE)
         self._keys = {_master_id(key): AESGCM(key) for key in keys}
         self._first = _master_id(keys[0])
 
     def __repr__(self) -> str:
         return f"AeadSealer({', '.join(key.hex() for key in self._keys)})"
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of the keys at hand, in hexadecimal."""
+        return frozenset(key.hex() for key in self._keys)
+
+    @classmethod
+    def key_of(cls, sealed: bytes) -> str:
+        """The id of the key that sealed this, from its first HEAD bytes, in hexadecimal."""
+        return sealed[len(cls._VERSION) : cls.HEAD].hex()
 
     def seal(self, plain: bytes, context: str) -> bytes:
         """Seal to a context, which `open` must name again."""
@@ -154,7 +168,7 @@ class AeadSealer:
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """Raises StoreError if the text was changed, belongs to another row, or its key is not at hand."""
-        start = len(self._VERSION) + self._ID
+        start = self.HEAD
         head, body = sealed[: start + self._NONCE], sealed[start + self._NONCE :]
         key_id = head[len(self._VERSION) : start]
         if not sealed.startswith(self._VERSION) or len(head) != start + self._NONCE:
@@ -162,7 +176,7 @@ class AeadSealer:
         if key_id not in self._keys:
             raise StoreError(
                 f"a value was sealed with the key {key_id.hex()}, which is not at hand",
-                remedy="name the file of that master key, after the one in use",
+                remedy="put that master key back at keys.master; `bastide config check` says what else it sealed",
             )
         try:
             return self._keys[key_id].decrypt(head[start:], body, head + context.encode())
@@ -173,9 +187,9 @@ class AeadSealer:
             ) from None
 
 
-def load_sealer(paths: Sequence[Path]) -> AeadSealer:
-    """From key files. Raises StoreUnavailable."""
-    return AeadSealer([read_key(path) for path in paths])
+def load_sealer(paths: Sequence[Path], user: int | None = None) -> AeadSealer:
+    """From key files. Raises StoreUnavailable. `user`: as `read_guarded`."""
+    return AeadSealer([read_key(path, user) for path in paths])
 
 
 def _master_id(key: bytes) -> bytes:

@@ -237,7 +237,7 @@ class SqlChanges:
 
     def _each(self, statement: Executable, ids: Collection[str], **more: object) -> Iterator[Row[Any]]:
         for piece in pieces(sorted(set(ids))):
-            yield from self._session.run(statement, {"ids": piece, **more})
+            yield from self._session.run(statement, {"ids": piece, **more}).all()
 
 
 class SqlSwitch:

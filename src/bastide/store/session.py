@@ -1,10 +1,10 @@
 """One transaction's connection, and its only way to run a statement."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Executable, Row
+from sqlalchemy import Connection, CursorResult, Executable, Row, inspect
 
 from bastide.domain.errors import BastideError, StoreError
 from bastide.store.failures import Redact, translated
@@ -33,7 +33,9 @@ class Session:
         with self._at_work():
             return self._connection.execute(statement, parameters)
 
-    def stream(self, statement: Executable, parameters: Mapping[str, Any], size: int) -> Iterator[Row[Any]]:
+    def stream(
+        self, statement: Executable, parameters: Mapping[str, Any], size: int
+    ) -> Generator[Row[Any], None, None]:
         """Row by row, fetching `size` at a time (a server-side cursor on PostgreSQL)."""
         options = {"yield_per": size}
         with (
@@ -41,6 +43,11 @@ class Session:
             self._connection.execute(statement, parameters, execution_options=options) as rows,
         ):
             yield from rows
+
+    def tables(self) -> Sequence[str]:
+        """The names of all tables that are there."""
+        with self._at_work():
+            return inspect(self._connection).get_table_names()
 
     def commit(self) -> None:
         """Commit, and close. Raises StoreBusy, StoreUnavailable, StoreError if something failed before."""

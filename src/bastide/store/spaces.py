@@ -193,7 +193,7 @@ class SqlConnectorSpace:
 
     def _read(self, statement: Executable, ids: Sequence[str], **more: object) -> Iterator[CsObject]:
         for piece in pieces(ids):
-            for row in self._session.run(statement, {"ids": piece, **more}):
+            for row in self._session.run(statement, {"ids": piece, **more}).all():
                 yield _CS.load(row.doc)
 
     def _stream(self, statement: Executable, ma: MaId) -> Iterator[CsObject]:

@@ -49,7 +49,7 @@ _BUSY = timedelta(seconds=10)
 _NONCE = 12
 _metadata = MetaData()
 
-_keys = Table(
+KEYS = Table(
     "vault_keys",
     _metadata,
     Column("reference", String(64), primary_key=True),
@@ -72,15 +72,13 @@ _identity = Table(
     Column("vault", String(64), nullable=False),
     CheckConstraint("id = 1", name="vault_identity_one_row"),
 )
-_PUT = upserts(_keys, ["reference"])
+_PUT = upserts(KEYS, ["reference"])
 _RESET_MARK = upserts(_marks, ["id"])
 _PUT_MARK = upserts(_marks, ["id"], only_if=lambda new: _marks.c.seq < new.seq)
 _IDENTITY = select(_identity.c.vault)
-_GET = select(_keys.c.reference, _keys.c.sealed).where(
-    _keys.c.reference.in_(bindparam("ids", expanding=True))
-)
-_ALL = select(_keys.c.reference)
-_DESTROY = delete(_keys).where(_keys.c.reference.in_(bindparam("ids", expanding=True)))
+_GET = select(KEYS.c.reference, KEYS.c.sealed).where(KEYS.c.reference.in_(bindparam("ids", expanding=True)))
+_ALL = select(KEYS.c.reference)
+_DESTROY = delete(KEYS).where(KEYS.c.reference.in_(bindparam("ids", expanding=True)))
 #: Two nodes that make the tables together take turns ("bastide vault").
 _TURN = text("SELECT pg_advisory_xact_lock(7233171)")
 _MARK = select(_marks.c.seq, _marks.c.hash)
@@ -125,7 +123,7 @@ class SqlVault:
         found: dict[str, bytes] = {}
         with self._transaction(write=False) as session:
             for piece in pieces(sorted(set(references))):
-                for row in session.run(_GET, {"ids": piece}):
+                for row in session.run(_GET, {"ids": piece}).all():
                     with suppress(StoreError):
                         found[row.reference] = self._sealer.open(bytes(row.sealed), _context(row.reference))
         return found
@@ -197,10 +195,7 @@ def _make_file(path: str) -> None:
     try:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            _log.warning(
-                "the vault %s was missing; an empty one was made. What was sealed before cannot be opened any more",
-                path,
-            )
+            _log.info("the vault %s was made", path)
     except OSError as error:
         raise StoreUnavailable(
             f"the vault cannot be made: {error}", remedy="make its directory, owned by the service's user"

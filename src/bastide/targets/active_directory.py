@@ -30,7 +30,7 @@ from bastide.domain.spelling import told
 from bastide.domain.sync_graph import domain_label
 from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
 from bastide.targets import dirsync
-from bastide.targets.ad_connection import ActiveDirectorySettings, ldaps, open_session
+from bastide.targets.ad_connection import ActiveDirectorySettings, check_keytab, ldaps, open_session
 from bastide.targets.kinds import Kind, Opening
 from bastide.targets.ldap_connection import (
     bound,
@@ -333,4 +333,10 @@ def _result(error: Any, secrets: Sequence[str]) -> Result:
     return Result(code or result_of(error).code, told(f"{name} {text}", secrets))
 
 
-KIND = Kind(settings=ActiveDirectorySettings, connector=AdConnector, target=AdTarget, identity=what_it_is)
+KIND = Kind(
+    settings=ActiveDirectorySettings,
+    connector=AdConnector,
+    target=AdTarget,
+    check_host=check_keytab,
+    identity=what_it_is,
+)

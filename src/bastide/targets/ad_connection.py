@@ -1,5 +1,7 @@
 """How an agent reaches a domain of Active Directory: Kerberos and sealed, or LDAPS with a verified certificate. There is no third way."""
 
+import shlex
+import stat
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -9,9 +11,16 @@ import msgspec
 
 from bastide.config import ConfigError, secret_path
 from bastide.directory.kerberos import Identity
+from bastide.directory.keytab import require
 from bastide.directory.ldap import SealedConnect, discover
 from bastide.directory.session import Session
-from bastide.domain.errors import DirectoryError, InvalidInput, TargetDenied, TargetUnavailable
+from bastide.domain.errors import (
+    DirectoryDenied,
+    DirectoryError,
+    InvalidInput,
+    TargetDenied,
+    TargetUnavailable,
+)
 from bastide.targets.kinds import Opening, Settings
 from bastide.targets.ldap_connection import bind, check_attributes, connect, door, hang_up, target_error
 
@@ -23,6 +32,7 @@ ATTRIBUTES = (
 LDAPS = 636
 #: PATH_MAX of Linux, less its NUL.
 _LONGEST_PATH = 4095
+_CREDENTIAL = "credential:"
 _NAME_THEM = "set `settings.controllers` of the management agent"
 
 
@@ -117,11 +127,34 @@ def identity(principal: str, keytab: Path) -> Identity:
     return Identity(principal, keytab)
 
 
-def _keytab(reference: str) -> Path:
-    """Raises TargetDenied, as for a keytab that cannot be read."""
+def check_keytab(settings: ActiveDirectorySettings) -> None:
+    """Whether a keytab that is there already is for nobody else, and has the principal. Raises InvalidInput."""
     try:
-        return secret_path(reference)
+        if not settings.keytab or not secret_path(settings.keytab).exists():
+            return
+    except (ConfigError, OSError):  # said when it is opened
+        return
+    try:
+        require(_keytab(settings.keytab), settings.principal)
+    except (TargetDenied, DirectoryDenied) as error:
+        raise InvalidInput("settings.keytab", error.message, remedy=error.remedy) from error
+
+
+def _keytab(reference: str) -> Path:
+    """Raises TargetDenied, as for a keytab that cannot be read, and for one that others can."""
+    try:
+        path = secret_path(reference)
+        mode = path.stat().st_mode if path.exists() else 0
     except ConfigError as error:
         raise TargetDenied(
             str(error), remedy="name the credential in the unit (LoadCredential=), or give the keytab's path"
         ) from error
+    except OSError:  # the look at the keytab says what is wrong with it
+        return path
+    # systemd gives a credential to the service through an access list, whose mask shows as group bits
+    if mode & (stat.S_IRWXO | (0 if reference.startswith(_CREDENTIAL) else stat.S_IRWXG)):
+        raise TargetDenied(
+            f"others may read the keytab {path} (mode {stat.S_IMODE(mode):o})",
+            remedy=f"chmod 600 {shlex.quote(str(path))}; if others may have read it, change the account's password and export it again",
+        )
+    return path

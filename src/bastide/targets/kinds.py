@@ -1,5 +1,6 @@
 """What a kind of connected system is made of: its settings, and how its connector and its target are opened."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ class Kind:
     #: More than the struct can say. Raises InvalidInput.
     check: Callable[[Any], None] = lambda _: None
     note: str = ""
+    #: Whether what the settings name on this host fits them, where it is there: asked when they are set. Raises InvalidInput.
+    check_host: Callable[[Any], None] = lambda _: None
     #: What the system says it is (ConnectedSystems.identity). Raises TargetUnavailable, TargetDenied.
     identity: Callable[[Any, Opening], tuple[str, ...]] = lambda _settings, _opening: ()
 
@@ -55,10 +58,10 @@ def read_settings(kind: type[_S], settings: Mapping[str, object]) -> _S:
     try:
         return msgspec.convert(settings, kind)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _invalid(str(error), kind) from None
 
 
-def _invalid(said: str) -> InvalidInput:
+def _invalid(said: str, kind: type) -> InvalidInput:
     match = _AT.fullmatch(said)
     what, path = (match["what"], match["path"] or "") if match else (said, "")
     named = _NAMED.match(what)
@@ -66,7 +69,20 @@ def _invalid(said: str) -> InvalidInput:
         return InvalidInput(_field(path), what)
     known = named["what"] == "missing required"
     inner = f"{path}.{named['name']}" if path else named["name"]
-    return InvalidInput(_field(inner), "is missing" if known else "is no setting of this kind of system")
+    if known:
+        return InvalidInput(_field(inner), "is missing")
+    return InvalidInput(
+        _field(inner),
+        "is no setting of this kind of system",
+        remedy="" if path else _there_are(named["name"], kind),
+    )
+
+
+def _there_are(name: str, kind: type) -> str:
+    names = sorted(one.encode_name for one in msgspec.structs.fields(kind))
+    nearest = difflib.get_close_matches(name, names, 1)
+    meant = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"{meant}There are {', '.join(names)}"
 
 
 def _field(path: str) -> str:

@@ -44,7 +44,8 @@ class Registry:
 
     def check(self, connector: str, settings: Mapping[str, object]) -> None:
         """Raises InvalidInput naming the field."""
-        _settings(kind(connector), settings)
+        found = kind(connector)
+        found.check_host(_settings(found, settings))
 
     def note(self, connector: str) -> str:
         """That of the kind; where there is no such kind any more, or a library of it is missing, that."""

@@ -31,6 +31,7 @@ from bastide.services.ports import (
     Store,
 )
 from bastide.services.probes import Probes
+from bastide.services.profiles import Profiles
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
 from bastide.services.signin import Acceptor
@@ -71,6 +72,7 @@ class Services:
     authn: Authenticator
     requests: Requests
     roles: Roles
+    profiles: Profiles
     accounts: Accounts
     factors: Factors
     audit: Audit
@@ -113,6 +115,7 @@ def assemble(
         ),
         requests=Requests(store=store, priv=priv, caps=caps, random=random, now=now),
         roles=Roles(store=store, subjects=subjects, random=random, now=now),
+        profiles=Profiles(store=store, forests=forests),
         accounts=Accounts(
             store=store,
             corp=corp,

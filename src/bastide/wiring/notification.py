@@ -19,7 +19,7 @@ _NAME_IT = (
 
 @contextmanager
 def notification_settings(domain: str, controller: str) -> Iterator[NotificationSettings]:
-    """Of the domain (empty: the ticket's), over one controller (empty: the first that answers). Raises DirectoryError."""
+    """Of the domain (empty: the ticket's), over one controller (empty: the first that answers). Raises DirectoryError, NotAuthenticated."""
     ticket = CallerTicket()
     names = [controller] if controller else discover(domain or ticket.realm().lower(), otherwise=_NAME_IT)()
     connect = SealedConnect(ticket, SystemClock().now)

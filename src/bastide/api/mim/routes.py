@@ -22,8 +22,8 @@ from bastide.services.requests import HISTORY_LIMIT
 from bastide.wiring import Services
 
 _JSON = "application/json; charset=utf-8"
-_USE = needs(Right.USE, forms=True)
-_APPROVE = needs(Right.APPROVE, forms=True)
+_USE = needs(Right.USE, forms=True, cookie=True)
+_APPROVE = needs(Right.APPROVE, forms=True, cookie=True)
 _VERSIONS = {"", "1"}
 
 

@@ -24,6 +24,7 @@ def me(actor: Actor, user: PamUser | None) -> views.Me:
         name=actor.name,
         forest=actor.forest.value,
         rights=sorted(right.value for right in actor.rights),
+        rights_with_code=sorted(right.value for right in actor.withheld),
         via=actor.via,
         mfa=None if actor.mfa is None else proof(actor.mfa),
         pam_user=None if user is None else user.name,

@@ -30,6 +30,7 @@ class Me(View, frozen=True, kw_only=True):
     name: str
     forest: str
     rights: list[str]
+    rights_with_code: list[str]
     via: str
     mfa: MfaView | None
     pam_user: str | None

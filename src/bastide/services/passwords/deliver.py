@@ -391,7 +391,7 @@ def _decided(work: Work, kept: Sequence[Delivery], applied: Stamp | None, now: d
         task.over = []  # it would take with it for how long they are held
         task.next_due = _sooner(chosen.due, task.next_due)
     else:
-        task.delivery = replace(chosen, held_until=until)
+        task.delivery = chosen if chosen.held_until == until else replace(chosen, held_until=until)
     return task
 
 

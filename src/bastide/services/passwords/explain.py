@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bastide.domain.errors import NotFound
+from bastide.domain.ids import typed
 from bastide.domain.management_agents import CsObject, Link, ManagementAgent
 from bastide.domain.passwords import REASONS, Code, Delivery, Proof, Receipt, State
 from bastide.domain.people import Actor, require_reader
@@ -55,7 +56,7 @@ class Explain:
             coming = tuple(_coming(uow, heard=bool(pasts)))
         if not pasts and not standing:
             raise NotFound(
-                f"nothing is known of {user[:80]!r}",
+                f"nothing is known of {typed(user)}",
                 remedy="give the account name or the objectGUID; `bastide passwords coverage` shows whom no notification came for",
             )
         enabled = (

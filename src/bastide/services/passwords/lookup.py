@@ -1,7 +1,7 @@
 """Find management agents and their objects by what people call them, and open the secret of an agent."""
 
 from bastide.domain.errors import Ambiguous, InvalidInput, NotFound
-from bastide.domain.ids import parse_id
+from bastide.domain.ids import parse_id, typed
 from bastide.domain.management_agents import CsId, CsObject, MaId, ManagementAgent
 from bastide.services.ports import Sealer, UnitOfWork
 
@@ -18,7 +18,7 @@ def find_agent(uow: UnitOfWork, name: str) -> ManagementAgent:
             return uow.agents.get(MaId(parse_id("agent", name)))
         except InvalidInput:
             raise NotFound(
-                f"no management agent {name[:80]!r}", remedy="`bastide ma list` shows those there are"
+                f"no management agent {typed(name)}", remedy="`bastide ma list` shows those there are"
             ) from None
 
 
@@ -34,13 +34,13 @@ def find_object(uow: UnitOfWork, name: str, agent: str = "") -> CsObject:
     found = found or [one for a in agents for one in _by_dn(uow, a.id, name)]
     if not found:
         raise NotFound(
-            f"no object {name[:80]!r} in the connector space",
+            f"no object {typed(name)} in the connector space",
             remedy="`bastide cs search` finds it; an object that was never imported is not there",
         )
     if len(found) > 1:
         names = {a.id: a.name for a in agents}
         raise Ambiguous(
-            f"{name[:80]!r} is in the spaces of {', '.join(sorted(names[one.ma] for one in found))}",
+            f"{typed(name)} is in the spaces of {', '.join(sorted(names[one.ma] for one in found))}",
             remedy="give its id" if agent else "name the agent",
         )
     return found[0]

@@ -20,7 +20,7 @@ def set_all(target: PasswordTarget, several: Sequence[NewPassword]) -> list[Resu
     except BastideError as error:
         error.message = _silent(error.message, forms)
         raise error from None
-    return [replace(one, detail=_silent(one.detail, forms)) for one in answers]
+    return [replace(one, detail=_silent(one.detail, forms)) if one.detail else one for one in answers]
 
 
 def _silent(said: str, forms: _Forms) -> str:

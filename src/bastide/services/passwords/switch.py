@@ -120,16 +120,21 @@ class Switchboard:
         with self._store.read() as uow:
             if not seen.restored(uow):
                 return False
-        switched = False
+        switched = other = False
         with self._store.write() as uow:
             if uow.switch.enabled():
                 uow.switch.set(enabled=False)
-                data = {"missing": seen.mark[0] if seen.mark else 0, "other_vault": seen.other(uow)}
+                other = seen.other(uow)
+                data = {"missing": seen.mark[0] if seen.mark else 0, "other_vault": other}
                 uow.audit.append(by_worker("passwords.restored", self._now(), data=data))
                 uow.commit()
                 switched = True
         if switched:
             self._events.write(6916)
+            if other:
+                _log.warning(
+                    "the database was used with another vault, which is not here: what was sealed with that one cannot be opened any more"
+                )
         return True
 
     def _advance(self, head: tuple[int, str]) -> None:

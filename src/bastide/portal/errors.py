@@ -1,0 +1,38 @@
+"""Errors as pages: the words of problems.py, and for who is not known the page to sign in on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Request, Response
+
+from bastide.http.problems import Problem
+from bastide.portal import pages
+from bastide.portal.addresses import SIGN_IN, onward
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_UNKNOWN = 401
+#: What no browser answers by itself: asked for a ticket it would send the form a second time.
+_NO_TICKET = "Bastide-Session"
+
+
+def respond(
+    request: Request[Any, Any, Any],
+    problem: Problem,
+    headers: Mapping[str, str],
+    fields: Mapping[str, str] | None = None,
+) -> Response[bytes]:
+    """The error answer of a page. `fields`: what was typed on the page to sign in on."""
+    path, sent = request.scope["path"], request.method not in _SAFE
+    unknown = problem.status == _UNKNOWN
+    if unknown and sent:
+        headers = {**headers, "WWW-Authenticate": _NO_TICKET}
+    content = pages.render(
+        "signin.html" if unknown or path == SIGN_IN else "error.html",
+        {
+            **pages.NOBODY,
+            "error": None if unknown and not sent else problem,
+            "fields": fields or {},
+            "onward": onward((fields or {}).get("onward", path)),
+        },
+    )
+    return Response(content, status_code=problem.status, media_type=pages.HTML, headers=dict(headers))

@@ -1,0 +1,107 @@
+"""A person's visit: who it is, in which session, and the answers that go back to that person.
+
+(1) A browser that came with a ticket and without a session gets one: the ticket is what signed in. Not as a picture or a frame of another
+    page: a site could have sessions opened without end.
+(2) Each sign-in makes a new token; what a cookie said before is never taken over, and its session ends.
+(3) The cookie goes to this host only, over TLS only, to no script, and along with no call that another site began.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from litestar import Request as Call
+from litestar import Response
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from bastide.domain.people import Actor, Right, is_fresh, require
+from bastide.http.door import COOKIE, session_of
+from bastide.http.problems import CrossSite
+from bastide.portal import forms, pages
+from bastide.wiring import Services
+
+_WINDOW = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Not for logs: its repr holds no token."""
+
+    actor: Actor
+    token: str
+    services: Services
+    is_new: bool = False
+
+    def __repr__(self) -> str:
+        return f"Visit({self.actor.name!r}, token=<hidden>)"
+
+    def opened(self, body: bytes) -> dict[str, str]:
+        """The fields of a form that was sent in this visit. Raises Malformed, CrossSite."""
+        fields = forms.read(body)
+        forms.check(fields, self.token)
+        return fields
+
+    def proved(self, fields: Mapping[str, str], right: Right) -> "Visit":
+        """The visit with the second factor that the form holds, if it does; the right is there then. Raises MfaRefused, NotAuthorized."""
+        said, actor = forms.code(fields), self.actor
+        if said:
+            proof = self.services.factors.prove(actor, said)
+            self.services.authn.keep_proof(self.token, proof)
+            actor = actor.proved(proof)
+        require(actor, right)
+        return replace(self, actor=actor)
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> Response[bytes]:
+        """A page for this person."""
+        actor, now = self.actor, self.services.clock.now()
+        content = pages.render(
+            template,
+            {
+                **pages.NOBODY,
+                **values,
+                "person": actor.name,
+                "may_approve": Right.APPROVE in actor.rights | actor.withheld,
+                "fresh": is_fresh(actor.mfa, now),
+                "form_token": forms.csrf_token(self.token),
+                "now": now,
+            },
+        )
+        cookies = [session_cookie(self.token)] if self.is_new else []
+        return Response(content, status_code=status, media_type=pages.HTML, cookies=cookies)
+
+
+def of_call(
+    request: Call[Any, Any, Any], actor: SkipValidation[Actor], services: SkipValidation[Services]
+) -> Visit:
+    """(1). A form is no way to sign in: one that came without a session gets none, and is refused when it is opened."""
+    token = session_of(request)
+    if token or request.method != "GET":
+        return Visit(actor, token, services)
+    if request.headers.get("sec-fetch-dest", _WINDOW) != _WINDOW:
+        raise CrossSite("a page signs in as a window of its own, not as a part of another page")
+    return Visit(actor, services.authn.open_session(actor), services, is_new=True)
+
+
+def session_cookie(token: str) -> Cookie:
+    """(3). An empty token takes the cookie away."""
+    return Cookie(
+        key=COOKIE,
+        value=token,
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="strict",
+        max_age=None if token else 0,
+    )
+
+
+def see(address: str, *cookies: Cookie) -> Response[bytes]:
+    """What follows a form that was taken: another page, so that a reload does not send the form again."""
+    return Response(
+        b"", status_code=303, media_type=pages.HTML, headers={"Location": address}, cookies=cookies
+    )
+
+
+Visited = NamedDependency[SkipValidation[Visit]]
