@@ -13,7 +13,7 @@ from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Request, State
 from bastide.domain.roles import Carrier, Enforcer, PamGroup, Role, Scope, Subject, Ttl
 from bastide.services.pace import ACCOUNT
-from bastide.services.ports import Factor, Session, Store
+from bastide.services.ports import Factor, Sealer, Session, Store
 
 CAP = timedelta(minutes=15)
 LIFE = timedelta(hours=1)
@@ -74,15 +74,18 @@ def register(
     return Registered(users, pam_group, role)
 
 
-def open_sessions(store: Store, registered: Registered, names: Sequence[str]) -> dict[str, str]:
+def open_sessions(
+    store: Store, registered: Registered, names: Sequence[str], sealer: Sealer
+) -> dict[str, str]:
     """A token for each person, as after a sign-in with the CORP account and a second factor."""
     tokens = {name: secrets.token_hex(32) for name in names}
     at = now()
     with store.write() as uow:
         for name, token in tokens.items():
             corp, factor = registered.users[name].corp, str(uuid.uuid4())
+            unused = sealer.seal(secrets.token_bytes(20), f"factor:{factor}")
             uow.factors.add(
-                Factor(factor, registered.users[name].priv.sid, "totp", b"not used", at, confirmed=True)
+                Factor(factor, registered.users[name].priv.sid, "totp", unused, at, confirmed=True)
             )
             session = Session(
                 token_hash=hashlib.sha256(token.encode()).hexdigest(),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bastide.domain.ids import RequestId
 from bastide.domain.requests import State
+from bastide.store import keys
 from bastide.store.unit_of_work import SqlStore
 from bastide_lab import plan
 from benchmarks import bare, objects, server
@@ -63,7 +64,8 @@ class Run:
 def activations(run: Run) -> dict[str, Metric]:
     """Bastide and the bare script in turns, with the same accounts in the same empty group."""
     names = run.names(0, WARM_UP + ROUNDS * PER_ROUND)
-    tokens = objects.open_sessions(run.store, run.registered, names)
+    sealer = keys.load_sealer([run.stage.work / "master.key"])
+    tokens = objects.open_sessions(run.store, run.registered, names, sealer)
     order = {
         "tokens": tokens,
         "role": run.registered.role.name,
