@@ -1,6 +1,7 @@
 """The web application of one node: all ways in behind one door."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from litestar import Litestar, Request, Response
@@ -20,7 +21,7 @@ from bastide.domain.people import Actor
 from bastide.http.answers import INSTEAD, STARTED, finisher
 from bastide.http.bodies import StrictRequest
 from bastide.http.door import CODE_HEADER, OURS, Door, check_routes
-from bastide.http.problems import answer_of, respond
+from bastide.http.problems import respond
 from bastide.http.throttle import Throttle
 from bastide.portal import addresses as portal_addresses
 from bastide.portal import errors as portal_errors
@@ -30,18 +31,39 @@ from bastide.wiring import Services
 BODY_LIMIT = 64 * 1024
 
 
+def _as_it_is(path: str) -> str:
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Which addresses are a dialect's own, how it says an error, how its addresses are written on its routes, and what its answers have in the
+    place of answers.HEADERS.
+    """
+
+    is_ours: Callable[[str], bool]
+    respond: Callable[[Request[Any, Any, Any], Exception], Response[Any]]
+    plain: Callable[[str], str] = _as_it_is
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+#: The first whose address it is answers; what is nobody's is the native API's.
+DIALECTS = (
+    Dialect(mim_addresses.is_ours, mim_errors.respond, plain=mim_addresses.plain),
+    Dialect(graph_addresses.is_ours, graph_errors.respond, plain=graph_addresses.plain),
+    Dialect(portal_addresses.is_ours, portal_errors.respond, headers=portal_addresses.HEADERS),
+    Dialect(lambda _: True, respond),
+)
+
+
 class Api(Litestar):
     """Answers HEAD as GET without the body (RFC 9110 9.3.2), for every route."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            scope[OURS] = {STARTED: self.now()}
-            if mim_addresses.is_ours(scope["path"]):
-                scope["path"] = mim_addresses.plain(scope["path"])
-            elif graph_addresses.is_ours(scope["path"]):
-                scope["path"] = graph_addresses.plain(scope["path"])
-            if portal_addresses.is_ours(scope["path"]):
-                scope[OURS][INSTEAD] = portal_addresses.HEADERS
+            dialect = _dialect(scope["path"])
+            scope["path"] = dialect.plain(scope["path"])
+            scope[OURS] = {STARTED: self.now(), INSTEAD: dialect.headers}
         if scope["type"] == "http" and scope["method"] == "HEAD":
             as_get: Any = {**scope, "method": "GET"}
             await super().__call__(as_get, receive, _without_body(send))
@@ -82,13 +104,11 @@ def create_app(
 
 def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """In the dialect of the call."""
-    if mim_addresses.is_ours(request.scope["path"]):
-        return mim_errors.respond(*answer_of(request, error))
-    if graph_addresses.is_ours(request.scope["path"]):
-        return graph_errors.respond(request, error)
-    if portal_addresses.is_ours(request.scope["path"]):
-        return portal_errors.respond(request, *answer_of(request, error))
-    return respond(request, error)
+    return _dialect(request.scope["path"]).respond(request, error)
+
+
+def _dialect(path: str) -> Dialect:
+    return next(one for one in DIALECTS if one.is_ours(path))
 
 
 def _caller(request: Request[Actor, Any, Any]) -> Actor:

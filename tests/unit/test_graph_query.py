@@ -9,6 +9,8 @@ import pytest
 from bastide.api.graph import addresses, given, query, values
 from bastide.api.graph.query import Shape
 from bastide.domain.errors import BastideError, InvalidInput
+from bastide.http.fields import read_once
+from bastide.http.problems import Malformed
 
 INNER = Shape({"displayName": str}, {}, {"deeper": Shape({"id": str})})
 SHAPE = Shape(
@@ -137,7 +139,7 @@ def test_an_option_that_is_not_known_is_refused(said: dict[str, str]) -> None:
 def test_pages_show_each_row_once() -> None:
     said = {"$top": "2", "$filter": "status ne 'Nothing'"}
     first, token = query.page(query.parse(said, SHAPE), ROWS)
-    following = query.pairs(query.next_page(said, token))
+    following = read_once(query.next_page(said, token))
     second, end = query.page(query.parse(following, SHAPE), ROWS)
     assert ([one["id"] for one in (*first, *second)], end) == (["1", "2", "3"], "")
     with pytest.raises(InvalidInput, match="is gone"):
@@ -145,8 +147,8 @@ def test_pages_show_each_row_once() -> None:
 
 
 def test_an_option_is_said_once() -> None:
-    with pytest.raises(InvalidInput, match="twice"):
-        query.pairs("$top=1&$top=2")
+    with pytest.raises(Malformed, match="twice"):
+        read_once("$top=1&$top=2")
 
 
 # ----------------------------------------------------------------------------------------------------------------- values

@@ -2,7 +2,6 @@
 
 import gzip
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,9 +10,8 @@ from bastide.portal import forms, pages
 from bastide.portal.addresses import is_ours
 from bastide.portal.visits import Visit
 from bastide.web import create_app
-from tests.support.api import APPROVAL, ApiWorld, served
-from tests.support.portal import Browser, Page
-from tests.unit.test_portal_journeys import active, ask, signed_in
+from tests.support.api import APPROVAL, NOBODYS, ApiWorld, served
+from tests.support.portal import Browser, Page, active, ask, signed_in
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; "
@@ -21,13 +19,7 @@ CSP = (
 )
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 TYPES = {"text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml"}
-SOMEBODYS = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    with served() as world:
-        yield world
+pytest_plugins = ["tests.support.api"]
 
 
 @pytest.fixture
@@ -38,7 +30,7 @@ def alice(api: ApiWorld) -> Browser:
 def posts(api: ApiWorld) -> list[str]:
     """Every address of the portal that takes a form in a session."""
     return [
-        re.sub(r"{\w+:str}", SOMEBODYS, route.path)
+        re.sub(r"{\w+:str}", NOBODYS, route.path)
         for route in create_app(api.services).routes
         if is_ours(route.path)
         for handler in getattr(route, "route_handlers", ())

@@ -17,7 +17,7 @@ from bastide.directory.entries import Entry
 from bastide.directory.session import Session
 from bastide.domain.errors import BadSource, CapabilityMissing, InvalidInput, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
-from bastide.domain.spelling import repeats, told
+from bastide.domain.spelling import repeats, spellings, spells, told
 from bastide.services.passwords.ports import NewPassword
 from bastide.targets import dirsync, ldap_connection
 from bastide.targets.active_directory import AdTarget, _changes, _quoted, _result
@@ -228,13 +228,13 @@ def test_a_password_is_found_in_any_spelling(password: str, spelled: str) -> Non
     [*((one, spelled) for one in (AWKWARD, GOOD) for spelled in SPELLED if "its " not in spelled), *_SHORT],
 )
 def test_a_whole_password_is_found_in_any_spelling_too(password: str, spelled: str) -> None:
-    assert repeats(f"bad request near {SPELLED[spelled](password)}", [password], parts=False)
+    assert spells(f"bad request near {SPELLED[spelled](password)}", spellings([password]))
 
 
 def test_a_word_of_ours_is_a_part_of_many_passwords() -> None:
     said = "the password is longer than the 256 characters that this system takes"
     assert repeats(said, ["My-Password-2026"])
-    assert not repeats(said, ["My-Password-2026", ""], parts=False)
+    assert not spells(said, spellings(["My-Password-2026", ""]))
 
 
 def test_a_refused_sign_in_does_not_tell_the_password() -> None:

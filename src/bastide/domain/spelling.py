@@ -23,12 +23,10 @@ def told(text: str, secrets: Iterable[str]) -> str:
     return _line(text)[:_DETAIL]
 
 
-def repeats(text: str, secrets: Iterable[str], *, parts: bool = True) -> bool:
-    """Whether the first 4096 characters of the text hold one of these secrets; with `parts` also six characters of it in a row, which a text of our own
-    may do by chance.
+def repeats(text: str, secrets: Iterable[str]) -> bool:
+    """Whether the first 4096 characters of the text hold one of these secrets, or six characters of it in a row. A text of our own may do the
+    latter by chance: `spells`.
     """
-    if not parts:
-        return spells(text, spellings(secrets))
     spoken = _spoken(text)
     return any(
         _shares(spoken, _plain(secret) | _bared(secret), _WINDOW)

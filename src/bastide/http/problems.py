@@ -111,6 +111,12 @@ class Problem(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     field: str = ""
     incident: str = ""
 
+    def sentence(self) -> str:
+        """All of it in one line, for dialects that have a message and nothing else."""
+        field = f"{self.field}: " if self.field and not self.detail.startswith(self.field) else ""
+        words = (self.detail, self.remedy, self.incident and f"incident {self.incident}")
+        return field + "; ".join(word for word in words if word)
+
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The native dialect's answer to an exception."""

@@ -12,7 +12,6 @@ from bastide.domain.policy import JUSTIFICATION_LIMIT, TICKET_LIMIT, Draft
 from bastide.domain.requests import Request, State
 from bastide.http.door import needs
 from bastide.http.handed import UseCases
-from bastide.http.problems import describe
 from bastide.portal import forms
 from bastide.portal.visits import Visit, Visited, see
 from bastide.services.requests import REASON_LIMIT, RoleOffer
@@ -139,13 +138,11 @@ def _offer(visit: Visit, role_id: str) -> RoleOffer:
 def _role_page(
     visit: Visit, offer: RoleOffer, error: Refused | None, fields: dict[str, str]
 ) -> Response[bytes]:
-    problem = describe(error)[0] if error is not None else None
     seconds = int(offer.role.ttl.default.total_seconds())
     unit = next(name for name, size in forms.UNITS.items() if seconds % size == 0)
     return visit.page(
         "ask.html",
-        status=problem.status if problem is not None else 200,
-        error=problem,
+        error,
         fields=fields,
         offer=offer,
         role=offer.role,
@@ -167,11 +164,9 @@ def _request_page(
     use = visit.services.requests
     shown, person = use.show(visit.actor, request_id), use.person(visit.actor)
     mine = person is not None and shown.user == person.id
-    problem = describe(error)[0] if error is not None else None
     return visit.page(
         "request.html",
-        status=problem.status if problem is not None else 200,
-        error=problem,
+        error,
         fields=fields or {},
         done=done,
         request=shown,

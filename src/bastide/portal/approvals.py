@@ -12,7 +12,6 @@ from bastide.domain.people import Right
 from bastide.domain.requests import Decision
 from bastide.http.door import needs
 from bastide.http.handed import UseCases
-from bastide.http.problems import describe
 from bastide.portal.addresses import APPROVALS
 from bastide.portal.visits import Visit, Visited, see
 
@@ -47,8 +46,7 @@ def decide(request_id: FromPath[str], visit: Visited, services: UseCases, body: 
         services.requests.decide(visit.actor, request_id, decision, fields.get("reason", ""))
     except Refused as error:
         if Right.APPROVE not in visit.actor.rights:
-            problem, _ = describe(error)
-            return visit.page("code.html", status=problem.status, error=problem, onward=APPROVALS)
+            return visit.page("code.html", error, onward=APPROVALS)
         return _page(visit, error, {**fields, "request": request_id})
     return see(f"{APPROVALS}?said={decision.value}")
 
@@ -65,11 +63,9 @@ def _page(
 ) -> Response[bytes]:
     use = visit.services.requests
     waiting = use.to_approve(visit.actor)
-    problem = describe(error)[0] if error is not None else None
     return visit.page(
         "approvals.html",
-        status=problem.status if problem is not None else 200,
-        error=problem,
+        error,
         fields=fields or {},
         done=done,
         waiting=waiting,

@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Request, Response
 
-from bastide.http.problems import Problem
+from bastide.http.problems import answer_of
 from bastide.portal import pages
 from bastide.portal.addresses import SIGN_IN, onward
 
@@ -16,12 +16,10 @@ _NO_TICKET = "Bastide-Session"
 
 
 def respond(
-    request: Request[Any, Any, Any],
-    problem: Problem,
-    headers: Mapping[str, str],
-    fields: Mapping[str, str] | None = None,
+    request: Request[Any, Any, Any], error: Exception, fields: Mapping[str, str] | None = None
 ) -> Response[bytes]:
     """The error answer of a page. `fields`: what was typed on the page to sign in on."""
+    problem, headers = answer_of(request, error)
     path, sent = request.scope["path"], request.method not in _SAFE
     unknown = problem.status == _UNKNOWN
     if unknown and sent:

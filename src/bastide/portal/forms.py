@@ -1,6 +1,6 @@
 """What a person sends with a form. In order:
 
-(1) The body is a form, with few fields, each said once.
+(1) The body is a form, with few fields, each said once (http/fields.py).
 (2) It carries the token of the session that it is sent in: a page of another site cannot know it. Compared in constant time.
 
 The token is made from the session's, so that nothing more is stored and a new session has a new one; it does not tell the session's.
@@ -11,7 +11,6 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qsl
 
 from bastide.domain.errors import InvalidInput
 from bastide.domain.ids import parse_id
@@ -21,7 +20,6 @@ from bastide.http.problems import CrossSite, Malformed
 
 CSRF_FIELD = "form_token"
 CODE_LIMIT = 64
-_MOST = 16
 _CONTEXT = b"bastide portal form"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?", re.ASCII)
 _PLACE = re.compile(r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?)Z/(?P<id>[0-9a-f-]{36})", re.ASCII)
@@ -32,26 +30,6 @@ UNITS: Mapping[str, int] = {"hours": 3600, "minutes": 60, "seconds": 1}
 def csrf_token(session: str) -> str:
     """The token of the forms of a session."""
     return hmac.new(session.encode(), _CONTEXT, hashlib.sha256).hexdigest()
-
-
-def read(body: bytes) -> dict[str, str]:
-    """The fields of a form: (1). Raises Malformed."""
-    try:
-        pairs = parse_qsl(
-            body.decode(),
-            keep_blank_values=True,
-            strict_parsing=bool(body),
-            errors="strict",
-            max_num_fields=_MOST,
-        )
-    except ValueError:
-        raise Malformed(
-            "the form cannot be read", remedy="open the page again and send it from there"
-        ) from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise Malformed("a field is said twice", remedy="open the page again and send it from there")
-    return fields
 
 
 def check(fields: Mapping[str, str], session: str) -> None:

@@ -10,8 +10,9 @@ from bastide.domain.errors import InvalidInput, Refused
 from bastide.domain.ids import NAME_LIMIT
 from bastide.domain.people import Right
 from bastide.http.door import COOKIE, needs, open_to_all
+from bastide.http.fields import read_once
 from bastide.http.handed import SignInThrottle, UseCases
-from bastide.http.problems import TooManyAttempts, describe
+from bastide.http.problems import TooManyAttempts
 from bastide.portal import forms, pages
 from bastide.portal.addresses import HOME, SIGN_IN, onward
 from bastide.portal.errors import respond
@@ -35,7 +36,7 @@ def sign_in(
     request: Call[Any, Any, Any], body: RawBody, services: UseCases, throttle: SignInThrottle
 ) -> Response[bytes]:
     """A new session, whatever cookie came along; the session of that cookie ends."""
-    fields = forms.read(body)
+    fields = read_once(body)
     account, password = fields.get("account", "").strip(), fields.get("password", "")
     address = request.client.host if request.client else _UNKNOWN
     try:
@@ -51,7 +52,7 @@ def sign_in(
             token = services.authn.open_session(actor)
     except (Refused, TooManyAttempts) as error:
         typed = {"account": account[:NAME_LIMIT], "onward": fields.get("onward", "")}
-        return respond(request, *describe(error), typed)
+        return respond(request, error, typed)
     old = request.cookies.get(COOKIE, "")
     if old:
         services.authn.end_session(old)

@@ -16,9 +16,11 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from bastide.domain.errors import Refused
 from bastide.domain.people import Actor, Right, is_fresh, require
 from bastide.http.door import COOKIE, session_of
-from bastide.http.problems import CrossSite
+from bastide.http.fields import read_once
+from bastide.http.problems import CrossSite, describe
 from bastide.portal import forms, pages
 from bastide.wiring import Services
 
@@ -39,7 +41,7 @@ class Visit:
 
     def opened(self, body: bytes) -> dict[str, str]:
         """The fields of a form that was sent in this visit. Raises Malformed, CrossSite."""
-        fields = forms.read(body)
+        fields = read_once(body)
         forms.check(fields, self.token)
         return fields
 
@@ -53,14 +55,16 @@ class Visit:
         require(actor, right)
         return replace(self, actor=actor)
 
-    def page(self, template: str, *, status: int = 200, **values: Any) -> Response[bytes]:
-        """A page for this person."""
+    def page(self, template: str, error: Refused | None = None, **values: Any) -> Response[bytes]:
+        """A page for this person, with what was refused."""
+        problem = describe(error)[0] if error is not None else None
         actor, now = self.actor, self.services.clock.now()
         content = pages.render(
             template,
             {
                 **pages.NOBODY,
                 **values,
+                "error": problem,
                 "person": actor.name,
                 "may_approve": Right.APPROVE in actor.rights | actor.withheld,
                 "fresh": is_fresh(actor.mfa, now),
@@ -69,7 +73,12 @@ class Visit:
             },
         )
         cookies = [session_cookie(self.token)] if self.is_new else []
-        return Response(content, status_code=status, media_type=pages.HTML, cookies=cookies)
+        return Response(
+            content,
+            status_code=problem.status if problem is not None else 200,
+            media_type=pages.HTML,
+            cookies=cookies,
+        )
 
 
 def of_call(

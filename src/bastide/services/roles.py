@@ -77,13 +77,7 @@ class Roles:
                 )
             after = replace(resolved, id=before.id, created_at=before.created_at, version=before.version)
             self._unique(uow, after)
-            changed = differences(before, after)
-            if not changed:
-                raise Conflict(f"role {before.name} is like that already: nothing was changed")
-            saved = uow.roles.save(after)
-            uow.audit.append(
-                by_actor("role.changed", self._now(), actor, subject_name=after.name, data=changed)
-            )
+            saved = self._save(uow, actor, before, after)
             if not dry_run:
                 uow.commit()
         return before, saved
@@ -105,13 +99,7 @@ class Roles:
                 raise Conflict(
                     f"role {read.name} was changed by somebody else at this moment", remedy="try again"
                 )
-            changed = differences(before, wanted)
-            if not changed:
-                raise Conflict(f"role {read.name} is like that already: nothing was changed")
-            saved = uow.roles.save(wanted)
-            uow.audit.append(
-                by_actor("role.changed", self._now(), actor, subject_name=wanted.name, data=changed)
-            )
+            saved = self._save(uow, actor, before, wanted)
             if not dry_run:
                 uow.commit()
         return before, saved
@@ -187,6 +175,14 @@ class Roles:
         with self._store.read() as uow:
             owner = {sid: user.id for user in uow.users.all() for sid in user.sids}
         return frozenset(owner.get(sid, sid) for sid in sids)  # type: ignore[call-overload]
+
+    def _save(self, uow: UnitOfWork, actor: Actor, before: Role, after: Role) -> Role:
+        """With the record of what changed. Raises Conflict."""
+        changed = differences(before, after)
+        if not changed:
+            raise Conflict(f"role {before.name} is like that already: nothing was changed")
+        uow.audit.append(by_actor("role.changed", self._now(), actor, subject_name=after.name, data=changed))
+        return uow.roles.save(after)
 
     @staticmethod
     def _unique(uow: UnitOfWork, role: Role) -> None:

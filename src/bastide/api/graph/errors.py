@@ -7,8 +7,8 @@ from typing import Any
 
 from litestar import Request, Response
 
-from bastide.domain.errors import BastideError, Refused
-from bastide.http.problems import Problem, answer_of
+from bastide.domain.errors import Refused
+from bastide.http.problems import answer_of
 
 _log = logging.getLogger(__name__)
 POLICY = "RoleAssignmentRequestPolicyValidationFailed"
@@ -57,19 +57,8 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[dict[
     }
     _log.info("request-id %s: %s %s", request_id, status, code)
     return Response(
-        {"error": {"code": code, "message": _words(problem, error), "innerError": inner}},
+        {"error": {"code": code, "message": problem.sentence(), "innerError": inner}},
         status_code=status,
         media_type="application/json; charset=utf-8",
         headers={**headers, "request-id": request_id},
     )
-
-
-def _words(problem: Problem, error: Exception) -> str:
-    own = isinstance(error, BastideError)
-    field = (
-        f"{problem.field}: "
-        if problem.field and not (own and problem.detail.startswith(problem.field))
-        else ""
-    )
-    words = [problem.detail, problem.remedy, problem.incident and f"incident {problem.incident}"]
-    return field + "; ".join(word for word in words if word)

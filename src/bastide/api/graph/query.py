@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from odata_query import ast, exceptions, grammar
 
 from bastide.api.graph.values import written
 from bastide.domain.errors import InvalidInput
-from bastide.http.problems import Malformed
 
 Row = Mapping[str, Any]
 Test = Callable[[Row], bool]
@@ -23,7 +22,7 @@ PAGE = 100
 MOST = 999
 _LONGEST = 2000
 _DEEPEST = 60
-_FIELDS_LIMIT = 16
+_NESTED = 16
 _COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
@@ -80,18 +79,6 @@ def _project(value: Any, inner: Query) -> Any:
     if isinstance(value, list):
         return [inner.project(one) for one in value if inner.takes(one)]
     return inner.project(value) if value is not None else None
-
-
-def pairs(text: str) -> dict[str, str]:
-    """Names and values of a query. Raises Malformed, InvalidInput."""
-    try:
-        given = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS_LIMIT)
-    except ValueError:
-        raise Malformed("the query cannot be read", remedy="send it in UTF-8") from None
-    said = dict(given)
-    if len(said) != len(given):
-        raise InvalidInput("query", "says an option twice")
-    return said
 
 
 def parse(
@@ -170,7 +157,7 @@ def _split(text: str, mark: str) -> list[str]:
     parts, depth = [""], 0
     for character in text:
         depth += {"(": 1, ")": -1}.get(character, 0)
-        if not 0 <= depth <= _FIELDS_LIMIT:
+        if not 0 <= depth <= _NESTED:
             raise InvalidInput("$expand", "the brackets do not match")
         if character == mark and depth == 0:
             parts.append("")

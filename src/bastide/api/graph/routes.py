@@ -19,6 +19,7 @@ from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.people import Right
 from bastide.domain.requests import Decision
 from bastide.http.door import needs
+from bastide.http.fields import read_once
 from bastide.http.handed import Caller, UseCases
 
 _JSON = "application/json; charset=utf-8"
@@ -164,7 +165,7 @@ def show_me(actor: Caller, services: UseCases, request: Asking) -> Answer:
 
 def list_users(actor: Caller, services: UseCases, request: Asking) -> Answer:
     """A PAM user by name: `$filter=userPrincipalName eq '...'`, which is how scripts learn an id. It is no way to list everybody."""
-    said = query.pairs(request.url.query)
+    said = read_once(request.url.query)
     name = query.wanted(said.get("$filter", ""), {"userPrincipalName", "id"})
     try:
         found = [rows.user(services.profiles.find(actor, name))]
@@ -241,7 +242,7 @@ def _list(
     *,
     filtered: bool = False,
 ) -> Answer:
-    said = query.pairs(request.url.query)
+    said = read_once(request.url.query)
     if filtered:
         said.pop("$filter", None)
     wanted = query.parse(said, shape, expanded=expanded)
@@ -265,7 +266,7 @@ def _one(
     status: int = HTTP_200_OK,
     expanded: Mapping[str, Query] | None = None,
 ) -> Answer:
-    said = query.pairs(request.url.query)
+    said = read_once(request.url.query)
     wanted = query.parse(said, shape, allowed=("$select", "$expand"), expanded=expanded)
     path = _path(request) if status == HTTP_201_CREATED else _path(request).rpartition("/")[0] or "/users"
     context = {"@odata.context": f"{_context(request, path)}/$entity"}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bastide.domain.errors import InvalidInput
+from bastide.http.fields import stamp
 
 _ISO = re.compile(
     r"P(?=[0-9T])(?:(?P<weeks>\d{1,4})W)?(?:(?P<days>\d{1,5})D)?"
@@ -54,8 +55,7 @@ def written(value: Any) -> Any:
     """A row as JSON has it: times in UTC, durations in ISO 8601."""
     match value:
         case datetime():
-            text = value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-            return f"{text.rstrip('0').rstrip('.')}Z"
+            return stamp(value)
         case timedelta():
             return iso(value)
         case dict():

@@ -11,18 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from bastide.domain.errors import InvalidInput
 from bastide.http.door import FORM
+from bastide.http.fields import read
 from bastide.http.problems import Malformed, WrongMediaType
 
 #: Of every call: the version of the API, the format, and what jQuery adds against caches.
 COMMON = frozenset({"v", "$format", "_"})
 _NAMES = {name.lower(): name for name in ("RoleId", "RequestedTTL", "Justification", "RequestedTime")}
-_MOST = 16
 _GUID = re.compile(r"(?:guid')?\{?(?P<id>[0-9a-f-]{36})\}?'?", re.ASCII | re.IGNORECASE)
 _FORMATS = (
     "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M %p",
@@ -41,17 +40,9 @@ class Asked:
     start_at: datetime | None
 
 
-def pairs(query: str) -> list[tuple[str, str]]:
-    """Names and values of a query or a form. Raises Malformed."""
-    try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
-    except ValueError:
-        raise Malformed("the query or the form cannot be read", remedy="send it in UTF-8") from None
-
-
 def asked(query: str, media_type: str, body: bytes, local: Callable[[datetime], datetime]) -> Asked:
     """(1) to (4). `local`: a time without a zone, as one of the server's zone. Raises InvalidInput, Malformed, WrongMediaType."""
-    said = _once([*((n, v) for n, v in pairs(query) if n not in COMMON), *_body(media_type, body)])
+    said = _once([*((n, v) for n, v in read(query) if n not in COMMON), *_body(media_type, body)])
     ttl = _ttl(said.get("RequestedTTL", ""))
     return Asked(
         role=_role(said.get("RoleId", "")),
@@ -66,7 +57,7 @@ def _body(media_type: str, body: bytes) -> list[tuple[str, str]]:
         return []
     try:
         if media_type == FORM:
-            return pairs(body.decode())
+            return read(body)
         if media_type == "application/json":
             given = msgspec.json.decode(body, type=dict[str, str | int | float | None])
             return [

@@ -17,6 +17,7 @@ from bastide.domain.people import Actor, Right
 from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision, Place, Request
 from bastide.http.door import needs
+from bastide.http.fields import read
 from bastide.http.handed import Caller, UseCases
 from bastide.services.requests import HISTORY_LIMIT
 from bastide.wiring import Services
@@ -119,7 +120,7 @@ def _known_version(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
 
 def _filter(request: Call[Any, Any, Any], properties: Mapping[str, type]) -> odata.Filter:
     """A system query option that is not known is refused: ignored, it would answer a question that was not asked. Raises InvalidInput, Malformed."""
-    said = dict(given.pairs(request.url.query))
+    said = dict(read(request.url.query))
     for name in said.keys() - given.COMMON - {odata.FIELD}:
         raise InvalidInput(name[:80], "is not known here", remedy=f"there are {odata.FIELD} and v")
     return odata.parse(said.get(odata.FIELD, ""), properties)

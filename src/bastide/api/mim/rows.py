@@ -11,6 +11,7 @@ from uuid import UUID
 from bastide.api.mim.odata import Filter, Row, Value
 from bastide.domain.requests import Request, State
 from bastide.domain.roles import Role
+from bastide.http.fields import stamp
 from bastide.services.requests import RoleOffer
 
 #: As requests carry it that were made through this API.
@@ -101,12 +102,8 @@ def _json(value: Value) -> Any:
 
 
 def _stamp(at: datetime) -> str:
-    """UTC with up to three decimals; a time of day, and never, without a zone."""
-    at = at.astimezone(UTC)
-    if at.year == 1:
-        return at.replace(tzinfo=None).isoformat()
-    text = at.replace(tzinfo=None).isoformat(timespec="milliseconds")
-    return text.rstrip("0").rstrip(".") + "Z" if "." in text else f"{text}Z"
+    """A time of day, and never, have no zone."""
+    return at.replace(tzinfo=None).isoformat() if at.year == 1 else stamp(at)
 
 
 def _time_of_day(at: time) -> datetime:
