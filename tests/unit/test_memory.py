@@ -68,6 +68,19 @@ def test_the_service_does_without_the_command_line(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False, cwd=tmp_path).returncode == 0
 
 
+def test_the_application_does_without_models_that_it_has_none_of(tmp_path: Path) -> None:
+    """Litestar loads pydantic and attrs if they are installed, and our own dependencies install them."""
+    code = """
+import sys
+from types import SimpleNamespace as Some
+from bastide.web import create_app
+app = create_app(Some(clock=Some(now=None, monotonic=None), authn=None))
+app.openapi_schema.to_schema()
+sys.exit(any(name in sys.modules for name in ("pydantic", "attr", "attrs")))
+"""
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False, cwd=tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize(("rows", "burst"), [(150, True), (5, False)])
 def test_memory_is_given_back_after_a_burst_only(rows: int, burst: bool) -> None:
     store, clock = SqlStore("sqlite://"), SystemClock()
