@@ -224,8 +224,7 @@ class Authenticator:
 
     def _actor(self, realm: Realm, name: str, *, via: str) -> Actor:
         try:
-            person = realm.directory.find_person(name)
-            groups = realm.directory.groups_of(person.ref.sid)
+            person, groups = realm.directory.find_caller(name)
         except NotFound:
             self._audit_failure(UNKNOWN_ACCOUNT, "there is no such account")
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None

@@ -144,18 +144,21 @@ def test_finds_a_group_with_its_scope(world: World, scope: Scope) -> None:
         )
 
 
-def test_groups_of_an_account_are_nested(world: World) -> None:
+def test_groups_of_a_caller_are_nested(world: World) -> None:
     person = world.add_user(Forest.PRIV, world.new_name("nest"))
     inner = world.add_group(Forest.PRIV, world.new_name("inner"))
     outer = world.add_group(Forest.PRIV, world.new_name("outer"))
     other = world.add_group(Forest.PRIV, world.new_name("other"))
     world.nest(inner, person)
     world.nest(outer, inner)
-    found = world.priv.groups_of(person.sid)
-    assert {inner.sid, outer.sid} <= found
-    assert other.sid not in found
-    with pytest.raises(NotFound):
-        world.priv.groups_of(nobody(person.sid))
+    for name in (person.name, person.sid):
+        caller, found = world.priv.find_caller(name)
+        assert caller == world.priv.find_person(name)
+        assert {inner.sid, outer.sid} <= found
+        assert other.sid not in found
+    for nobodys in (nobody(person.sid), inner.sid, world.new_name("nobody")):
+        with pytest.raises(NotFound):
+            world.priv.find_caller(nobodys)
 
 
 def test_people_in_a_group_are_nested_and_enabled(world: World) -> None:

@@ -85,7 +85,7 @@ def cannot_delete(controllers: Controllers, ref: ObjectRef) -> None:
 
 def test_neither_account_is_in_an_administrative_group(directory_lab: DirectoryLab) -> None:
     for sid in (directory_lab.service_sid, directory_lab.preparer_sid):
-        rids = {found.rid for found in directory_lab.priv.groups_of(sid)}
+        rids = {found.rid for found in directory_lab.priv.find_caller(sid)[1]}
         assert rids <= {513, 545}, "Domain Users and Users, nothing else"
 
 

@@ -88,20 +88,26 @@ class ActiveDirectory:
         condition = f"(&(objectClass=group){_name_filter(wanted, '')})"
         return group(self._only("group", wanted, self._search(condition, GROUP_ATTRIBUTES)))
 
-    def groups_of(self, account: Sid) -> frozenset[Sid]:
-        def read(session: Session) -> frozenset[Sid]:
+    def find_caller(self, name: str) -> tuple[Person, frozenset[Sid]]:
+        """As the port says. By SID it is one question: every call of a session asks it."""
+        wanted = self._read_name(name)
+        sid = wanted.sid or self.find_person(name).ref.sid
+
+        def read(session: Session) -> tuple[Person, frozenset[Sid]]:
             try:
-                entry = session.must_read(by_sid(account), ["tokenGroups"])
+                entry = session.read(by_sid(sid), [*PERSON_ATTRIBUTES, "tokenGroups"], condition=_PERSON)
             except NoSuchObject:
-                raise NotFound(f"there is no account {account} in {self.domain().dns_name}") from None
+                entry = None
+            if entry is None:
+                raise not_found("person", wanted, self.domain().dns_name)
             if not entry.all("tokenGroups"):
                 raise DirectoryDenied(
-                    f"the groups of {account} cannot be read on {session.controller}",
+                    f"the groups of {sid} cannot be read on {session.controller}",
                     remedy="put the service account into Windows Authorization Access Group, or run the delegation script",
                 )
-            return frozenset(Sid.from_bytes(raw) for raw in entry.all("tokenGroups"))
+            return self._person(entry), frozenset(Sid.from_bytes(raw) for raw in entry.all("tokenGroups"))
 
-        return self.connections.on_any("read groups", read)
+        return self.connections.on_any("read a caller", read)
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         found = self._search(f"(&(objectClass=group){any_sid([group])})", ["objectSid"])

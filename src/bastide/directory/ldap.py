@@ -24,7 +24,8 @@ from bastide.services.ports import Controller
 _T = TypeVar("_T")
 #: Least strength of the SASL layer: integrity alone is 1, anything that encrypts is 56 or more.
 _SEALED = 56
-_IDLE_PER_CONTROLLER = 8
+#: As many as ask at the same time: the API's threads and the jobs. To sign in again takes 30 ms, in which no other thread runs (python-ldap).
+_IDLE_PER_CONTROLLER = 16
 _THREADS = 16
 _LEAVE_ALONE = 5.0
 _ASK_DNS_AGAIN = 60.0

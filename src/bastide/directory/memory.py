@@ -53,10 +53,9 @@ class MemoryDirectory:
         groups = [group for group in self._first().groups() if _fits(wanted, group.ref, "", "")]
         return self._only("group", wanted, groups)
 
-    def groups_of(self, account: Sid) -> frozenset[Sid]:
-        if self._first().account(account) is None:
-            raise NotFound(f"there is no account {account} in {self.world.dns_name}")
-        return self.world.token_groups(account)
+    def find_caller(self, name: str) -> tuple[Person, frozenset[Sid]]:
+        found = self.find_person(name)
+        return found, self.world.token_groups(found.ref.sid)
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         replica = self._first()

@@ -103,8 +103,8 @@ class Directory(Protocol):
     def find_group(self, name: str) -> Group:
         """By sAMAccountName, DOMAIN-backslash-name or SID. Raises NotFound, Ambiguous."""
 
-    def groups_of(self, account: Sid) -> frozenset[Sid]:
-        """SIDs of all groups of an account, nested ones too (tokenGroups). Raises NotFound."""
+    def find_caller(self, name: str) -> tuple[Person, frozenset[Sid]]:
+        """A person, found as `find_person` does, and the SIDs of all their groups, nested ones too (tokenGroups). Raises NotFound, Ambiguous."""
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         """Enabled user accounts in a group, nested ones too. Raises NotFound."""

@@ -11,7 +11,7 @@ from bastide.domain import approvals, policy, requests
 from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
 from bastide.domain.grants import enforcer_for
-from bastide.domain.ids import RequestId, parse_id, parse_text, typed
+from bastide.domain.ids import RequestId, RoleId, parse_id, parse_text, typed
 from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa, require_reader
 from bastide.domain.policy import Draft
 from bastide.domain.requests import GRANTING, LIVE, OPEN, Decision, Place, Request, State, Vote
@@ -256,8 +256,10 @@ class Requests:
     def missing(self, shown: Collection[Request]) -> Mapping[RequestId, Mapping[str, int]]:
         """Stage to the approvals it still needs, for requests the caller was shown; empty where none is waited for, or the role is gone."""
         waiting = [request for request in shown if request.state is State.PENDING_APPROVAL]
-        with self._store.read() as uow:
-            known = {role.id: role for role in uow.roles.all()} if waiting else {}
+        known: dict[RoleId, Role] = {}
+        if waiting:
+            with self._store.read() as uow:
+                known = {role.id: role for role in uow.roles.all()}
         empty: Mapping[str, int] = {}
         needed = {r.id: approvals.missing(r, known[r.role]) for r in waiting if r.role in known}
         return {request.id: needed.get(request.id, empty) for request in shown}
