@@ -1,0 +1,1 @@
+"""The way out for messages: apprise, in a process of its own."""
