@@ -3,35 +3,19 @@
 The answers are in tests/data/graph/, one file each; ids and times in them are those of the seeded world.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bastide.domain.roles import Ttl
-from tests.support.api import ApiWorld, Caller
-from tests.support.graph import (
-    DIRECTORY,
-    GROUP,
-    NOBODYS,
-    activate,
-    body,
-    call,
-    error,
-    golden,
-    submit,
-    values,
-)  # fmt: skip
+from tests.support.api import NOBODYS, ApiWorld, Caller, golden, holds_access
+from tests.support.graph import DIRECTORY, GROUP, activate, body, call, error, listed, submit
 
-pytest_plugins = ["tests.support.graph"]
+pytest_plugins = ["tests.support.api"]
 REQUESTS = f"{DIRECTORY}/roleAssignmentScheduleRequests"
 ELIGIBLE = f"{DIRECTORY}/roleEligibilityScheduleRequests"
 MINE = "filterByCurrentUser(on='principal')"
-
-
-def holds_access(api: ApiWorld, name: str = "alice") -> bool:
-    return api.opens_share(api.services.accounts.user(api.dave, f"priv.{name}"))
 
 
 # ----------------------------------------------------------------------------------------------------------------- golden
@@ -52,23 +36,23 @@ def holds_access(api: ApiWorld, name: str = "alice") -> bool:
 def test_what_a_candidate_reads_as_the_golden_files_have_it(
     api: ApiWorld, alice: Caller, name: str, path: str
 ) -> None:
-    golden(name, call(api, alice, "GET", path))
+    golden(f"graph/{name}", call(alice, "GET", path))
 
 
 def test_an_activation_as_the_golden_files_have_it(api: ApiWorld, alice: Caller) -> None:
     asked = body(api, alice, ticketInfo={"ticketNumber": "CHG0012345", "ticketSystem": "x"})
-    golden("created", submit(api, alice, **asked))
+    golden("graph/created", submit(alice, **asked))
     api.work()
     for resource in ("ScheduleRequests", "Schedules", "ScheduleInstances"):
         path = f"{DIRECTORY}/roleAssignment{resource}/{MINE}?$expand=roleDefinition,principal"
-        golden(f"roleAssignment{resource}", call(api, alice, "GET", path))
-        golden(f"groupAssignment{resource}", call(api, alice, "GET", f"{GROUP}/assignment{resource}"))
+        golden(f"graph/roleAssignment{resource}", call(alice, "GET", path))
+        golden(f"graph/groupAssignment{resource}", call(alice, "GET", f"{GROUP}/assignment{resource}"))
 
 
 def test_an_error_as_graph_has_it(api: ApiWorld, alice: Caller) -> None:
     headers = {"client-request-id": "00000000-0000-0000-0000-000000000001"}
     asked = body(api, alice, duration="P2D")
-    answer = call(api, alice, "POST", REQUESTS, code=True, json=asked, headers=headers)
+    answer = call(alice, "POST", REQUESTS, code=True, json=asked, headers=headers)
     said = answer.json()["error"]
     assert answer.headers["request-id"] == said["innerError"].pop("request-id")
     message = said.pop("message")
@@ -83,66 +67,13 @@ def test_an_error_as_graph_has_it(api: ApiWorld, alice: Caller) -> None:
 # --------------------------------------------------------------------------------------------------------------- journeys
 
 
-def test_the_scripts_of_document_5(api: ApiWorld) -> None:
-    """Every call they make: an administrator makes somebody eligible, who then activates for two hours."""
-    dave = api.caller("dave")
-    roles = values(api, dave, f"{DIRECTORY}/roleDefinitions")
-    role = next(one["id"] for one in roles if "File" in one["displayName"])
-    api.services.roles.adjust(api.dave, role, _without("bob"))
-    bob = values(api, dave, "users?$filter=userPrincipalName eq 'bob@corp.bastide.test'")[0]["id"]
-    params = {
-        "action": "adminAssign",
-        "justification": "JIT eligible assignment for server provisioning team",
-        "roleDefinitionId": role,
-        "directoryScopeId": "/",
-        "principalId": bob,
-        "scheduleInfo": {
-            "startDateTime": "2026-11-20T09:00:00.1234567Z",
-            "expiration": {"type": "noExpiration", "endDateTime": None},
-        },
-    }
-    answer = call(api, dave, "POST", ELIGIBLE, json=params)
-    golden("nominated", answer)
-    assert answer.status_code == 201
-    caller = api.corp_caller("bob")
-    found = values(api, caller, "users?$filter=userPrincipalName eq 'bob@corp.bastide.test'")
-    activation = {
-        "action": "selfActivate",
-        "principalId": found[0]["id"],
-        "roleDefinitionId": role,
-        "directoryScopeId": "/",
-        "justification": "Patching production DC cluster \u2014 CHG0012345",
-        "scheduleInfo": {
-            "startDateTime": "2026-11-20T09:00:00.1234567Z",
-            "expiration": {"type": "afterDuration", "duration": "PT2H"},
-        },
-    }
-    made = submit(api, caller, **activation)
-    assert made.status_code == 201, made.text
-    api.work()
-    shown = values(api, caller, f"{DIRECTORY}/roleAssignmentScheduleInstances")
-    assert [(one["startDateTime"], one["endDateTime"]) for one in shown] == [
-        ("2026-11-20T09:00:30Z", "2026-11-20T11:00:30Z")
-    ]
-    assert holds_access(api, "bob")
-    api.clock.move(hours=2)
-    api.work()
-    assert not holds_access(api, "bob")
-
-
-def _without(name: str) -> Any:
-    return lambda role: replace(
-        role, candidates=tuple(one for one in role.candidates if not one.name.endswith(name))
-    )
-
-
 def test_from_asking_to_giving_back(api: ApiWorld, alice: Caller) -> None:
     made = activate(api, alice)
     assert made["status"] == "PendingProvisioning", "nothing was read back yet"
     api.work()
-    assert call(api, alice, "GET", f"{REQUESTS}/{made['id']}").json()["status"] == "Provisioned"
+    assert call(alice, "GET", f"{REQUESTS}/{made['id']}").json()["status"] == "Provisioned"
     assert holds_access(api)
-    back = submit(api, alice, **{**body(api, alice), "action": "selfDeactivate", "scheduleInfo": None})
+    back = submit(alice, **{**body(api, alice), "action": "selfDeactivate", "scheduleInfo": None})
     assert (back.status_code, back.json()["status"], back.json()["action"]) == (
         201,
         "Revoked",
@@ -150,7 +81,7 @@ def test_from_asking_to_giving_back(api: ApiWorld, alice: Caller) -> None:
     )
     api.work()
     assert not holds_access(api)
-    again = submit(api, alice, **{**body(api, alice), "action": "selfDeactivate"})
+    again = submit(alice, **{**body(api, alice), "action": "selfDeactivate"})
     assert error(again)[:2] == (400, "RoleAssignmentDoesNotExist")
 
 
@@ -158,9 +89,9 @@ def test_one_of_two_activations_is_given_back(api: ApiWorld, alice: Caller) -> N
     first, second = activate(api, alice), activate(api, alice)
     api.work()
     asked = {**body(api, alice), "action": "SelfDeactivate", "targetScheduleId": first["targetScheduleId"]}
-    assert submit(api, alice, **asked).status_code == 201
+    assert submit(alice, **asked).status_code == 201
     api.work()
-    left = values(api, alice, f"{DIRECTORY}/roleAssignmentSchedules?$filter=status eq 'Provisioned'")
+    left = listed(alice, f"{DIRECTORY}/roleAssignmentSchedules?$filter=status eq 'Provisioned'")
     assert [one["id"] for one in left] == [second["id"]]
     assert holds_access(api)
 
@@ -170,20 +101,20 @@ def test_an_extension_by_a_span_and_until_a_time(api: ApiWorld, alice: Caller) -
     api.work()
     asked: dict[str, Any] = {**body(api, alice), "action": "selfExtend"}
     asked["scheduleInfo"] = {"expiration": {"type": "afterDuration", "duration": "1:00:00"}}
-    assert submit(api, alice, **{**asked, "isValidationOnly": True}).status_code == 201
+    assert submit(alice, **{**asked, "isValidationOnly": True}).status_code == 201
     api.work()
     path = f"{DIRECTORY}/roleAssignmentScheduleInstances?$select=endDateTime"
-    assert values(api, alice, path)[0]["endDateTime"] == "2026-11-20T10:00:30Z"
-    assert submit(api, alice, **asked).status_code == 201
+    assert listed(alice, path)[0]["endDateTime"] == "2026-11-20T10:00:30Z"
+    assert submit(alice, **asked).status_code == 201
     api.work()
-    assert values(api, alice, path)[0]["endDateTime"] == "2026-11-20T11:00:30Z"
+    assert listed(alice, path)[0]["endDateTime"] == "2026-11-20T11:00:30Z"
     until = {"type": "afterDateTime", "endDateTime": "2026-11-20T12:30:00Z"}
     asked["scheduleInfo"] = {"expiration": until}
-    assert submit(api, alice, **asked).status_code == 201
+    assert submit(alice, **asked).status_code == 201
     api.work()
-    assert values(api, alice, path)[0]["endDateTime"] == "2026-11-20T12:30:00Z"
+    assert listed(alice, path)[0]["endDateTime"] == "2026-11-20T12:30:00Z"
     asked["scheduleInfo"] = {"expiration": {"type": "afterDateTime", "endDateTime": "2026-11-20T09:30:00Z"}}
-    assert error(submit(api, alice, **asked))[1] == "InvalidRoleAssignmentRequestSchedule"
+    assert error(submit(alice, **asked))[1] == "InvalidRoleAssignmentRequestSchedule"
 
 
 def test_a_later_start_is_granted_and_can_be_cancelled_once(api: ApiWorld, alice: Caller) -> None:
@@ -191,15 +122,15 @@ def test_a_later_start_is_granted_and_can_be_cancelled_once(api: ApiWorld, alice
     made = activate(api, alice, scheduleInfo=later)
     assert (made["status"], made["scheduleInfo"]["startDateTime"]) == ("Granted", "2026-11-20T12:00:00Z")
     assert made["scheduleInfo"]["expiration"]["duration"] == "PT2H"
-    assert call(api, alice, "POST", f"{REQUESTS}/{made['id']}/cancel").status_code == 204
-    assert call(api, alice, "GET", f"{REQUESTS}/{made['id']}").json()["status"] == "Canceled"
-    assert error(call(api, alice, "POST", f"{REQUESTS}/{made['id']}/cancel"))[:2] == (400, "BadRequest")
+    assert call(alice, "POST", f"{REQUESTS}/{made['id']}/cancel").status_code == 204
+    assert call(alice, "GET", f"{REQUESTS}/{made['id']}").json()["status"] == "Canceled"
+    assert error(call(alice, "POST", f"{REQUESTS}/{made['id']}/cancel"))[:2] == (400, "BadRequest")
 
 
 def test_what_has_begun_is_not_cancelled(api: ApiWorld, alice: Caller) -> None:
     made = activate(api, alice)
     api.work()
-    answer = call(api, alice, "POST", f"{REQUESTS}/{made['id']}/cancel")
+    answer = call(alice, "POST", f"{REQUESTS}/{made['id']}/cancel")
     assert (error(answer)[0], "selfDeactivate" in error(answer)[2]) == (400, True)
     assert holds_access(api)
 
@@ -209,17 +140,17 @@ def test_what_has_begun_is_not_cancelled(api: ApiWorld, alice: Caller) -> None:
 
 def test_trying_evaluates_the_rules_and_changes_nothing(api: ApiWorld, alice: Caller) -> None:
     before = api.events()
-    tried = submit(api, alice, **body(api, alice), isValidationOnly=True)
+    tried = submit(alice, **body(api, alice), isValidationOnly=True)
     assert (tried.status_code, tried.json()["isValidationOnly"]) == (201, True)
     changed = [one for one in api.events() if one != "mfa.proved"]
-    assert (changed, values(api, alice, REQUESTS)) == (before, [])
-    refused = submit(api, alice, **{**body(api, alice), "justification": ""}, isValidationOnly=True)
+    assert (changed, listed(alice, REQUESTS)) == (before, [])
+    refused = submit(alice, **{**body(api, alice), "justification": ""}, isValidationOnly=True)
     assert '["JustificationRule"]' in error(refused)[2]
     activate(api, alice)
     api.work()
     back = {**body(api, alice), "action": "selfDeactivate", "isValidationOnly": True}
-    for more in ({}, {"targetScheduleId": values(api, alice, REQUESTS)[0]["id"]}):
-        assert submit(api, alice, **{**back, **more}).status_code == 201
+    for more in ({}, {"targetScheduleId": listed(alice, REQUESTS)[0]["id"]}):
+        assert submit(alice, **{**back, **more}).status_code == 201
     api.work()
     assert holds_access(api)
 
@@ -236,34 +167,34 @@ def test_trying_evaluates_the_rules_and_changes_nothing(api: ApiWorld, alice: Ca
     ],
 )  # fmt: skip
 def test_a_rule_that_fails_is_named(api: ApiWorld, alice: Caller, more: dict[str, Any], rule: str) -> None:
-    status, code, message = error(submit(api, alice, **{**body(api, alice), **more}))
+    status, code, message = error(submit(alice, **{**body(api, alice), **more}))
     assert (status, code) == (400, "RoleAssignmentRequestPolicyValidationFailed")
     assert message.startswith(f'The following policy rules failed: ["{rule}"]')
-    assert values(api, alice, REQUESTS) == []
+    assert listed(alice, REQUESTS) == []
 
 
 def test_without_a_second_factor_the_mfa_rule_fails_and_nothing_waits(api: ApiWorld, alice: Caller) -> None:
-    answer = submit(api, alice, code=False, **body(api, alice))
+    answer = submit(alice, code=False, **body(api, alice))
     assert 'The following policy rules failed: ["MfaRule"]' in error(answer)[2]
-    assert values(api, alice, REQUESTS) == []
+    assert listed(alice, REQUESTS) == []
 
 
 def test_a_ticket_of_another_form_fails_its_rule(api: ApiWorld, alice: Caller) -> None:
     api.add_role("Ticketed", candidates=("CORP\\alice",), ticket_pattern="CHG[0-9]{7}")
-    assert '["TicketingRule"]' in error(submit(api, alice, **body(api, alice, "Ticketed")))[2]
+    assert '["TicketingRule"]' in error(submit(alice, **body(api, alice, "Ticketed")))[2]
     made = activate(api, alice, "Ticketed", ticketInfo={"ticketNumber": "CHG0012345"})
     assert made["ticketInfo"]["ticketNumber"] == "CHG0012345"
 
 
 def test_a_second_request_while_one_waits_says_so(api: ApiWorld, alice: Caller) -> None:
     activate(api, alice, "Approved")
-    answer = submit(api, alice, **body(api, alice, "Approved"))
+    answer = submit(alice, **body(api, alice, "Approved"))
     assert error(answer)[:2] == (400, "PendingRoleAssignmentRequest")
 
 
 def test_a_start_in_the_past_is_refused(api: ApiWorld, alice: Caller) -> None:
     past = {"startDateTime": "2026-11-19T09:00:00Z", "expiration": {"duration": "PT1H"}}
-    answer = submit(api, alice, **{**body(api, alice), "scheduleInfo": past})
+    answer = submit(alice, **{**body(api, alice), "scheduleInfo": past})
     assert error(answer)[:2] == (400, "InvalidRoleAssignmentRequestSchedule")
 
 
@@ -310,7 +241,7 @@ def _long() -> Ttl:
 def test_a_refusal_has_its_code(
     api: ApiWorld, alice: Caller, method: str, path: str, status: int, code: str
 ) -> None:
-    assert error(call(api, alice, method, path))[:2] == (status, code)
+    assert error(call(alice, method, path))[:2] == (status, code)
 
 
 def test_pages_follow_each_other(api: ApiWorld, alice: Caller) -> None:
@@ -318,7 +249,7 @@ def test_pages_follow_each_other(api: ApiWorld, alice: Caller) -> None:
         activate(api, alice)
     seen, path = [], f"{REQUESTS}/{MINE}?$top=2&$filter=status ne 'Failed'"
     while path:
-        answer = call(api, alice, "GET", path).json()
+        answer = call(alice, "GET", path).json()
         seen += [one["id"] for one in answer["value"]]
         path = answer.get("@odata.nextLink", "").partition("/v1.0/")[2]
     assert len(set(seen)) == len(seen) == 3
@@ -331,8 +262,17 @@ def test_a_defect_says_nothing_but_its_incident(
         raise RuntimeError("canary")
 
     monkeypatch.setattr(api.services.requests, "offers", broken)
-    answer = call(api, alice, "GET", f"{DIRECTORY}/roleDefinitions", headers={"client-request-id": "<b>"})
+    answer = call(alice, "GET", f"{DIRECTORY}/roleDefinitions", headers={"client-request-id": "<b>"})
     assert error(answer)[:2] == (500, "InternalServerError")
     assert "canary" not in answer.text
     inner = answer.json()["error"]["innerError"]
     assert inner["client-request-id"] == inner["request-id"] in answer.json()["error"]["message"]
+
+
+def test_a_schedule_that_names_nothing_gives_nothing_back(api: ApiWorld, alice: Caller) -> None:
+    activate(api, alice)
+    api.work()
+    for schedule in ("_", "member_", "x"):
+        back = {**body(api, alice), "action": "selfDeactivate", "targetScheduleId": schedule}
+        assert error(submit(alice, **back))[:2] == (400, "RoleAssignmentDoesNotExist")
+    assert holds_access(api)

@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.api import APPROVAL, ApiWorld, Caller, served
-from tests.support.graph import GROUP, NOBODYS, call, error, golden, me, values
+from tests.support.api import APPROVAL, NOBODYS, ApiWorld, Caller, golden, served
+from tests.support.graph import GROUP, call, error, listed, me
 
-pytest_plugins = ["tests.support.graph"]
+pytest_plugins = ["tests.support.api"]
 REQUESTS = f"{GROUP}/assignmentScheduleRequests"
 
 
@@ -25,7 +25,7 @@ def asked(api: ApiWorld, caller: Caller, group: str, **more: Any) -> dict[str, A
         "accessId": "member",
         "groupId": group,
         "action": "selfActivate",
-        "principalId": me(api, caller),
+        "principalId": me(caller),
         "justification": "x",
         "scheduleInfo": {
             "startDateTime": None,
@@ -35,31 +35,31 @@ def asked(api: ApiWorld, caller: Caller, group: str, **more: Any) -> dict[str, A
     }
 
 
-def submit(api: ApiWorld, caller: Caller, **body: Any) -> httpx.Response:
-    return call(api, caller, "POST", REQUESTS, code=True, json=body)
+def submit(caller: Caller, **body: Any) -> httpx.Response:
+    return call(caller, "POST", REQUESTS, code=True, json=body)
 
 
 def test_a_group_is_activated_and_given_back(api: ApiWorld, alice: Caller, group: str) -> None:
-    made = submit(api, alice, **asked(api, alice, group))
-    golden("groupCreated", made)
+    made = submit(alice, **asked(api, alice, group))
+    golden("graph/groupCreated", made)
     api.work()
-    schedule = values(api, alice, f"{GROUP}/assignmentSchedules")[0]
+    schedule = listed(alice, f"{GROUP}/assignmentSchedules")[0]
     assert schedule["id"] == f"{group}_member_{made.json()['id']}"
     user = api.services.accounts.user(api.dave, "priv.alice")
     assert api.opens_share(user)
     back = asked(api, alice, group, action="selfDeactivate", targetScheduleId=schedule["id"])
-    assert submit(api, alice, **back).json()["status"] == "Revoked"
+    assert submit(alice, **back).json()["status"] == "Revoked"
     api.work()
     assert not api.opens_share(user)
-    assert error(submit(api, alice, **back))[:2] == (400, "RoleAssignmentDoesNotExist")
+    assert error(submit(alice, **back))[:2] == (400, "RoleAssignmentDoesNotExist")
 
 
 def test_a_later_start_is_cancelled(api: ApiWorld, alice: Caller, group: str) -> None:
     later = {"startDateTime": "2026-11-20T12:00:00Z", "expiration": {"duration": "PT1H"}}
-    made = submit(api, alice, **asked(api, alice, group, scheduleInfo=later)).json()
+    made = submit(alice, **asked(api, alice, group, scheduleInfo=later)).json()
     assert made["status"] == "Granted"
-    assert call(api, alice, "POST", f"{REQUESTS}/{made['id']}/cancel").status_code == 204
-    assert call(api, alice, "GET", f"{REQUESTS}/{made['id']}").json()["status"] == "Canceled"
+    assert call(alice, "POST", f"{REQUESTS}/{made['id']}/cancel").status_code == 204
+    assert call(alice, "GET", f"{REQUESTS}/{made['id']}").json()["status"] == "Canceled"
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_later_start_is_cancelled(api: ApiWorld, alice: Caller, group: str) ->
 def test_what_does_not_fit_is_refused(
     api: ApiWorld, alice: Caller, group: str, more: dict[str, Any], status: int, code: str
 ) -> None:
-    assert error(submit(api, alice, **asked(api, alice, group, **more)))[:2] == (status, code)
+    assert error(submit(alice, **asked(api, alice, group, **more)))[:2] == (status, code)
 
 
 def test_several_roles_for_one_group_are_not_guessed(api: ApiWorld, alice: Caller) -> None:
     group = str(api.services.accounts.groups(api.dave)[0].id)
-    assert len({one["id"] for one in values(api, alice, f"{GROUP}/eligibilitySchedules")}) == 2
-    status, code, message = error(submit(api, alice, **asked(api, alice, group)))
+    assert len({one["id"] for one in listed(alice, f"{GROUP}/eligibilitySchedules")}) == 2
+    status, code, message = error(submit(alice, **asked(api, alice, group)))
     assert (status, code) == (400, "BadRequest")
     assert "File administrators" in message
     assert "Approved" in message
@@ -95,9 +95,9 @@ def test_a_role_of_two_groups_is_not_eligibility_for_one_of_them() -> None:
         second = api.prepare_group("DbAdmins").name
         api.add_role(candidates=("CORP\\alice",), privileges=("PAM-FileAdmins", second), stages=APPROVAL)
         alice = api.corp_caller("alice")
-        assert values(api, alice, f"{GROUP}/eligibilitySchedules") == []
+        assert listed(alice, f"{GROUP}/eligibilitySchedules") == []
         for group in api.services.accounts.groups(api.dave):
-            answer = submit(api, alice, **asked(api, alice, group.id))
+            answer = submit(alice, **asked(api, alice, group.id))
             assert "EligibilityRule" in error(answer)[2]
 
 
@@ -106,9 +106,9 @@ def test_an_administrator_makes_somebody_eligible_for_a_group(api: ApiWorld, gro
     path = f"{GROUP}/eligibilityScheduleRequests"
     wanted = asked(api, bob, group, scheduleInfo={"expiration": {"type": "noExpiration"}})
     for action in ("adminRemove", "adminAssign"):
-        answer = call(api, dave, "POST", path, json={**wanted, "action": action})
+        answer = call(dave, "POST", path, json={**wanted, "action": action})
         assert (answer.status_code, answer.json()["groupId"]) == (201, group)
-        left = values(api, bob, f"{GROUP}/eligibilityScheduleInstances")
+        left = listed(bob, f"{GROUP}/eligibilityScheduleInstances")
         assert len(left) == (action == "adminAssign")
-    missing = call(api, dave, "POST", path, json={**wanted, "action": "adminAssign", "groupId": NOBODYS})
+    missing = call(dave, "POST", path, json={**wanted, "action": "adminAssign", "groupId": NOBODYS})
     assert error(missing)[:2] == (404, "ResourceNotFound")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bastide.api.graph import addresses, given, query, values
-from bastide.api.graph.query import Shape
+from bastide.api.graph import addresses, filters, given, query, values
+from bastide.api.graph.shape import Shape
 from bastide.domain.errors import BastideError, InvalidInput
 from bastide.http.fields import read_once
 from bastide.http.problems import Malformed
@@ -32,7 +32,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def ids(text: str) -> str:
-    takes = query.condition(text, SHAPE)
+    takes = query.parse({"$filter": text}, SHAPE).takes
     return "".join(row["id"] for row in ROWS if takes(row))
 
 
@@ -93,7 +93,7 @@ def test_a_filter_takes(text: str, found: str) -> None:
 )
 def test_a_filter_that_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"\$filter"):
-        query.condition(text, SHAPE)
+        filters.condition(text, SHAPE)
 
 
 def test_rows_come_as_they_are_asked_for() -> None:

@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from bastide.api.graph.query import Query, Row, Shape
+from bastide.api.graph.query import Query
+from bastide.api.graph.shape import Row, Shape
 from bastide.domain.errors import NotFound
 from bastide.domain.people import Actor
 from bastide.domain.requests import Decision, Request, State

@@ -84,6 +84,10 @@ class Asked:
     validation_only: bool
     schedule: str
 
+    @property
+    def by_administrator(self) -> bool:
+        return self.action.startswith("admin")
+
     def ttl(self, now: datetime) -> timedelta | None:
         """How long the access is to last; None: as the role has it. Raises GraphRefused."""
         if self.endless:

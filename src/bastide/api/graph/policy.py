@@ -4,21 +4,23 @@
 is refused when somebody wants another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from bastide.api.graph import approvers
+from bastide.api.graph.approvers import Book, Named
 from bastide.api.graph.errors import BAD, GraphRefused
 from bastide.api.graph.given import bare
-from bastide.api.graph.query import Row, Shape
+from bastide.api.graph.shape import Row, Shape
 from bastide.api.graph.values import duration, written
 from bastide.domain.errors import InvalidInput, NotFound
-from bastide.domain.ids import Sid
-from bastide.domain.roles import Role, Stage, Subject, Ttl
+from bastide.domain.roles import Role, Ttl
 
 _TYPE = "#microsoft.graph.unifiedRoleManagementPolicy"
-_PREFIX = "DirectoryRole_"
+_OF_ROLE, _OF_GROUP = "DirectoryRole_", "Group_"
+APPROVAL = "Approval_EndUser_Assignment"
 MFA, JUSTIFICATION, TICKETING = "MultiFactorAuthentication", "Justification", "Ticketing"
 #: A ticket of any form.
 _ANY_TICKET = ".+"
@@ -55,47 +57,87 @@ class Rule:
     """One of the seventeen: its kind, and how its fields are read and written. A field without a way to write it cannot be changed."""
 
     kind: str
-    read: Callable[[Role], dict[str, Any]]
-    write: Mapping[str, Callable[[Role, Any], Role]]
+    read: Callable[[Role, Book], dict[str, Any]]
+    write: Mapping[str, Callable[[Role, Any, Book], Role]]
 
 
-def policy(role: Role) -> Row:
-    """The policy of a role."""
-    rules = [rule(role, name) for name in RULES]
-    return {
-        "id": f"{_PREFIX}{role.id}",
-        "displayName": role.name,
-        "description": role.description or None,
-        "isOrganizationDefault": False,
-        "scopeId": "/",
-        "scopeType": "DirectoryRole",
-        "lastModifiedDateTime": None,
-        "roleDefinitionId": role.id,
-        "rules": rules,
-        "effectiveRules": rules,
-    }
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a role's rules are found: as those of the directory role, or of the members of the one PAM group that it gives."""
+
+    policy: str
+    scope: str
+    kind: str
+    definition: str
 
 
-def assignment(role: Role) -> Row:
-    """That the policy is the role's."""
-    return {
-        "id": f"{_PREFIX}{role.id}_{role.id}",
-        "policyId": f"{_PREFIX}{role.id}",
-        "scopeId": "/",
-        "scopeType": "DirectoryRole",
-        "roleDefinitionId": role.id,
-        "policy": policy(role),
-    }
+def places(role: Role) -> tuple[Place, ...]:
+    """A role that gives several groups has no rules of one of them: activated for one, it would give more."""
+    own = Place(f"{_OF_ROLE}{role.id}", "/", "DirectoryRole", role.id)
+    if len(role.privileges) != 1:
+        return (own,)
+    group = role.privileges[0]
+    return own, Place(f"{_OF_GROUP}{group}_{role.id}", group, "Group", "member")
 
 
-def role_of(policy_id: str) -> str:
-    """The id of the role that a policy is of. Raises NotFound."""
-    if not policy_id.startswith(_PREFIX):
-        raise NotFound("no such policy")
-    return policy_id.removeprefix(_PREFIX)
+def policies(role: Role, book: Book) -> Iterator[Row]:
+    """The policies of a role."""
+    rules = [rule(role, name, book) for name in RULES]
+    for place in places(role):
+        yield {
+            "id": place.policy,
+            "displayName": role.name,
+            "description": role.description or None,
+            "isOrganizationDefault": False,
+            "scopeId": place.scope,
+            "scopeType": place.kind,
+            "lastModifiedDateTime": None,
+            "roleDefinitionId": place.definition,
+            "rules": rules,
+            "effectiveRules": rules,
+        }
 
 
-def rule(role: Role, name: str) -> dict[str, Any]:
+def assignments(role: Role, book: Book) -> Iterator[Row]:
+    """That these policies are the role's."""
+    for one in policies(role, book):
+        yield {
+            "id": f"{one['id']}_{one['roleDefinitionId']}",
+            "policyId": one["id"],
+            "scopeId": one["scopeId"],
+            "scopeType": one["scopeType"],
+            "roleDefinitionId": one["roleDefinitionId"],
+            "policy": one,
+        }
+
+
+def policy(role: Role, key: str, book: Book) -> Row:
+    """One of them. Raises NotFound."""
+    found = next((one for one in policies(role, book) if one["id"] == key), None)
+    if found is None:
+        raise _absent()
+    return found
+
+
+def role_of(key: str) -> str:
+    """The id of the role that a policy would be of. Raises NotFound."""
+    if not key.startswith((_OF_ROLE, _OF_GROUP)):
+        raise _absent()
+    return key.rpartition("_")[2]
+
+
+def of_key(role: Role, key: str) -> Role:
+    """The role, if the policy is its own. Raises NotFound."""
+    if all(place.policy != key for place in places(role)):
+        raise _absent()
+    return role
+
+
+def _absent() -> NotFound:
+    return NotFound("no such policy")
+
+
+def rule(role: Role, name: str, book: Book) -> dict[str, Any]:
     """One rule. Raises NotFound."""
     if name not in RULES:
         raise NotFound(f"no rule {name[:80]!r}")
@@ -103,13 +145,13 @@ def rule(role: Role, name: str) -> dict[str, Any]:
         "@odata.type": f"{_TYPE}{RULES[name].kind}",
         "id": name,
         "target": _target(name),
-        **RULES[name].read(role),
+        **RULES[name].read(role, book),
     }
 
 
-def changed(role: Role, name: str, body: Mapping[str, Any]) -> Role:
+def changed(role: Role, name: str, body: Mapping[str, Any], book: Book) -> Role:
     """The role with what a client wants of a rule. Raises NotFound, InvalidInput, GraphRefused."""
-    now = bare(written(rule(role, name)))
+    now = bare(written(rule(role, name, book)))
     for field, value in body.items():
         if field == "target" or (field in now and now[field] == value):
             continue
@@ -120,8 +162,15 @@ def changed(role: Role, name: str, body: Mapping[str, Any]) -> Role:
                 f"{name}: {field[:80]} cannot be set to that in Bastide",
                 remedy="docs/reference/graph-pim.md says what maps; `bastide role edit` changes the rest",
             )
-        role = write(role, value)
+        role = write(role, value, book)
     return role
+
+
+def named(role: Role, name: str, body: Mapping[str, Any], book: Book) -> tuple[Named, ...]:
+    """The approvers in a client's rule that are to be looked up. Raises InvalidInput."""
+    if name != APPROVAL or "setting" not in body:
+        return ()
+    return tuple(approvers.named(role, body["setting"], book))
 
 
 def _target(name: str) -> dict[str, Any]:
@@ -135,12 +184,12 @@ def _target(name: str) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------------ rules
 
 
-def _enabled(role: Role) -> dict[str, Any]:
+def _enabled(role: Role, _: Book) -> dict[str, Any]:
     said = [(MFA, role.mfa), (JUSTIFICATION, role.justification), (TICKETING, bool(role.ticket_pattern))]
     return {"enabledRules": [name for name, on in said if on]}
 
 
-def _set_enabled(role: Role, value: Any) -> Role:
+def _set_enabled(role: Role, value: Any, _: Book) -> Role:
     """Ticketing asks for any ticket, unless the role has a pattern already."""
     known = (MFA, JUSTIFICATION, TICKETING)
     if not isinstance(value, list) or any(one not in known for one in value):
@@ -156,63 +205,15 @@ def _set_enabled(role: Role, value: Any) -> Role:
     )
 
 
-def _set_longest(role: Role, value: Any) -> Role:
+def _set_longest(role: Role, value: Any, _: Book) -> Role:
     if not isinstance(value, str):
         raise InvalidInput("maximumDuration", "is not a duration")
     longest = duration("maximumDuration", value)
     return replace(role, ttl=Ttl(min(role.ttl.default, longest), min(role.ttl.minimum, longest), longest))
 
 
-def _approval(role: Role) -> dict[str, Any]:
-    mode = "NoApproval" if not role.stages else "SingleStage" if len(role.stages) == 1 else "Serial"
-    return {
-        "setting": {
-            "isApprovalRequired": bool(role.stages),
-            "isApprovalRequiredForExtension": False,
-            "isRequestorJustificationRequired": role.justification,
-            "approvalMode": mode,
-            "approvalStages": [_stage(stage, role.pending_life) for stage in role.stages],
-        }
-    }
-
-
-def _stage(stage: Stage, life: timedelta) -> dict[str, Any]:
-    return {
-        "approvalStageTimeOutInDays": max(1, life.days),
-        "isApproverJustificationRequired": False,
-        "escalationTimeInMinutes": 0,
-        "isEscalationEnabled": False,
-        "primaryApprovers": [_approver(subject) for subject in stage.approvers],
-        "escalationApprovers": [],
-    }
-
-
-def _approver(subject: Subject) -> dict[str, Any]:
-    if subject.is_group:
-        return {
-            "@odata.type": "#microsoft.graph.groupMembers",
-            "groupId": Sid(subject.sid),
-            "description": subject.name,
-        }
-    return {
-        "@odata.type": "#microsoft.graph.singleUser",
-        "userId": Sid(subject.sid),
-        "description": subject.name,
-    }
-
-
-def _set_approval(role: Role, value: Any) -> Role:
-    """Approval is switched off here; who approves is a matter of names, and of how many are needed, which Graph has no place for."""
-    if isinstance(value, dict) and value.get("isApprovalRequired") is False:
-        return replace(role, stages=())
-    raise GraphRefused(
-        BAD, "setting: stages and approvers are not changed by way of Graph; isApprovalRequired false takes them away",
-        remedy="`bastide role edit --stage` sets them",
-    )  # fmt: skip
-
-
-def _always(**fields: Any) -> Callable[[Role], dict[str, Any]]:
-    return lambda _: dict(fields)
+def _always(**fields: Any) -> Callable[[Role, Book], dict[str, Any]]:
+    return lambda _role, _book: dict(fields)
 
 
 def _notifications() -> dict[str, Rule]:
@@ -242,13 +243,14 @@ RULES: Mapping[str, Rule] = {
     ),
     "Expiration_EndUser_Assignment": Rule(
         "ExpirationRule",
-        lambda role: {"isExpirationRequired": True, "maximumDuration": role.ttl.maximum},
+        lambda role, _: {"isExpirationRequired": True, "maximumDuration": role.ttl.maximum},
         {"maximumDuration": _set_longest},
     ),
     "Enablement_Admin_Eligibility": Rule("EnablementRule", _always(enabledRules=[]), {}),
-    "Enablement_Admin_Assignment": Rule("EnablementRule", _always(enabledRules=[]), {}),
+    #: All that an administrator does about somebody's access is to end it, and that needs a reason.
+    "Enablement_Admin_Assignment": Rule("EnablementRule", _always(enabledRules=[JUSTIFICATION]), {}),
     "Enablement_EndUser_Assignment": Rule("EnablementRule", _enabled, {"enabledRules": _set_enabled}),
-    "Approval_EndUser_Assignment": Rule("ApprovalRule", _approval, {"setting": _set_approval}),
+    APPROVAL: Rule("ApprovalRule", approvers.read, {"setting": approvers.written}),
     "AuthenticationContext_EndUser_Assignment": Rule(
         "AuthenticationContextRule", _always(isEnabled=False, claimValue=""), {}
     ),

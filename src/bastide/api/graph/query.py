@@ -3,51 +3,21 @@
 What is not known here is refused: ignored, it would answer a question that was not asked.
 """
 
-import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from odata_query import ast, exceptions, grammar
-
+from bastide.api.graph.shape import LONGEST, Row, Shape, Test
 from bastide.api.graph.values import written
 from bastide.domain.errors import InvalidInput
+from bastide.domain.requests import Place
 
-Row = Mapping[str, Any]
-Test = Callable[[Row], bool]
 #: The most rows of an answer.
 PAGE = 100
 MOST = 999
-_LONGEST = 2000
-_DEEPEST = 60
 _NESTED = 16
-_COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}  # fmt: skip
-_CALLS: Mapping[str, Callable[[str, str], bool]] = {
-    "startswith": str.startswith, "endswith": str.endswith, "contains": operator.contains,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a kind of row has: properties with their types, objects within it, and what `$expand` adds."""
-
-    fields: Mapping[str, type]
-    within: Mapping[str, "Shape"] = field(default_factory=dict)
-    expandable: Mapping[str, "Shape"] = field(default_factory=dict)
-
-    def find(self, option: str, name: str) -> str:
-        """A property's name as it is written, whatever case was asked for. Raises InvalidInput."""
-        names = {one.lower(): one for one in (*self.fields, *self.within, *self.expandable)}
-        if name.lower() not in names:
-            raise InvalidInput(
-                option, f"there is no property {name[:80]!r}", remedy=f"there are {', '.join(names.values())}"
-            )
-        return names[name.lower()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +66,7 @@ def parse(
         raise InvalidInput(name[:80], "is not known here", remedy=f"there are {', '.join(sorted(known))}")
     return Query(
         shape,
-        takes=condition(said.get("$filter", ""), shape),
+        takes=_condition(said.get("$filter", ""), shape),
         select=tuple(
             shape.find("$select", one.strip()) for one in said.get("$select", "").split(",") if one.strip()
         ),
@@ -122,9 +92,74 @@ def page(query: Query, rows: Iterable[Row]) -> tuple[list[dict[str, Any]], str]:
     return [query.project(row) for row in shown], token
 
 
+#: From a place on, the rows that were read in one go, and the place where the next ones begin; None: there are none.
+Read = Callable[[Place | None], tuple[Sequence[Row], Place | None]]
+#: How often is read for one answer, however few rows the filter takes: the rest is on the next page.
+READS = 4
+_PLACE_MARK = "~"
+
+
+def page_of_history(query: Query, read: Read) -> tuple[list[dict[str, Any]], str]:
+    """As `page`, of what grows without end: newest first, and no more of it is read than for an answer. Raises InvalidInput."""
+    taken: list[Row] = []
+    place = _place(query.after)
+    for _ in range(READS):
+        rows, place = read(place)
+        for row in filter(query.takes, rows):
+            if len(taken) == query.top:
+                return [query.project(one) for one in taken], _stands(taken[-1])
+            taken.append(row)
+        if place is None:
+            break
+    token = f"{place.at.isoformat()}{_PLACE_MARK}{place.id}" if place is not None else ""
+    return [query.project(one) for one in taken], token
+
+
+def _stands(row: Row) -> str:
+    return f"{row['createdDateTime'].isoformat()}{_PLACE_MARK}{row['id']}"
+
+
+def _place(token: str) -> Place | None:
+    if not token:
+        return None
+    at, _, key = token.partition(_PLACE_MARK)
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or not key:
+        raise InvalidInput("$skiptoken", "is none of ours", remedy="ask again from the start")
+    return Place(moment, key)
+
+
 def next_page(said: Mapping[str, str], token: str) -> str:
     """The query of the next page."""
     return urlencode({**said, "$skiptoken": token}, safe="$")
+
+
+def _condition(text: str, shape: Shape) -> Test:
+    if not text.strip():
+        return lambda _: True
+    from bastide.api.graph.filters import condition  # noqa: PLC0415  # see there
+
+    return condition(text, shape)
+
+
+def fixed(said: Mapping[str, str], name: str) -> str:
+    """The value that a text property has in every row that `$filter` takes; empty: it does not say. Raises InvalidInput."""
+    text = said.get("$filter", "")
+    if not text.strip():
+        return ""
+    from bastide.api.graph import filters  # noqa: PLC0415  # see there
+
+    return filters.fixed(text, name)
+
+
+def wanted(said: Mapping[str, str], names: Collection[str]) -> str:
+    """The value of the one comparison that a list can be asked by. Raises InvalidInput."""
+    from bastide.api.graph import filters  # noqa: PLC0415  # see there
+
+    return filters.wanted(said.get("$filter", ""), names)
 
 
 def _top(text: str) -> int:
@@ -152,8 +187,8 @@ def _expand(text: str, shape: Shape) -> dict[str, Query]:
 
 def _split(text: str, mark: str) -> list[str]:
     """At the marks outside brackets. Raises InvalidInput."""
-    if len(text) > _LONGEST:
-        raise InvalidInput("$expand", f"is longer than {_LONGEST} characters")
+    if len(text) > LONGEST:
+        raise InvalidInput("$expand", f"is longer than {LONGEST} characters")
     parts, depth = [""], 0
     for character in text:
         depth += {"(": 1, ")": -1}.get(character, 0)
@@ -164,160 +199,3 @@ def _split(text: str, mark: str) -> list[str]:
         else:
             parts[-1] += character
     return [part for part in parts if part.strip()]
-
-
-# ----------------------------------------------------------------------------------------------------------------- filter
-
-
-def condition(text: str, shape: Shape) -> Test:
-    """`$filter` as a test of a row. Text is compared without regard to capitals. Raises InvalidInput."""
-    if not text.strip():
-        return lambda _: True
-    return _test(_tree(text), shape, 0)
-
-
-def wanted(text: str, names: Collection[str]) -> str:
-    """The value of the one comparison that a list can be asked by. Raises InvalidInput."""
-    match _tree(text):
-        case ast.Compare(comparator=ast.Eq(), left=ast.Identifier(name=name), right=ast.String(val=value)):
-            if name in names:
-                return str(value)
-        case _:
-            pass
-    raise InvalidInput(
-        "$filter", f"is needed here, with one of {', '.join(sorted(names))}", remedy="write id eq 'VALUE'"
-    )
-
-
-def _tree(text: str) -> Any:
-    if len(text) > _LONGEST:
-        raise InvalidInput("$filter", f"is longer than {_LONGEST} characters")
-    try:
-        tree = grammar.ODataParser().parse(grammar.ODataLexer().tokenize(text.strip()))
-    except (exceptions.ODataException, ValueError, RecursionError):
-        tree = None
-    if tree is None:
-        raise InvalidInput("$filter", "cannot be read", remedy="write PROPERTY eq 'VALUE'")
-    return tree
-
-
-def _test(node: Any, shape: Shape, depth: int) -> Test:
-    if depth > _DEEPEST:
-        raise InvalidInput("$filter", f"has more than {_DEEPEST} parts")
-    match node:
-        case ast.BoolOp(op=op):
-            left, right = _test(node.left, shape, depth + 1), _test(node.right, shape, depth + 1)
-            if isinstance(op, ast.And):
-                return lambda row: left(row) and right(row)
-            return lambda row: left(row) or right(row)
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            inner = _test(operand, shape, depth + 1)
-            return lambda row: not inner(row)
-        case ast.Compare():
-            return _comparison(node, shape)
-        case ast.Call():
-            return _call(node, shape)
-        case _:
-            return _flag(node, shape)
-
-
-def _flag(node: Any, shape: Shape) -> Test:
-    """A property that is true or false stands for itself. Raises InvalidInput."""
-    if isinstance(node, ast.Identifier | ast.Attribute):
-        path, kind = _path(node, shape)
-        if kind is bool:
-            return lambda row: _value(row, path) is True
-    raise InvalidInput("$filter", "has a part that is not known here", remedy="write PROPERTY eq 'VALUE'")
-
-
-def _comparison(node: Any, shape: Shape) -> Test:
-    path, kind = _path(node.left, shape)
-    if isinstance(node.comparator, ast.In):
-        if not isinstance(node.right, ast.List):
-            raise InvalidInput("$filter", "`in` takes a list: ('a', 'b')")
-        among = [_literal(one, kind, path) for one in node.right.val]
-        return lambda row: _value(row, path) in among
-    literal = _literal(node.right, kind, path)
-    compare = _COMPARE[type(node.comparator)]
-    equality = isinstance(node.comparator, ast.Eq | ast.NotEq)
-
-    def holds(row: Row) -> bool:
-        """What is null is neither more nor less than anything."""
-        value = _value(row, path)
-        if not equality and (value is None or literal is None):
-            return False
-        return compare(value, literal)
-
-    return holds
-
-
-def _call(node: Any, shape: Shape) -> Test:
-    function = _CALLS.get(node.func.name.lower())
-    arguments = 2
-    if function is None or len(node.args) != arguments:
-        raise InvalidInput(
-            "$filter",
-            f"there is no function {node.func.name[:40]!r} of that kind",
-            remedy=f"there are {', '.join(_CALLS)}",
-        )
-    path, kind = _path(node.args[0], shape)
-    text = _literal(node.args[1], kind, path)
-    if kind is not str or text is None:
-        raise InvalidInput("$filter", f"{node.func.name} compares text")
-    return lambda row: function(_value(row, path) or "", text)
-
-
-def _path(node: Any, shape: Shape) -> tuple[tuple[str, ...], type]:
-    """The way to a property, and its type. Raises InvalidInput."""
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.insert(0, node.attr)
-        node = node.owner
-    if not isinstance(node, ast.Identifier) or node.namespace:
-        raise InvalidInput("$filter", "a property stands on the left of each comparison")
-    found: list[str] = []
-    for name in (node.name, *names):
-        if found:
-            inner = shape.within.get(found[-1]) or shape.expandable.get(found[-1])
-            if inner is None:
-                raise InvalidInput("$filter", f"{found[-1]} has no properties")
-            shape = inner
-        found.append(shape.find("$filter", name))
-    if found[-1] not in shape.fields:
-        raise InvalidInput("$filter", f"{found[-1]} is not a single value")
-    return tuple(found), shape.fields[found[-1]]
-
-
-def _value(row: Row, path: tuple[str, ...]) -> Any:
-    value: Any = row
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value.casefold() if isinstance(value, str) else value
-
-
-def _literal(node: Any, kind: type, path: tuple[str, ...]) -> Any:
-    name = "/".join(path)
-    match node:
-        case ast.Null():
-            return None
-        case ast.String() | ast.GUID() if kind is str:
-            return str(node.val).casefold()
-        case ast.Boolean() if kind is bool:
-            return node.py_val
-        case ast.DateTime() | ast.Date() if kind is datetime:
-            return _time(node, name)
-    raise InvalidInput("$filter", f"{name} is compared with {_NAMES.get(kind, 'nothing')}")
-
-
-_NAMES = {str: "text: 'like this'", bool: "true or false", datetime: "a time: 2026-03-01T22:00:00Z"}
-
-
-def _time(node: Any, name: str) -> datetime:
-    try:
-        value: date = node.py_val
-        at = (
-            value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
-        )
-        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InvalidInput("$filter", f"{name} is compared with {_NAMES[datetime]}") from None

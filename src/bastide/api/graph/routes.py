@@ -1,6 +1,8 @@
 """The routes of /v1.0: Graph's resources over the same use cases as the other dialects. Their addresses are those of addresses.plain."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request as Call
@@ -9,21 +11,24 @@ from litestar.params import FromPath, RawBody
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT
 
 from bastide.api.graph import approval, given, policy, query, rows
-from bastide.api.graph.activate import Activation, Nomination
+from bastide.api.graph.activate import Activation
 from bastide.api.graph.addresses import DIRECTORY, GROUP, PREFIX, spoken
+from bastide.api.graph.admin import Nomination, Removal
+from bastide.api.graph.approvers import Book
 from bastide.api.graph.errors import BAD, GraphRefused
-from bastide.api.graph.query import Query, Row, Shape
+from bastide.api.graph.query import Query
 from bastide.api.graph.rows import Dialect
-from bastide.api.graph.seen import OWNED, RESOURCES, Seen
+from bastide.api.graph.seen import HISTORIES, OWNED, RESOURCES, History, Seen, fits
+from bastide.api.graph.shape import Row, Shape
 from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.people import Right
 from bastide.domain.requests import Decision
+from bastide.domain.roles import Role
 from bastide.http.door import needs
 from bastide.http.fields import read_once
 from bastide.http.handed import Caller, UseCases
 
 _JSON = "application/json; charset=utf-8"
-_ASSIGNMENTS = [f"{DIRECTORY}/roleAssignmentScheduleRequests", f"{GROUP}/assignmentScheduleRequests"]
 _ELIGIBILITIES = [f"{DIRECTORY}/roleEligibilityScheduleRequests", f"{GROUP}/eligibilityScheduleRequests"]
 _APPROVALS = [f"{DIRECTORY}/roleAssignmentApprovals", f"{GROUP}/assignmentApprovals"]
 _POLICIES = "/policies/roleManagementPolicies"
@@ -47,22 +52,36 @@ def list_own(on: FromPath[str], actor: Caller, services: UseCases, request: Aski
 
 def show_row(key: FromPath[str], actor: Caller, services: UseCases, request: Asking) -> Answer:
     """One row. What the caller may not see does not exist."""
-    path = _path(request).rpartition("/")[0]
-    resource = RESOURCES[path]
-    if path in _ASSIGNMENTS:
-        dialect = _dialect(path)
-        one = services.requests.show(actor, key)
-        if dialect.of_group and len(one.privileges) != 1:
-            raise NotFound("no such request")
-        return _one(request, resource.shape, dialect.request(one))
+    resource = RESOURCES[_path(request).rpartition("/")[0]]
     return _one(request, resource.shape, _with_id(resource.rows(Seen(services, actor)), key))
 
 
+def list_requests(actor: Caller, services: UseCases, request: Asking) -> Answer:
+    """The requests that the caller may see, newest first."""
+    return _list_history(request, HISTORIES[_path(request)], Seen(services, actor))
+
+
+def list_own_requests(on: FromPath[str], actor: Caller, services: UseCases, request: Asking) -> Answer:
+    """The caller's own requests, or those that wait for the caller."""
+    history = HISTORIES[_path(request).rpartition("/filterByCurrentUser/")[0]]
+    return _list_history(request, history, Seen(services, actor, on))
+
+
+def show_request(key: FromPath[str], actor: Caller, services: UseCases, request: Asking) -> Answer:
+    """One request."""
+    history = HISTORIES[_path(request).rpartition("/")[0]]
+    one = services.requests.show(actor, key)
+    if not fits(history.dialect, one.privileges):
+        raise NotFound("no such request")
+    return _one(request, history.shape, history.dialect.request(one))
+
+
 def submit_request(actor: Caller, services: UseCases, request: Asking, body: RawBody) -> Answer:
-    """Activate, give back or extend one's own access."""
+    """Activate, give back or extend one's own access; for administrators: end somebody's."""
     dialect = _dialect(_path(request))
     asked = given.asked(body, of_group=dialect.of_group)
-    row = Activation(services, actor, dialect, asked).done()
+    doer = Removal if asked.by_administrator else Activation
+    row = doer(services, actor, dialect, asked).done()
     return _one(request, dialect.request_shape(), row, status=HTTP_201_CREATED)
 
 
@@ -123,15 +142,17 @@ def decide(
 
 def list_policies(actor: Caller, services: UseCases, request: Asking) -> Answer:
     """The rules of all roles, or which role has which."""
-    roles = services.roles.all(actor)
+    roles, book = services.roles.all(actor), _book(services, actor)
     if _path(request) == _POLICIES:
-        return _list(request, policy.POLICY, map(policy.policy, roles))
-    return _list(request, policy.ASSIGNMENT, map(policy.assignment, roles))
+        return _list(request, policy.POLICY, [one for role in roles for one in policy.policies(role, book)])
+    return _list(
+        request, policy.ASSIGNMENT, [one for role in roles for one in policy.assignments(role, book)]
+    )
 
 
 def show_policy(key: FromPath[str], actor: Caller, services: UseCases, request: Asking) -> Answer:
     """The rules of one role."""
-    row = policy.policy(services.roles.show(actor, policy.role_of(key)))
+    row = policy.policy(_role(services, actor, key), key, _book(services, actor))
     if _path(request).endswith("/rules"):
         return _list(request, policy.RULE, row["rules"])
     return _one(request, policy.POLICY, row)
@@ -141,8 +162,8 @@ def show_rule(
     key: FromPath[str], name: FromPath[str], actor: Caller, services: UseCases, request: Asking
 ) -> Answer:
     """One rule."""
-    role = services.roles.show(actor, policy.role_of(key))
-    return _one(request, policy.RULE, policy.rule(role, name))
+    role = _role(services, actor, key)
+    return _one(request, policy.RULE, policy.rule(role, name, _book(services, actor)))
 
 
 def change_rule(
@@ -150,9 +171,22 @@ def change_rule(
 ) -> None:
     """Change a rule where a role has it. Clients send all of a rule, and often all rules: what is so already is no error."""
     wanted = given.read(body, dict[str, Any])
-    role = services.roles.show(actor, policy.role_of(key))
-    if policy.changed(role, name, wanted) != role:
-        services.roles.adjust(actor, role.id, lambda role: policy.changed(role, name, wanted))
+    role = _role(services, actor, key)
+    book = _book(services, actor)
+    for one in policy.named(role, name, wanted, book):
+        with suppress(NotFound):  # who writes it into the role says so
+            found = services.profiles.subject(actor, one.id, group=one.is_group)
+            book = replace(book, subjects={**book.subjects, one: found})
+    if policy.changed(role, name, wanted, book) != role:
+        services.roles.adjust(actor, role.id, lambda role: policy.changed(role, name, wanted, book))
+
+
+def _role(services: UseCases, actor: Caller, key: str) -> Role:
+    return policy.of_key(services.roles.show(actor, policy.role_of(key)), key)
+
+
+def _book(services: UseCases, actor: Caller) -> Book:
+    return Book({sid: user.id for user in services.accounts.users(actor) for sid in user.sids})
 
 
 # ----------------------------------------------------------------------------------------------------------------- users
@@ -166,7 +200,7 @@ def show_me(actor: Caller, services: UseCases, request: Asking) -> Answer:
 def list_users(actor: Caller, services: UseCases, request: Asking) -> Answer:
     """A PAM user by name: `$filter=userPrincipalName eq '...'`, which is how scripts learn an id. It is no way to list everybody."""
     said = read_once(request.url.query)
-    name = query.wanted(said.get("$filter", ""), {"userPrincipalName", "id"})
+    name = query.wanted(said, {"userPrincipalName", "id"})
     try:
         found = [rows.user(services.profiles.find(actor, name))]
     except NotFound:
@@ -188,9 +222,12 @@ def _routes() -> Iterator[tuple[Callable[..., Any], Iterable[str], Callable[...,
     yield get, RESOURCES, list_rows, use
     yield get, [f"{path}/filterByCurrentUser/{{on:str}}" for path in OWNED], list_own, use
     yield get, [f"{path}/{{key:str}}" for path in RESOURCES], show_row, use
-    yield post, _ASSIGNMENTS, submit_request, use
+    yield get, HISTORIES, list_requests, use
+    yield get, [f"{path}/filterByCurrentUser/{{on:str}}" for path in HISTORIES], list_own_requests, use
+    yield get, [f"{path}/{{key:str}}" for path in HISTORIES], show_request, use
+    yield post, HISTORIES, submit_request, use
     yield post, _ELIGIBILITIES, nominate, administer
-    yield post, [f"{path}/{{key:str}}/cancel" for path in _ASSIGNMENTS], cancel_request, {**use, **empty}
+    yield post, [f"{path}/{{key:str}}/cancel" for path in HISTORIES], cancel_request, {**use, **empty}
     yield get, [f"{path}/filterByCurrentUser/{{on:str}}" for path in _APPROVALS], list_approvals, approve
     yield get, [f"{path}/{{key:str}}" for path in _APPROVALS], show_approval, use
     yield get, stages, list_stages, use
@@ -246,7 +283,19 @@ def _list(
     if filtered:
         said.pop("$filter", None)
     wanted = query.parse(said, shape, expanded=expanded)
-    value, token = query.page(wanted, found)
+    return _rows(request, said, *query.page(wanted, found))
+
+
+def _list_history(request: Asking, history: History, seen: Seen) -> Answer:
+    said = read_once(request.url.query)
+    wanted = query.parse(said, history.shape)
+    principal = query.fixed(said, "principalId")
+    return _rows(
+        request, said, *query.page_of_history(wanted, lambda place: history.read(seen, place, principal))
+    )
+
+
+def _rows(request: Asking, said: Mapping[str, str], value: list[dict[str, Any]], token: str) -> Answer:
     content: dict[str, Any] = {
         "@odata.context": _context(request, _path(request).partition("/filterByCurrentUser")[0]),
         "value": value,

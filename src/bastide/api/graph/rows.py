@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bastide.api.graph.query import Row, Shape
+from bastide.api.graph.shape import Row, Shape
 from bastide.api.graph.values import iso
 from bastide.domain.ids import GroupId, Sid
 from bastide.domain.people import PamUser
@@ -100,6 +100,10 @@ class Dialect:
     def word(self, text: str) -> str:
         """Enumerations of PIM for Groups are in camel case; the same of directory roles are plain text with a capital."""
         return text[0].lower() + text[1:] if self.of_group else text
+
+    def aims(self, target: str, one: Request) -> bool:
+        """Whether a request is for that role, or for that group and nothing else."""
+        return one.privileges == (target,) if self.of_group else one.role == target
 
     def _aim(
         self, role: str, name: str, groups: tuple[GroupId, ...], definition: Row | None = None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from bastide.api.graph import rows
 from bastide.api.graph.addresses import DIRECTORY, GROUP
-from bastide.api.graph.query import Row, Shape
 from bastide.api.graph.rows import Dialect, Holder
-from bastide.domain.errors import InvalidInput
+from bastide.api.graph.shape import Row, Shape
+from bastide.domain.errors import InvalidInput, NotFound
 from bastide.domain.people import Actor, Right
 from bastide.domain.requests import Place, Request, State
 from bastide.domain.roles import Role
@@ -41,24 +41,47 @@ class Seen:
             return ()
         return tuple(offer.role for offer in self.services.requests.offers(self.actor))
 
-    def requests(self) -> Iterator[Request]:
-        """Newest first. Raises InvalidInput."""
+    def open(self) -> tuple[Request, ...]:
+        """Requests that are not over, newest first. Raises InvalidInput."""
+        if self._waits():
+            return self._waiting()
+        if self.everything:
+            return self.services.requests.open(self.actor)
+        return self.services.requests.current(self.actor)
+
+    def history(self, place: Place | None, principal: str) -> tuple[tuple[Request, ...], Place | None]:
+        """Some requests from a place on, newest first, and the place where the next ones begin; None: there are none. `principal`: the PAM user
+        that is wanted alone, by id; empty: all. Raises InvalidInput.
+        """
+        if self._waits():
+            left = [
+                one
+                for one in self._waiting()
+                if place is None or (one.created_at, one.id) < (place.at, place.id)
+            ]
+            return tuple(left), None
+        read = self._everybodys(place, principal) if self.everything else self._own(place)
+        last = read[-1] if len(read) == HISTORY_LIMIT else None
+        return read, Place(last.created_at, last.id) if last is not None else None
+
+    def _waits(self) -> bool:
         if self.on not in {"", *_CURRENT}:
             raise InvalidInput("on", "is not known here", remedy=f"there are {', '.join(_CURRENT)}")
-        if self.on == "approver":
-            yield from self.services.requests.to_approve(self.actor)
-        elif self.everything or self.services.profiles.own(self.actor) is not None:
-            yield from self._history()
+        return self.on == "approver"
 
-    def _history(self) -> Iterator[Request]:
-        ask = self.services.requests.all if self.everything else self.services.requests.mine
-        before: Place | None = None
-        while True:
-            page = ask(self.actor, limit=HISTORY_LIMIT, before=before)
-            yield from page
-            if len(page) < HISTORY_LIMIT:
-                return
-            before = Place(page[-1].created_at, page[-1].id)
+    def _waiting(self) -> tuple[Request, ...]:
+        return self.services.requests.to_approve(self.actor)[::-1]
+
+    def _everybodys(self, place: Place | None, principal: str) -> tuple[Request, ...]:
+        try:
+            return self.services.requests.all(self.actor, user=principal, limit=HISTORY_LIMIT, before=place)
+        except NotFound:
+            return ()
+
+    def _own(self, place: Place | None) -> tuple[Request, ...]:
+        if self.services.profiles.own(self.actor) is None:
+            return ()
+        return self.services.requests.mine(self.actor, limit=HISTORY_LIMIT, before=place)
 
     def eligible(self) -> Iterator[tuple[Role, Holder]]:
         """Roles and who may ask for them. Raises InvalidInput."""
@@ -86,17 +109,30 @@ class Resource:
     rows: Callable[[Seen], Iterable[Row]]
 
 
-def _fits(dialect: Dialect, privileges: tuple[object, ...]) -> bool:
+@dataclass(frozen=True, slots=True)
+class History:
+    """A list that grows without end: it is read from a place on (query.page_of_history)."""
+
+    shape: Shape
+    dialect: Dialect
+
+    def read(self, seen: Seen, place: Place | None, principal: str) -> tuple[list[Row], Place | None]:
+        """Some rows from a place on, and where the next ones begin. Raises InvalidInput."""
+        read, following = seen.history(place, principal)
+        return [self.dialect.request(one) for one in read if fits(self.dialect, one.privileges)], following
+
+
+def fits(dialect: Dialect, privileges: tuple[object, ...]) -> bool:
     """A role that gives several groups is not eligibility for one of them: activated, it would give more than was asked for."""
     return not dialect.of_group or len(privileges) == 1
 
 
 def _requests(dialect: Dialect, seen: Seen, states: frozenset[State]) -> Iterator[Request]:
-    return (one for one in seen.requests() if one.state in states and _fits(dialect, one.privileges))
+    return (one for one in seen.open() if one.state in states and fits(dialect, one.privileges))
 
 
 def _eligible(dialect: Dialect, seen: Seen) -> Iterator[tuple[Role, Holder]]:
-    return (pair for pair in seen.eligible() if _fits(dialect, pair[0].privileges))
+    return (pair for pair in seen.eligible() if fits(dialect, pair[0].privileges))
 
 
 def _resources(dialect: Dialect, root: str, assignment: str, eligibility: str) -> Mapping[str, Resource]:
@@ -105,10 +141,6 @@ def _resources(dialect: Dialect, root: str, assignment: str, eligibility: str) -
     instance = dialect.instance_shape(assignmentType=text, **{dialect.schedule_name: text})
     may = dialect.instance_shape(**{dialect.eligibility_name: text})
     return {
-        f"{root}/{assignment}ScheduleRequests": Resource(
-            dialect.request_shape(),
-            lambda seen: map(dialect.request, _requests(dialect, seen, frozenset(State))),
-        ),
         f"{root}/{assignment}Schedules": Resource(
             schedule, lambda seen: map(dialect.schedule, _requests(dialect, seen, _SCHEDULED))
         ),
@@ -129,7 +161,11 @@ def _resources(dialect: Dialect, root: str, assignment: str, eligibility: str) -
     }
 
 
-#: Those with filterByCurrentUser.
+HISTORIES: Mapping[str, History] = {
+    f"{DIRECTORY}/roleAssignmentScheduleRequests": History(rows.ROLES.request_shape(), rows.ROLES),
+    f"{GROUP}/assignmentScheduleRequests": History(rows.GROUPS.request_shape(), rows.GROUPS),
+}
+#: Those with filterByCurrentUser, beside the histories.
 OWNED: Mapping[str, Resource] = {
     **_resources(rows.ROLES, DIRECTORY, "roleAssignment", "roleEligibility"),
     **_resources(rows.GROUPS, GROUP, "assignment", "eligibility"),

@@ -1,0 +1,1 @@
+"""Tokens of an OIDC issuer. Loaded only where the settings name one."""
