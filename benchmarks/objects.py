@@ -13,7 +13,8 @@ from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Request, State
 from bastide.domain.roles import Carrier, Enforcer, PamGroup, Role, Scope, Subject, Ttl
 from bastide.services.pace import ACCOUNT
-from bastide.services.ports import Factor, Sealer, Session, Store
+from bastide.services.ports import Sealer, Store
+from bastide.services.signin import Factor, Session
 
 CAP = timedelta(minutes=15)
 LIFE = timedelta(hours=1)

@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Protocol
 
 import psycopg
-
-from bastide_lab.lab import Lab
 
 PATIENCE = 30.0
 SETTINGS = {
@@ -24,10 +24,16 @@ SETTINGS = {
 }
 
 
+class Starter(Protocol):
+    """Starts a process on a host, and ends it when the run is over: the lab does."""
+
+    def popen(self, host: str, command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[str]": ...
+
+
 class Postgres:
     """Started by the constructor; `url` is what Bastide gets."""
 
-    def __init__(self, lab: Lab, host: str, home: Path) -> None:
+    def __init__(self, starter: Starter, host: str, home: Path) -> None:
         programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         home.mkdir(mode=0o700)
         shutil.chown(home, "postgres", "postgres")
@@ -49,7 +55,7 @@ class Postgres:
         options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
         server: list[str | Path] = [programs / "postgres", "-D", data, "-k", home, *options]
         log = os.open(home / "log", os.O_WRONLY | os.O_CREAT, 0o600)
-        lab.popen(host, [*as_postgres, *server], stdout=log, stderr=log, cwd="/")
+        starter.popen(host, [*as_postgres, *server], stdout=log, stderr=log, cwd="/")
         os.close(log)
         self.url = f"postgresql://postgres@/postgres?host={home}"
         self._wait()

@@ -1,107 +1,29 @@
 """The portal in chromium: by keyboard alone, without JavaScript, in both colour schemes, on a narrow screen."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser
 
 from bastide.domain.requests import State
 from tests.support.api import ApiWorld
-from tests.support.browser import chromium, online
+from tests.support.person import Person
 
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 #: WCAG 2.2, 1.4.3, level AA.
 AA = 4.5
-#: More stops than any page has.
-_STOPS = 60
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    world = ApiWorld()
-    world.serve()
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def origin(api: ApiWorld, tmp_path: Path) -> Iterator[str]:
-    with online(api, tmp_path) as address:
-        yield address
-
-
-class Person:
-    """Types and presses keys, and has no mouse."""
-
-    def __init__(self, context: BrowserContext, origin: str) -> None:
-        self.page: Page = context.new_page()
-        self.faults: list[str] = []
-        self.page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
-        self.page.on("requestfailed", lambda call: self.faults.append(f"{call.url}: {call.failure}"))
-        self._origin = origin
-
-    def open(self, path: str) -> None:
-        self.page.goto(self._origin + path)
-
-    def reach(self, wanted: Locator) -> None:
-        """Press Tab until it has the focus, which must be seen."""
-        for _ in range(_STOPS):
-            self.page.keyboard.press("Tab")
-            focus = self.page.locator(":focus")
-            if wanted.and_(focus).count():
-                seen = self.page.locator(":focus-visible")
-                assert wanted.and_(seen).count(), "the focus cannot be seen"
-                return
-        raise AssertionError(f"the keyboard does not get to {wanted}")
-
-    def type(self, label: str, text: str) -> None:
-        self.reach(self.page.get_by_label(label))
-        self.page.keyboard.press("Control+a")
-        self.page.keyboard.type(text)
-
-    def press(self, name: str) -> None:
-        """A button or a link, by its name, with Enter; then the next page is there."""
-        wanted = self.page.get_by_role("button", name=name, exact=True).or_(
-            self.page.get_by_role("link", name=name, exact=True)
-        )
-        self.reach(wanted)
-        with self.page.expect_navigation():
-            self.page.keyboard.press("Enter")
-        self.fits()
-
-    def sign_in(self, account: str, password: str) -> None:
-        self.open("/")
-        self.fits()
-        self.type("Account", account)
-        self.type("Password", password)
-        self.press("Sign in")
-
-    def fits(self) -> None:
-        """Nothing to scroll to the side. What is measured is measured from outside: the page itself may run nothing."""
-        inner, outer = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert inner <= outer
-
-    def sees(self, text: str | re.Pattern[str]) -> None:
-        expect(self.page.get_by_text(text).first).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
-def test_ask_approve_use_end_by_keyboard(
-    api: ApiWorld, browser: Browser, origin: str, scheme: str, size: dict[str, int]
+@pytest.mark.parametrize("scripts", [False, True], ids=["without-javascript", "with-javascript"])
+def test_ask_approve_use_extend_end_by_keyboard(
+    api: ApiWorld, browser: Browser, origin: str, scheme: str, size: dict[str, int], *, scripts: bool
 ) -> None:
     def person() -> Person:
         context = browser.new_context(
-            java_script_enabled=False,
+            java_script_enabled=scripts,
             ignore_https_errors=True,
             color_scheme=scheme,  # type: ignore[arg-type]  # one of two words
             viewport=size,  # type: ignore[arg-type]  # a mapping with these two keys
@@ -134,14 +56,43 @@ def test_ask_approve_use_end_by_keyboard(
     alice.press("End now")
     alice.sees("Is being ended")
     api.work()
-    alice.press("Look again")
+    if scripts:
+        alice.sees("Ended early")
+    else:
+        alice.press("Look again")
     alice.sees("Ended early")
+    ask_extend_and_look_around(api, alice)
     alice.press("History")
     alice.sees("restore the figures")
     alice.press("Sign out")
     alice.sees("You are signed out.")
     refused = [fault for fault in alice.faults + grace.faults if "401" not in fault]
     assert refused == [], "the browser refused or missed nothing"
+
+
+def ask_extend_and_look_around(api: ApiWorld, alice: Person) -> None:
+    """A role without approval, a later end, and the session of another machine."""
+    alice.press("Back to My access")
+    alice.press("Ask for File administrators")
+    alice.type("What are you going to do?", "one more look")
+    alice.type("Ticket", "INC-7")
+    alice.type("How many", "2")
+    if alice.page.get_by_label("Code from your authenticator").count():
+        alice.type("Code from your authenticator", api.code("alice"))
+    alice.press("Ask")
+    alice.sees("Your request was taken.")
+    api.work()
+    alice.press("Back to My access")
+    alice.press("File administrators")
+    alice.type("How many", "10")
+    alice.press("Extend")
+    alice.sees("The later end was asked for.")
+    api.services.authn.open_session(api.alice(), address="192.0.2.66", agent="Opera on Windows")
+    alice.press("Sessions")
+    alice.sees("Opera on Windows")
+    alice.press("End this session")
+    alice.sees("The session is over.")
+    alice.sees("You are signed in nowhere else.")
 
 
 #: Text, the ground it stands on, and what it is.
@@ -170,6 +121,9 @@ def test_every_text_can_be_read_in_both_colour_schemes(
         f"/requests/{waiting.id}",
         "/history",
         "/approvals",
+        "/factors",
+        "/factors/new",
+        "/key",
     ]
     found = alice.page.evaluate(_PAIRS)
     alice.sign_in("CORP\\alice", "alice-corp-pw")

@@ -1,23 +1,16 @@
 """Whole journeys through the portal, by the forms and links that are on its pages."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
 from bastide.domain.requests import State
-from bastide.domain.roles import Window
-from tests.support.api import ApiWorld, served
-from tests.support.portal import Browser, Form, Page
+from bastide.domain.roles import Scope, Window
+from tests.support.api import NOBODYS, ApiWorld, served
+from tests.support.portal import Browser, Page, active, ask, facts, role_form, signed_in
 
-NOBODYS = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    with served() as world:
-        yield world
+pytest_plugins = ["tests.support.api"]
 
 
 @pytest.fixture
@@ -28,40 +21,6 @@ def alice(api: ApiWorld) -> Browser:
 @pytest.fixture
 def grace(api: ApiWorld) -> Browser:
     return signed_in(api, "PRIV\\grace")
-
-
-def signed_in(api: ApiWorld, account: str) -> Browser:
-    browser = Browser(api)
-    forest, _, name = account.partition("\\")
-    assert browser.sign_in(account, f"{name}-{forest.lower()}-pw").status == 200
-    return browser
-
-
-def role_form(browser: Browser, role: str) -> Form:
-    page = browser.open("/")
-    ask = re.search(rf'href="(/ask/[0-9a-f-]+)">Ask for {role}<', page.html)
-    assert ask is not None, page.text
-    return browser.open(ask[1]).form(ask[1])
-
-
-def ask(api: ApiWorld, browser: Browser, role: str = "File administrators", **typed: str) -> Page:
-    form = role_form(browser, role)
-    code = {"code": api.code("alice")} if "code" in form.fields else {}
-    page = browser.send(form, **{"justification": "patch the server", **code, **typed})
-    assert page.status == 200, page.text
-    return page
-
-
-def active(api: ApiWorld, browser: Browser) -> Page:
-    page = ask(api, browser)
-    api.work()
-    return browser.open(page.answer.url.path)
-
-
-def facts(page: Page) -> dict[str, str]:
-    """The terms of a page's description lists."""
-    pairs = re.findall(r"<dt>(.*?)</dt><dd[^>]*>(.*?)</dd>", page.html, re.DOTALL)
-    return {term: " ".join(re.sub(r"<[^>]+>", " ", said).split()).replace(" ,", ",") for term, said in pairs}
 
 
 # ----------------------------------------------------------------------------------------------------------- my access
@@ -80,7 +39,7 @@ def test_ask_use_extend_end(api: ApiWorld, alice: Browser) -> None:
     assert said["Ends"] == f"{request.ends_at:%Y-%m-%d %H:%M:%S} UTC in 30 minutes"
     assert said["True end of access"].startswith(f"{request.true_end:%Y-%m-%d %H:%M:%S} UTC")
     assert said["Ticket"] == "INC-1"
-    assert said["Gives"].startswith("FileAdmins in the company's domain, by the PAM group PAM-FileAdmins")
+    assert said["Gives"].startswith("FileAdmins in CORP, by the PAM group PAM-FileAdmins")
 
     home = alice.open("/")
     assert facts(home)["Gives"] == "FileAdmins"
@@ -184,9 +143,22 @@ def test_why_not_now(api: ApiWorld, alice: Browser) -> None:
     ask(api, alice, "Approved")
     page = alice.open("/")
     assert "Not now: a request of yours for Approved is pending already" in page.text
-    assert "Not now: role Nights is not available at that time. You may ask for a later start." in page.text
+    assert "Not now: role Nights is not available at that time. It opens 2026-11-23 22:00:00 UTC" in page.text
+    assert "in 3 days 12 hours. You may ask now for a start then." in page.text
+    form = role_form(alice, "Nights")
+    assert form.fields["start"] == "2026-11-23T22:00", "what is next possible is there already"
+    assert alice.open("/").link("/requests/"), "what is pending is a link away"
     assert "Ask for Nights" in page.text
     assert ">Ask for Approved<" not in page.html
+
+
+def test_a_second_factor_that_is_missing_is_said_beforehand(api: ApiWorld, alice: Browser) -> None:
+    assert "it is activated with a second factor, and you have set up none" in alice.open("/").text
+    form = role_form(alice, "Approved")
+    assert "and you have set up none" in alice.page.text
+    assert form.fields, "it can be asked for all the same, and waits"
+    api.code("alice")
+    assert "and you have set up none" not in alice.open("/").text
 
 
 def test_who_is_no_pam_user_is_told_what_to_do(api: ApiWorld) -> None:
@@ -242,8 +214,9 @@ def test_approve_with_a_code(api: ApiWorld, alice: Browser, grace: Browser) -> N
     assert said["Ticket"] == "INC-42"
     until = api.clock.now() + timedelta(hours=1)
     assert said["Until"] == f"{until:%Y-%m-%d %H:%M:%S} UTC, if you approve now"
-    assert said["Gives"].startswith("FileAdmins in the company's domain, by the PAM group PAM-FileAdmins")
-    assert "Not shown here yet: which groups these are members of" in said["Gives"]
+    assert said["Gives"].startswith(
+        "FileAdmins in CORP, by the PAM group PAM-FileAdmins It is in no other group."
+    )
     assert said["Still needs"] == "1 of owners"
     form = page.form(f"/approvals/{request.id}")
     assert form.buttons == [("decision", "approve"), ("decision", "reject")]
@@ -373,3 +346,45 @@ def test_a_role_that_is_not_offered_does_not_exist(api: ApiWorld, alice: Browser
     for role in (secret.id, NOBODYS, "x"):
         page = alice.open(f"/ask/{role}")
         assert (page.status, "Secret" in page.text) == (404, False)
+
+
+# ------------------------------------------------------------------------------------------------------ what it would give
+
+
+def shown_to_grace(api: ApiWorld, grace: Browser) -> Page:
+    page = grace.open("/approvals")
+    return grace.send(page.form("/code"), code=api.code("grace"))
+
+
+def test_an_approver_sees_what_comes_with_it_and_what_is_protected(
+    api: ApiWorld, alice: Browser, grace: Browser
+) -> None:
+    inner = api.share.ref.sid
+    for name in ("Team 1", "Team 2", "Team 3", "Team 4", "Team 5"):
+        api.corp.add_group(name, members=[inner])
+    outer = api.corp.add_group("Servers", scope=Scope.DOMAIN_LOCAL, members=[inner])
+    api.corp.add_group("Backup Operators", scope=Scope.BUILTIN, protected=True, members=[outer.ref.sid])
+    ask(api, alice, "Approved")
+    page = shown_to_grace(api, grace)
+    assert "Opens protected groups: Backup Operators." in page.text
+    gives = facts(page)["Gives"]
+    assert (
+        "With it, because it is in them: Backup Operators in CORP protected Servers in CORP Team 1 in CORP"
+        in gives
+    )
+    assert "2 more Team 4 in CORP Team 5 in CORP" in gives
+    request = grace.page.form(f"/approvals/{api.open()[0].id}").action.replace("approvals", "requests")
+    for browser in (alice, grace):
+        assert "Opens protected groups: Backup Operators." in browser.open(request).text
+
+
+def test_a_directory_that_is_down_is_said_where_the_groups_would_be(
+    api: ApiWorld, alice: Browser, grace: Browser
+) -> None:
+    ask(api, alice, "Approved")
+    api.clock.move(minutes=2)
+    api.corp.cut("corpdc")
+    page = shown_to_grace(api, grace)
+    assert page.status == 200
+    assert "Not all is shown: what it opens in CORP could not be found out:" in facts(page)["Gives"]
+    assert "FileAdmins in CORP, by the PAM group PAM-FileAdmins" in facts(page)["Gives"]

@@ -1,22 +1,19 @@
 """Signing in to the portal, staying signed in, and out again."""
 
 import base64
-from collections.abc import Iterator
 
 import pytest
 
+from bastide.http.callers import Origin
 from bastide.http.door import COOKIE
+from bastide.http.throttle import PER_ACCOUNT
 from bastide.portal import forms
-from tests.support.api import ApiWorld, served
+from bastide.portal import sign_in as sign_in_page
+from tests.support.api import ApiWorld
 from tests.support.portal import ORIGIN, Browser
 
+pytest_plugins = ["tests.support.api"]
 ALICE = ("CORP\\alice", "alice-corp-pw")
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    with served() as world:
-        yield world
 
 
 @pytest.fixture
@@ -177,6 +174,39 @@ def test_guessing_is_slowed_down(api: ApiWorld, browser: Browser) -> None:
     assert "wait a quarter of an hour" in page.text
     assert browser.sign_in("CORP\\bob", "bob-corp-pw").status == 200, "others at the address go on"
     assert Browser(api, ticket(api, "alice")).open("/").status == 200, "a ticket goes on"
+
+
+def test_a_failed_sign_in_says_nothing_in_its_headers_either(api: ApiWorld, browser: Browser) -> None:
+    api.corp.add_person("asleep", enabled=False, password="asleep-corp-pw")
+    seen = set()
+    for account, password in (
+        ("CORP\\nobody", "wrong"),
+        ("CORP\\alice", "wrong"),
+        ("CORP\\asleep", "asleep-corp-pw"),
+        ("PRIV\\dave", "wrong"),
+    ):
+        page = browser.sign_in(account, password)
+        headers = {name: value for name, value in page.answer.headers.items() if name != "content-length"}
+        seen.add((page.status, tuple(sorted(headers.items()))))
+    assert len(seen) == 1, seen
+
+
+def test_an_attacker_with_many_addresses_locks_nobody_out_at_home(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in_page, "origin", lambda call: Origin(call.headers["x-from"], ""))
+
+    def sign_in(account: str, password: str, address: str) -> int:
+        fields = {"account": account, "password": password, "code": "", "onward": "/"}
+        return Browser(api).post("/signin", fields, X_From=address).status
+
+    assert sign_in(*ALICE, "198.51.100.1") == 200
+    guesses = [sign_in("CORP\\alice", "wrong", f"192.0.2.{number}") for number in range(PER_ACCOUNT + 1)]
+    assert guesses == [401] * PER_ACCOUNT + [429]
+    assert sign_in(*ALICE, "198.51.100.1") == 200, "from where she signed in before"
+    assert sign_in(*ALICE, "203.0.113.5") == 429, "elsewhere she waits"
+    assert sign_in("CORP\\bob", "bob-corp-pw", "203.0.113.5") == 200, "and she alone"
+    assert Browser(api, ticket(api, "alice")).open("/").status == 200, "but not with a ticket"
 
 
 def test_guessing_here_and_at_the_api_is_counted_together(api: ApiWorld, browser: Browser) -> None:

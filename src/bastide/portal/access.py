@@ -12,9 +12,11 @@ from bastide.domain.policy import JUSTIFICATION_LIMIT, TICKET_LIMIT, Draft
 from bastide.domain.requests import Request, State
 from bastide.http.door import needs
 from bastide.http.handed import UseCases
-from bastide.portal import forms
+from bastide.portal import forms, live
 from bastide.portal.visits import Visit, Visited, see
-from bastide.services.requests import REASON_LIMIT, RoleOffer
+from bastide.services.offers import RoleOffer
+from bastide.services.requests import REASON_LIMIT
+from bastide.services.security_keys import Asked
 
 _SEE = needs(Right.USE, cookie=True)
 _DO = needs(Right.USE, forms=True, cookie=True)
@@ -33,7 +35,8 @@ def home(visit: Visited, services: UseCases) -> Response[bytes]:
     """What the person has now, and may ask for."""
     actor = visit.actor
     if services.requests.person(actor) is None:
-        return visit.page("access.html", offers=None, current=(), recent=(), gives={})
+        seen = live.stamp(live.REQUESTS, ())
+        return visit.page("access.html", offers=None, current=(), recent=(), gives={}, seen=seen)
     current = services.requests.current(actor)
     over = [r for r in services.requests.mine(actor, limit=_PAGE) if r.closed_at is not None]
     return visit.page(
@@ -42,6 +45,7 @@ def home(visit: Visited, services: UseCases) -> Response[bytes]:
         current=current,
         recent=over[:_RECENT],
         gives=services.requests.gives(current),
+        seen=live.stamp(live.REQUESTS, current),
     )
 
 
@@ -171,12 +175,25 @@ def _request_page(
         done=done,
         request=shown,
         mine=mine,
+        asked=_key_for(visit, shown) if mine else None,
         extensible=mine and _extensible(visit, shown),
-        groups=use.gives([shown])[shown.id],
+        found=tuple(visit.services.reach.of(use.gives([shown])[shown.id]).values()),
+        seen=live.stamp(live.REQUESTS, use.current(visit.actor)),
         missing=use.missing([shown])[shown.id],
         units=tuple(forms.UNITS),
         limits={"reason": REASON_LIMIT},
     )
+
+
+def _key_for(visit: Visit, request: Request) -> Asked | None:
+    """What to ask the person's security key, where the request waits for a second factor; None: nothing, or there is none."""
+    keys = visit.services.security_keys
+    if request.state is not State.PENDING_MFA or not keys.mine(visit.actor):
+        return None
+    try:
+        return keys.ask_to_prove(visit.actor, visit.token)
+    except Refused:
+        return None
 
 
 def _extensible(visit: Visit, request: Request) -> bool:

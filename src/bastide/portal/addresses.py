@@ -5,23 +5,40 @@ import re
 HOME = "/"
 SIGN_IN = "/signin"
 APPROVALS = "/approvals"
+FACTORS = "/factors"
+KEY = "/key"
+SESSIONS = "/sessions"
+EVENTS = "/events/"
 STATIC = "/static"
 
-_OURS = re.compile(r"/(?:(?:signin|signout|code|history|ask|requests|approvals|static)(?:/.*)?)?", re.DOTALL)
+_OURS = re.compile(
+    r"/(?:(?:signin|signout|code|key|factors|history|ask|requests|approvals|admin|auditing|sessions|events|static)(?:/.*)?)?",
+    re.DOTALL,
+)
 #: A page that asks for a sign-in or a code sends the person on to one of these, and never elsewhere.
-_ONWARD = re.compile(r"/(?:history|approvals|(?:ask|requests)/[0-9a-f-]{36})?", re.ASCII)
+_ADMIN = (
+    r"admin/(?:kill|directory|work|(?:roles|proposals|users|groups)(?:/new|/[0-9a-f-]{36}(?:/edit|/remove)?)?)|"
+    r"auditing(?:/charts|/chain)?"
+)
+_ONWARD = re.compile(
+    rf"/(?:history|factors|approvals|sessions|{_ADMIN}|(?:ask|requests)/[0-9a-f-]{{36}})?", re.ASCII
+)
 
 #: In the place of what other answers have. `same-origin`: with `no-referrer` a browser says `Origin: null` of our own forms too.
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; "
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
 }
 #: For files whose address holds the hash of what is in them.
-UNCHANGING = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+UNCHANGING = {
+    **HEADERS,
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Vary": "Accept-Encoding",
+}
 
 
 def is_ours(path: str) -> bool:

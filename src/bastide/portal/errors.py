@@ -7,11 +7,11 @@ from litestar import Request, Response
 
 from bastide.http.problems import answer_of
 from bastide.portal import pages
-from bastide.portal.addresses import SIGN_IN, onward
+from bastide.portal.addresses import EVENTS, SIGN_IN, onward
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNKNOWN = 401
-#: What no browser answers by itself: asked for a ticket it would send the form a second time.
+#: What no browser answers by itself: asked for a ticket it would send the form a second time, or take a stream up in no session.
 _NO_TICKET = "Bastide-Session"
 
 
@@ -22,7 +22,7 @@ def respond(
     problem, headers = answer_of(request, error)
     path, sent = request.scope["path"], request.method not in _SAFE
     unknown = problem.status == _UNKNOWN
-    if unknown and sent:
+    if unknown and (sent or path.startswith(EVENTS)):
         headers = {**headers, "WWW-Authenticate": _NO_TICKET}
     content = pages.render(
         "signin.html" if unknown or path == SIGN_IN else "error.html",

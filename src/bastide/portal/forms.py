@@ -8,6 +8,7 @@ The token is made from the session's, so that nothing more is stored and a new s
 
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from bastide.domain.ids import parse_id
 from bastide.domain.requests import Place
 from bastide.domain.roles import TTL_CEILING
 from bastide.http.problems import CrossSite, Malformed
+from bastide.services.security_keys import Answer
 
 CSRF_FIELD = "form_token"
 CODE_LIMIT = 64
@@ -50,6 +52,24 @@ def code(fields: Mapping[str, str]) -> str:
     return said
 
 
+def key_answer(fields: Mapping[str, str]) -> Answer:
+    """What a security key answered, as webauthn.js put it into the form. Raises InvalidInput, Malformed."""
+    said = fields.get("credential", "")
+    if not said:
+        raise InvalidInput(
+            "credential",
+            "is missing: a security key is used by JavaScript, which is off in your browser",
+            remedy="allow JavaScript for this page, or use a code where one is enough",
+        )
+    try:
+        credential = json.loads(said)
+    except (ValueError, RecursionError):
+        credential = None
+    if not isinstance(credential, dict):
+        raise Malformed("the security key's answer cannot be read", remedy="open the page again")
+    return Answer(fields.get("challenge", ""), credential)
+
+
 def length(fields: Mapping[str, str], field: str) -> timedelta | None:
     """`amount` and `unit`; None if the amount is empty. Raises InvalidInput."""
     amount, unit = fields.get("amount", "").strip(), UNITS.get(fields.get("unit", "minutes"), 0)
@@ -64,8 +84,13 @@ def length(fields: Mapping[str, str], field: str) -> timedelta | None:
 
 
 def start(fields: Mapping[str, str]) -> datetime | None:
+    """When it is to begin; None if nothing is said. Raises InvalidInput."""
+    return moment(fields, "start")
+
+
+def moment(fields: Mapping[str, str], field: str) -> datetime | None:
     """A time in UTC as `datetime-local` fields send it; None if it is empty. Raises InvalidInput."""
-    said = fields.get("start", "").strip()
+    said = fields.get(field, "").strip()
     if not said:
         return None
     try:
@@ -73,7 +98,7 @@ def start(fields: Mapping[str, str]) -> datetime | None:
             return datetime.fromisoformat(said).replace(tzinfo=UTC)
     except ValueError:
         pass
-    raise InvalidInput("start", "is not a time", remedy="write it as in 2026-03-01T22:00, in UTC")
+    raise InvalidInput(field, "is not a time", remedy="write it as in 2026-03-01T22:00, in UTC")
 
 
 def place(said: str) -> Place | None:

@@ -9,7 +9,19 @@ from litestar.params import FromPath
 from bastide.domain.errors import NotFound
 from bastide.http.answers import INSTEAD
 from bastide.http.door import open_to_all, ours
-from bastide.portal import access, approvals, sign_in
+from bastide.portal import (
+    access,
+    accounts,
+    approvals,
+    auditing,
+    factors,
+    live,
+    operations,
+    proposals,
+    roles,
+    sessions,
+    sign_in,
+)
 from bastide.portal.addresses import STATIC, UNCHANGING
 from bastide.portal.pages import FILES
 from bastide.portal.visits import of_call
@@ -20,17 +32,23 @@ def static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[byt
     """A file whose name holds the hash of its content."""
     if name not in FILES:
         raise NotFound("no such file")
-    content, media_type = FILES[name]
-    ours(request.scope)[INSTEAD] = UNCHANGING
-    return Response(content, media_type=media_type)
+    file = FILES[name]
+    packed = "gzip" in request.headers.get("accept-encoding", "")
+    ours(request.scope)[INSTEAD] = UNCHANGING | ({"Content-Encoding": "gzip"} if packed else {})
+    return Response(file.packed if packed else file.content, media_type=file.media_type)
 
 
-def router() -> Router:
+def router(streams: live.Live) -> Router:
     """The portal."""
-    handlers = [*sign_in.HANDLERS, *access.HANDLERS, *approvals.HANDLERS, static]
+    own = (sign_in, access, approvals, factors, sessions, live)
+    rooms = (*own, roles, proposals, accounts, operations, auditing)
+    handlers = [*(handler for room in rooms for handler in room.HANDLERS), static]
     return Router(
         "/",
         route_handlers=handlers,
-        dependencies={"visit": Provide(of_call, sync_to_thread=True)},
+        dependencies={
+            "visit": Provide(of_call, sync_to_thread=True),
+            "live": Provide(lambda: streams, sync_to_thread=False),
+        },
         include_in_schema=False,
     )

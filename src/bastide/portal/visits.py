@@ -16,10 +16,11 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from bastide.domain.errors import Refused
-from bastide.domain.people import Actor, Right, is_fresh, require
+from bastide.domain.errors import BastideError
+from bastide.domain.people import Actor, Demand, Right, is_fresh, require
+from bastide.http.callers import origin
 from bastide.http.door import COOKIE, session_of
-from bastide.http.fields import read_once
+from bastide.http.fields import FEW, read_once
 from bastide.http.problems import CrossSite, describe
 from bastide.portal import forms, pages
 from bastide.wiring import Services
@@ -39,23 +40,26 @@ class Visit:
     def __repr__(self) -> str:
         return f"Visit({self.actor.name!r}, token=<hidden>)"
 
-    def opened(self, body: bytes) -> dict[str, str]:
-        """The fields of a form that was sent in this visit. Raises Malformed, CrossSite."""
-        fields = read_once(body)
+    def opened(self, body: bytes, most: int = FEW) -> dict[str, str]:
+        """The fields of a form that was sent in this visit, at most so many. Raises Malformed, CrossSite."""
+        fields = read_once(body, most)
         forms.check(fields, self.token)
         return fields
 
     def proved(self, fields: Mapping[str, str], right: Right) -> "Visit":
         """The visit with the second factor that the form holds, if it does; the right is there then. Raises MfaRefused, NotAuthorized."""
-        said, actor = forms.code(fields), self.actor
+        said, actor, proof = forms.code(fields), self.actor, None
         if said:
             proof = self.services.factors.prove(actor, said)
+        elif "challenge" in fields:
+            proof = self.services.security_keys.prove(actor, self.token, forms.key_answer(fields))
+        if proof is not None:
             self.services.authn.keep_proof(self.token, proof)
             actor = actor.proved(proof)
         require(actor, right)
         return replace(self, actor=actor)
 
-    def page(self, template: str, error: Refused | None = None, **values: Any) -> Response[bytes]:
+    def page(self, template: str, error: BastideError | None = None, **values: Any) -> Response[bytes]:
         """A page for this person, with what was refused."""
         problem = describe(error)[0] if error is not None else None
         actor, now = self.actor, self.services.clock.now()
@@ -67,7 +71,9 @@ class Visit:
                 "error": problem,
                 "person": actor.name,
                 "may_approve": Right.APPROVE in actor.rights | actor.withheld,
+                "may_read": not {Right.ADMINISTER, Right.AUDIT}.isdisjoint(actor.rights | actor.withheld),
                 "fresh": is_fresh(actor.mfa, now),
+                "keyed": is_fresh(actor.mfa, now, Demand.WEBAUTHN),
                 "form_token": forms.csrf_token(self.token),
                 "now": now,
             },
@@ -90,7 +96,9 @@ def of_call(
         return Visit(actor, token, services)
     if request.headers.get("sec-fetch-dest", _WINDOW) != _WINDOW:
         raise CrossSite("a page signs in as a window of its own, not as a part of another page")
-    return Visit(actor, services.authn.open_session(actor), services, is_new=True)
+    whence = origin(request)
+    opened = services.authn.open_session(actor, address=whence.address, agent=whence.agent)
+    return Visit(actor, opened, services, is_new=True)
 
 
 def session_cookie(token: str) -> Cookie:

@@ -13,11 +13,24 @@ function inWords(seconds) {
   return words.length ? `in ${words.join(" ")}` : "now";
 }
 
-const places = [...document.querySelectorAll("[data-left]")];
+// A place may come, or say something new, while the page is open: what it said, and when that was.
+const places = new WeakMap();
+let made = 0;
 
 function show() {
-  const gone = Math.floor(performance.now() / 1000);
-  for (const place of places) place.textContent = inWords(Math.max(0, Number(place.dataset.left) - gone));
+  const now = performance.now() / 1000;
+  for (const place of document.querySelectorAll("[data-left]")) {
+    const said = place.dataset.left;
+    if (places.get(place)?.said !== said) places.set(place, { said, end: Number(said) + made });
+    place.textContent = inWords(Math.max(0, Math.ceil(places.get(place).end - now)));
+  }
+  made = now;
 }
 
-if (places.length) setInterval(show, 1000);
+setInterval(show, 1000);
+
+// The stream of changes was lost, and did not come back: the session is over, or the server is away.
+document.addEventListener("htmx:sse:close", (event) => {
+  const note = document.getElementById("stale");
+  if (note && event.detail.reason === "ended") note.hidden = false;
+});
