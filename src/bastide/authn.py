@@ -1,29 +1,45 @@
-"""Who is calling: Kerberos (SPNEGO), password, or a session, made into a domain Actor. Knows no web framework.
+"""Who is calling: Kerberos (SPNEGO), password, a token of an OIDC issuer, or a session, made into a domain Actor. Knows no web framework.
 
 Rights come from group membership, read from the directory at every sign-in, never from the caller. From a CORP sign-in come USE and
-APPROVE at most: whoever owns CORP must not own Bastide. A password alone gives USE; a second factor adds the rest.
+APPROVE at most: whoever owns CORP must not own Bastide. A password alone, or a token, gives USE; a second
+factor adds the rest.
 """
 
-import hashlib
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from bastide.domain.audit import Event
-from bastide.domain.errors import BastideError, DirectoryUnavailable, NotAuthenticated, NotFound
+from bastide.domain.errors import (
+    Ambiguous,
+    BastideError,
+    DirectoryUnavailable,
+    InvalidInput,
+    NotAuthenticated,
+    NotAuthorized,
+    NotFound,
+)
 from bastide.domain.ids import Sid
-from bastide.domain.people import Actor, Forest, MfaProof, Right
-from bastide.services.ports import Directory, Person, Random, Session, Store, UnitOfWork
-from bastide.services.signin import Acceptor, PasswordChecker
+from bastide.domain.people import Actor, Forest, MfaProof, Right, require
+from bastide.services import sessions
+from bastide.services.ports import Directory, Person, Random, Store, UnitOfWork
+from bastide.services.signin import Acceptor, Identified, Naming, PasswordChecker, Session, TokenReader
 
 _log = logging.getLogger(__name__)
 KERBEROS = "kerberos"
 PASSWORD = "password"  # noqa: S105  # a way to sign in
+OIDC = "oidc"
+TOKEN = "token"  # noqa: S105  # another
+SHORTEST_TOKEN, LONGEST_TOKEN = timedelta(minutes=1), timedelta(hours=1)
 #: People type passwords into the field for the account: what names nobody is not written down.
 UNKNOWN_ACCOUNT = "unknown account"
 _TOKEN_BYTES = 32
+#: Refused sign-ins that name nobody, and are on record one by one, within SPAN. Tickets and tokens that are junk cost their sender nothing, and
+#: a record stays for ever.
+UNNAMED, SPAN = 100, timedelta(minutes=15)
 _SAME_ANSWER = "the sign-in was not accepted"
 _REMEDY = "sign in with a Kerberos ticket, or with account, password and code"
 
@@ -106,6 +122,29 @@ class NamedRights:
             yield self._known[name]
 
 
+class _Unnamed:
+    """Counts refused sign-ins that name nobody. In memory of one node, as the throttle of passwords."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._began = datetime.min.replace(tzinfo=UTC)
+        self._recorded = self._unrecorded = 0
+
+    def record(self, now: datetime) -> Mapping[str, object] | None:
+        """What the record of another one holds; None: there is none of it, it is counted."""
+        with self._lock:
+            if now - self._began >= SPAN:
+                self._began, self._recorded = now, 0
+            if self._recorded == UNNAMED:
+                if not self._unrecorded:
+                    _log.warning("more than %d refused sign-ins that name nobody: counted from here", UNNAMED)
+                self._unrecorded += 1
+                return None
+            before, self._unrecorded = self._unrecorded, 0
+            self._recorded += 1
+            return {"before": before} if before else {}
+
+
 class Authenticator:
     """Makes Actors. Every failure gives the same answer; the audit has the cause."""
 
@@ -115,6 +154,7 @@ class Authenticator:
         realms: Mapping[Forest, Realm],
         rights: Rights,
         acceptor: Acceptor | None,
+        tokens: TokenReader | None = None,
         store: Store,
         random: Random,
         session_life: timedelta,
@@ -123,10 +163,17 @@ class Authenticator:
         self._realms = realms
         self._rights = rights
         self._acceptor = acceptor
+        self._tokens = tokens
         self._store = store
         self._random = random
         self._session_life = session_life
         self._now = now
+        self._unnamed = _Unnamed()
+
+    @property
+    def takes_issued(self) -> bool:
+        """Whether there is an issuer whose tokens are taken."""
+        return self._tokens is not None
 
     def negotiate(self, token: bytes) -> tuple[Actor, bytes]:
         """A caller with a ticket, and the answer token. Raises NotAuthenticated, DirectoryUnavailable."""
@@ -163,25 +210,67 @@ class Authenticator:
         self._must_be_the_one(actor, rid)
         return actor
 
-    def open_session(self, actor: Actor) -> str:
-        """A token for further calls. Only its hash is stored."""
-        token = self._random.token(_TOKEN_BYTES).hex()
+    def issued(self, token: str) -> Actor:
+        """A caller with a token of the OIDC issuer. Raises NotAuthenticated, DirectoryUnavailable, IssuerUnavailable.
+
+        It says who, in the forest that the issuer speaks for. A second factor that it tells of counts as long as one in a session would.
+        """
+        try:
+            if self._tokens is None:
+                raise NotAuthenticated("a token, and no issuer is configured")  # noqa: TRY301  # audited as the others
+            said = self._tokens.read(token)
+            realm = self._realms[self._tokens.forest]
+            sid = _named(realm, said)
+        except NotAuthenticated as error:
+            self._audit_failure("", error.message)
+            raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
+        actor, at = self._actor(realm, sid, via=OIDC), said.second_factor_at
+        if at is None or self._now() - at > self._session_life:
+            return actor
+        return actor.proved(MfaProof(OIDC, said.second_factor, at))
+
+    def open_session(self, actor: Actor, *, address: str = "", agent: str = "") -> str:
+        """A token for further calls. Only its hash is stored, and where it was opened from."""
         now = self._now()
-        session = Session(
-            token_hash=_hash(token),
-            sid=actor.sid,
-            name=actor.name,
-            forest=actor.forest,
-            via=actor.via,
-            created_at=now,
-            expires_at=now + self._session_life,
-            mfa_method=actor.mfa.method if actor.mfa else "",
-            mfa_factor=actor.mfa.factor if actor.mfa else "",
-            mfa_at=actor.mfa.at if actor.mfa else None,
-        )
+        session = _session_of(actor, now, self._session_life, address, agent)
+        return self._keep(session, {"via": actor.via})
+
+    def open_token(
+        self, actor: Actor, *, life: timedelta, rights: Collection[Right], address: str = "", agent: str = ""
+    ) -> str:
+        """A token for a program, in exchange for a ticket: a session that gives less, and is listed and ended as one. In order:
+
+        (1) For the ticket that came with the call, and for no password, session or token: none makes itself live longer.
+        (2) It lives for a minute to an hour.
+        (3) It gives only the rights that are named, and only such as the caller has now; later, only such as the caller has then.
+        (4) Only its hash is stored. That it was opened, with what rights and until when, is on record.
+
+        Raises NotAuthorized, InvalidInput.
+        """
+        if actor.via != KERBEROS or actor.held:  # (1)
+            raise NotAuthorized(
+                "a token is given for a Kerberos ticket, not for a password, a session or another token",
+                remedy="send the call with a ticket",
+            )
+        if not SHORTEST_TOKEN <= life <= LONGEST_TOKEN:  # (2)
+            raise InvalidInput("minutes", "is 1 to 60")
+        if not rights:
+            raise InvalidInput("rights", "a token without a right opens nothing")
+        for right in rights:  # (3)
+            require(actor, right)
+        now = self._now()
+        session = _session_of(actor, now, life, address, agent)
+        session = replace(session, via=TOKEN, rights=frozenset(rights))
+        said = {"via": TOKEN, "rights": sorted(rights), "until": session.expires_at.isoformat()}
+        return self._keep(session, said)  # (4)
+
+    def _keep(self, session: Session, said: Mapping[str, object]) -> str:
+        token = self._random.token(_TOKEN_BYTES).hex()
         with self._store.write() as uow:
-            uow.factors.add_session(session)
-            uow.audit.append(Event("session.opened", now, actor.sid, actor.name, data={"via": actor.via}))
+            uow.factors.add_session(replace(session, token_hash=sessions.digest(token)))
+            uow.audit.append(
+                Event("session.opened", session.created_at, session.sid, session.name, data=said)
+            )
             uow.commit()
         return token
 
@@ -191,23 +280,29 @@ class Authenticator:
         Raises NotAuthenticated, DirectoryUnavailable.
         """
         with self._store.read() as uow:
-            session = uow.factors.session(_hash(token))
+            session = uow.factors.session(sessions.digest(token))
             proof = _proof_of(uow, session) if session is not None else None
         if session is None or session.expires_at <= self._now():
             raise NotAuthenticated("the session is over", remedy="sign in again")
         realm = self._realms.get(session.forest)
         if realm is None:
             raise NotAuthenticated("the session is over", remedy="sign in again")
-        return self._actor(realm, session.sid, via=session.via).proved(proof)
+        actor = self._actor(realm, session.sid, via=session.via).proved(proof)
+        actor = replace(actor, held=True)
+        if session.rights is not None:
+            actor = replace(
+                actor, rights=actor.rights & session.rights, withheld=actor.withheld & session.rights
+            )
+        sessions.use(self._store, session, self._now())
+        return actor
 
     def keep_proof(self, token: str, proof: MfaProof) -> None:
         """Let a session hold a second factor that was shown in it. One that is over by now is fine."""
         with self._store.write() as uow:
-            session = uow.factors.session(_hash(token))
+            session = uow.factors.session(sessions.digest(token))
             if session is None:
                 return
-            uow.factors.end_session(session.token_hash)
-            uow.factors.add_session(
+            uow.factors.save_session(
                 replace(session, mfa_method=proof.method, mfa_factor=proof.factor, mfa_at=proof.at)
             )
             uow.commit()
@@ -215,11 +310,13 @@ class Authenticator:
     def end_session(self, token: str) -> None:
         """End a session; one that is over already is fine."""
         with self._store.write() as uow:
-            session = uow.factors.session(_hash(token))
+            session = uow.factors.session(sessions.digest(token))
             if session is None:
                 return
-            uow.factors.end_session(_hash(token))
-            uow.audit.append(Event("session.closed", self._now(), session.sid, session.name))
+            uow.factors.end_session(sessions.digest(token))
+            uow.audit.append(
+                Event("session.closed", self._now(), session.sid, session.name, data={"how": "signed out"})
+            )
             uow.commit()
 
     def _actor(self, realm: Realm, name: str, *, via: str) -> Actor:
@@ -265,19 +362,52 @@ class Authenticator:
 
     def _audit_failure(self, account: str, cause: str) -> None:
         """Best effort: a sign-in that failed changes nothing, so a database that is down must not change the answer."""
+        more = {} if account else self._unnamed.record(self._now())
+        if more is None:
+            return
         try:
             with self._store.write() as uow:
                 uow.audit.append(
-                    Event("session.refused", self._now(), "", account[:256], data={"cause": cause})
+                    Event("session.refused", self._now(), "", account[:256], data={"cause": cause, **more})
                 )
                 uow.commit()
         except BastideError:
             return
 
 
+def _session_of(actor: Actor, now: datetime, life: timedelta, address: str, agent: str) -> Session:
+    """Without its token yet."""
+    return Session(
+        token_hash="",
+        sid=actor.sid,
+        name=actor.name,
+        forest=actor.forest,
+        via=actor.via,
+        created_at=now,
+        expires_at=now + life,
+        mfa_method=actor.mfa.method if actor.mfa else "",
+        mfa_factor=actor.mfa.factor if actor.mfa else "",
+        mfa_at=actor.mfa.at if actor.mfa else None,
+        address=address,
+        agent=agent,
+    )
+
+
+def _named(realm: Realm, said: Identified) -> Sid:
+    """The account that has that name by the attribute that was said: a directory finds one by others too. Raises NotAuthenticated."""
+    try:
+        person = realm.directory.find_person(said.account)
+    except (NotFound, Ambiguous, InvalidInput):
+        raise NotAuthenticated("a token that names no account, or several") from None
+    names = {Naming.SID: person.ref.sid, Naming.UPN: person.upn, Naming.NAME: person.ref.name}
+    if names[said.naming].casefold() != said.account.casefold():
+        raise NotAuthenticated("a token whose account is found by another name only")
+    return person.ref.sid
+
+
 def unearned(rights: Collection[Right], via: str) -> frozenset[Right]:
-    """The rights that this way to sign in gives only with a second factor: with a password all but USE."""
-    return frozenset() if via == KERBEROS else frozenset(rights) - {Right.USE}
+    """The rights that this way to sign in gives only with a second factor: without a ticket all but USE."""
+    return frozenset() if via in {KERBEROS, TOKEN} else frozenset(rights) - {Right.USE}
 
 
 def _proof_of(uow: UnitOfWork, session: Session) -> MfaProof | None:
@@ -286,10 +416,8 @@ def _proof_of(uow: UnitOfWork, session: Session) -> MfaProof | None:
         return None
     user = uow.users.by_sid(session.sid)
     person = user.priv.sid if user is not None else session.sid
-    if not any(factor.confirmed and factor.id == session.mfa_factor for factor in uow.factors.of(person)):
+    held = session.mfa_factor
+    there = any(factor.confirmed and factor.id == held for factor in uow.factors.of(person))
+    if not there and not any(key.id == held for key in uow.factors.keys_of(person)):
         return None
-    return MfaProof(session.mfa_method, session.mfa_factor, session.mfa_at)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return MfaProof(session.mfa_method, held, session.mfa_at)

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -28,6 +29,10 @@ _POSTGRES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 _POSTGRES_PORT = "5432"
 #: 30 days: who is silent for longer is forgotten.
 _SILENCES = range(43_201)
+_CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
+#: From a minute to a day.
+_LEADS = range(1, 1441)
+_KEPT = range(1, 1441)
 
 
 class ConfigError(Exception):
@@ -112,6 +117,27 @@ class Http(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     origins: list[str] = []
 
 
+class Oidc(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An issuer of tokens that people may sign in with. Without this table there is none."""
+
+    #: As its tokens say it, to the letter; its keys are found from there.
+    issuer: str
+    #: What a token for Bastide says in `aud`.
+    audience: str
+    #: The applications that may act for people: `azp`, `client_id` or `appid` of a token.
+    applications: list[str]
+    #: The claim that names the account, and what it holds.
+    claim: str
+    account: Literal["sid", "upn", "name"]
+    #: Whose accounts the issuer speaks for.
+    forest: Literal["corp", "priv"] = "corp"
+    #: Authorities that the issuer's certificate is believed by; empty: the system's.
+    ca_file: str = ""
+    keys_minutes: int = 60
+    #: `claim=value`, of which one says that a second factor was shown; empty: the issuer is not believed about that.
+    second_factor: list[str] = []
+
+
 class Rights(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """PRIV groups that give a right."""
 
@@ -126,6 +152,8 @@ class Policy(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     ticket_cap_seconds: int = 900
     ticket_policy: str = "bastide-ticket-cap"
+    #: Each change of a role waits for a second administrator.
+    four_eyes: bool = False
 
 
 class AuditSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -166,6 +194,33 @@ class Passwords(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     source_domains: list[SourceDomain] = []
 
 
+class NotificationChannel(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A way out for messages."""
+
+    name: str
+    #: A file or `credential:NAME` that holds an address as apprise takes it: it has a password or a token in it.
+    url: str
+    #: Each person's own mail address takes the place of the recipients.
+    people: bool = False
+    #: What it is told; empty: everything.
+    events: list[
+        Literal["asked", "approved", "rejected", "unanswered", "ending", "ended", "failed", "kill-switch"]
+    ] = []
+    #: Of these roles only; empty: of all.
+    roles: list[str] = []
+
+
+class Notifications(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Messages to people. Without this table there are none."""
+
+    language: Literal["en", "de"] = "en"
+    #: How long before its end a person is told.
+    ending_minutes: int = 15
+    #: Authorities that mail servers and services are believed by; empty: the system's.
+    ca: str = ""
+    channels: list[NotificationChannel]
+
+
 class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -175,10 +230,12 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     priv: Priv
     corp: Corp | None = None
     http: Http = Http()
+    oidc: Oidc | None = None
     rights: Rights
     policy: Policy = Policy()
     audit: AuditSettings = AuditSettings()
     passwords: Passwords | None = None
+    notifications: Notifications | None = None
 
 
 def load(path: Path) -> Config:
@@ -200,7 +257,12 @@ def load(path: Path) -> Config:
                 f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
             )
     wrong = (
-        _wrong_number(config) or _wrong_source(config) or _wrong_credential(config) or _wrong_vault(config)
+        _wrong_number(config)
+        or _wrong_source(config)
+        or _wrong_credential(config)
+        or _wrong_vault(config)
+        or _wrong_channel(config)
+        or _wrong_issuer(config)
     )
     if wrong:
         raise ConfigError(f"{path}: {wrong}")
@@ -245,6 +307,48 @@ def _wrong_number(config: Config) -> str:
     for name, allowed in (("event_level", _LEVELS), ("silence_minutes", _SILENCES)):
         if (given := getattr(settings, name)) not in allowed:
             return f"passwords.{name} is {allowed.start} to {allowed.stop - 1}, not {given}"
+    return ""
+
+
+def _wrong_issuer(config: Config) -> str:
+    """What cannot be in the table of the OIDC issuer; empty: nothing."""
+    table = config.oidc
+    if table is None:
+        return ""
+    if not re.fullmatch(r"https://[^\s?#@]+", table.issuer):
+        return "oidc.issuer is an https:// address without a question mark, as the issuer's tokens say it"
+    if not (table.audience and table.claim and table.applications and all(table.applications)):
+        return "oidc.audience, oidc.claim and oidc.applications are not empty"
+    if table.forest == "corp" and config.corp is None:
+        return 'oidc.forest is "priv": there is no other forest'
+    if (given := table.keys_minutes) not in _KEPT:
+        return f"oidc.keys_minutes is {_KEPT.start} to {_KEPT.stop - 1}, not {given}"
+    wrong = next((one for one in table.second_factor if not re.fullmatch(r"[^=\s]+=\S+", one)), "")
+    return f"oidc.second_factor: {wrong!r} is not of the form claim=value (amr=mfa)" if wrong else ""
+
+
+def _wrong_channel(config: Config) -> str:
+    """What cannot be in the table of notifications; empty: nothing."""
+    table = config.notifications
+    if table is None:
+        return ""
+    if not config.server.url.startswith("https://"):
+        return "server.url must be the https:// address that people use: messages say where to look"
+    if (given := table.ending_minutes) not in _LEADS:
+        return f"notifications.ending_minutes is {_LEADS.start} to {_LEADS.stop - 1}, not {given}"
+    return _wrong_name([one.name for one in table.channels])
+
+
+def _wrong_name(names: list[str]) -> str:
+    """What cannot be among the names of channels; empty: nothing."""
+    at = "notifications.channels"
+    if not names:
+        return f"{at} names no channel; leave the table [notifications] out for no messages"
+    for name in names:
+        if not _CHANNEL.fullmatch(name):
+            return f"{at}.name: {name!r} is no name; it has a to z, 0 to 9 and hyphens, at most 32"
+        if names.count(name) > 1:
+            return f"{at}.name: {name} is there twice"
     return ""
 
 

@@ -28,6 +28,7 @@ from bastide.http.throttle import Throttle
 from bastide.portal import addresses as portal_addresses
 from bastide.portal import errors as portal_errors
 from bastide.portal import routes as portal
+from bastide.portal.live import Live
 from bastide.wiring import Services
 
 BODY_LIMIT = 64 * 1024
@@ -84,29 +85,33 @@ class Api(Litestar):
         services: Services = self.state["services"]
         return services.clock.monotonic()
 
+    def hang_up(self) -> None:
+        """Before the server stops, which waits for all answers: those without an end are told to end."""
+        live: Live = self.state["live"]
+        live.end()
 
-def create_app(
-    services: Services, *, origins: Collection[str] = (), body_limit: int = BODY_LIMIT
-) -> Litestar:
+
+def create_app(services: Services, *, origins: Collection[str] = (), body_limit: int = BODY_LIMIT) -> Api:
     """The app over these use cases. `origins`: exact origins of browsers, other than its own, that may call."""
-    throttle = Throttle(services.clock.now)
+    throttle, live = Throttle(services.clock.now), Live(services)
     app = Api(
-        route_handlers=[router(), mim.router(), graph.router(), portal.router()],
+        route_handlers=[router(), mim.router(), graph.router(), portal.router(live)],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
             "throttle": Provide(lambda: throttle, sync_to_thread=False),
             "actor": Provide(_caller, sync_to_thread=False),
         },
         guards=[Door(services, origins).admit],
-        before_send=[finisher(services.clock)],
+        before_send=[finisher(services.clock, bearer=services.authn.takes_issued)],
         exception_handlers={Exception: _respond},
         request_class=StrictRequest,
         request_max_body_size=body_limit,
         cors_config=_cors(origins) if origins else None,
         openapi_config=config(),
         logging_config=None,
+        on_shutdown=[live.close],
     )
-    app.state["services"] = services
+    app.state["services"], app.state["live"] = services, live
     check_routes(handler for route in app.routes for handler in getattr(route, "route_handlers", ()))
     return app
 

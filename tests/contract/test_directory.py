@@ -161,6 +161,41 @@ def test_groups_of_a_caller_are_nested(world: World) -> None:
             world.priv.find_caller(nobodys)
 
 
+def test_groups_above_are_nested_and_a_loop_ends(world: World) -> None:
+    inner, middle, outer, other = (world.add_group(Forest.PRIV, world.new_name(n)) for n in "abcd")
+    world.nest(middle, inner)
+    world.nest(outer, middle)
+    world.nest(inner, outer)
+    found = world.priv.groups_above([inner.sid], most=50)
+    assert {one.ref.sid for one in found.groups} == {inner.sid, middle.sid, outer.sid}
+    assert [one.ref.name for one in found.groups] == sorted(one.ref.name for one in found.groups)
+    assert (found.unread, found.complete) == (frozenset(), True)
+    assert [one.ref.sid for one in world.priv.groups_above([other.sid], most=50).groups] == [other.sid]
+    assert world.priv.groups_above([nobody(inner.sid)], most=50).groups == ()
+
+
+def test_groups_above_end_where_they_are_too_many(world: World) -> None:
+    inner, middle, outer = (world.add_group(Forest.PRIV, world.new_name(n)) for n in "abc")
+    world.nest(middle, inner)
+    world.nest(outer, middle)
+    found = world.priv.groups_above([inner.sid], most=2)
+    assert ({one.ref.sid for one in found.groups}, found.complete) == ({inner.sid, middle.sid}, False)
+
+
+def test_groups_above_a_sid_of_the_other_forest(world: World) -> None:
+    priv, corp = world.add_group(Forest.PRIV, world.new_name("pam")), world.corp_group()
+    assert corp.sid not in {one.ref.sid for one in world.corp.groups_above([priv.sid], most=50).groups}
+    world.corp.add_members(corp, [priv.sid])
+    assert corp.sid in {one.ref.sid for one in world.corp.groups_above([priv.sid], most=50).groups}
+    world.corp.remove_members(corp, [priv.sid])
+
+
+def test_groups_above_mark_the_protected(world: World) -> None:
+    group = world.add_group(Forest.PRIV, world.new_name("plain"))
+    (found,) = world.priv.groups_above([group.sid], most=50).groups
+    assert not found.protected
+
+
 def test_people_in_a_group_are_nested_and_enabled(world: World) -> None:
     people = world.add_users("in", 2)
     off = world.add_user(Forest.PRIV, world.new_name("off"), enabled=False)

@@ -17,7 +17,9 @@ from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserI
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import OPEN, Place, Request, State, Vote
 from bastide.domain.roles import PamGroup, Role, Window
-from bastide.services.ports import AuditQuery, Factor, Invitation, Session, Store, UnitOfWork, Work
+from bastide.domain.webauthn import Purpose
+from bastide.services.ports import AuditQuery, Store, UnitOfWork, Work
+from bastide.services.signin import Challenge, Factor, Invitation, SecurityKey, Session
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
 from tests.support.child import end_backends
@@ -367,6 +369,67 @@ def test_factors_come_back_and_change(store: SqlStore) -> None:
             commit(store, act)
 
 
+def key(number: int, person: int = 1) -> SecurityKey:
+    return SecurityKey(
+        id=f"k{number}",
+        person=build.sid(person),
+        name=f"key {number}",
+        credential=bytes([number]) * 64,
+        sealed=b"\0sealed\xff",
+        sign_count=0,
+        transports=("usb",),
+        aaguid="0" * 8,
+        backed_up=False,
+        created_at=NOW + timedelta(seconds=number),
+    )
+
+
+def test_security_keys_come_back_and_change(store: SqlStore) -> None:
+    commit(store, lambda uow: uow.factors.add_key(key(2)))
+    commit(store, lambda uow: uow.factors.add_key(key(1)))
+    assert look(store, lambda uow: uow.factors.keys_of(build.sid(1))) == (key(1), key(2))
+    used = replace(key(1), sign_count=7, last_used_at=NOW)
+    commit(store, lambda uow: uow.factors.save_key(used))
+    commit(store, lambda uow: uow.factors.remove_key("k2"))
+    assert look(store, lambda uow: uow.factors.keys_of(build.sid(1))) == (used,)
+    assert look(store, lambda uow: uow.factors.keys_of(build.sid(2))) == ()
+    for act in (lambda uow: uow.factors.save_key(key(2)), lambda uow: uow.factors.remove_key("k2")):
+        with pytest.raises(NotFound):
+            commit(store, act)
+
+
+def test_a_security_key_belongs_to_one_person(store: SqlStore) -> None:
+    commit(store, lambda uow: uow.factors.add_key(key(1)))
+    for other in (replace(key(1), id="x"), replace(key(1, person=2), id="y")):
+        with pytest.raises(Conflict, match="registered already"), store.write() as uow:
+            uow.factors.add_key(other)
+
+
+def test_a_challenge_is_taken_once_and_few_are_open(store: SqlStore) -> None:
+    def challenge(number: int, person: int = 1) -> Challenge:
+        ends = NOW + timedelta(minutes=number)
+        return Challenge(f"c{number}-{person}", build.sid(person), "s", Purpose.PROVE, b"\0nonce\xff", ends)
+
+    def add(number: int, person: int = 1, now: datetime = NOW) -> None:
+        commit(store, lambda uow: uow.factors.challenge(challenge(number, person), now=now, most=2))
+
+    def take(number: int, person: int = 1) -> Challenge | None:
+        taken: Challenge | None = commit(
+            store, lambda uow: uow.factors.take_challenge(challenge(number, person).id)
+        )
+        return taken
+
+    add(1)
+    assert [take(1), take(1)] == [challenge(1), None]
+    for number in (2, 3, 4):
+        add(number)
+    add(2, person=2)
+    assert [take(2), take(3), take(4), take(2, 2)] == [None, challenge(3), challenge(4), challenge(2, 2)]
+    add(5)
+    add(9, person=2, now=NOW + timedelta(minutes=5))
+    assert take(5) is None, "it was over"
+
+
 def test_an_invitation_is_taken_once_and_replaced_by_a_newer_one(store: SqlStore) -> None:
     with store.write() as uow:
         for code in ("old", "new"):
@@ -393,8 +456,15 @@ def test_sessions_end_when_told_and_are_forgotten_when_over(store: SqlStore) -> 
     with store.read() as uow:
         assert uow.factors.session("a") is None
         assert uow.factors.session("b") is not None
+    at = NOW + timedelta(minutes=16)
+    assert [one.token_hash for one in look(store, lambda uow: uow.factors.open_sessions(at))] == ["b", "c"]
+    used = replace(session("b", 5), used_at=at, address="192.0.2.1", agent="Firefox on Linux")
+    commit(store, lambda uow: uow.factors.save_session(used))
+    assert look(store, lambda uow: uow.factors.session("b")) == used
+    assert look(store, lambda uow: uow.factors.open_sessions(used.expires_at)) == (session("c", 16),)
     for _ in range(2):
         commit(store, lambda uow: uow.factors.end_session("b"))
+    commit(store, lambda uow: uow.factors.save_session(used))
     assert look(store, lambda uow: uow.factors.session("b")) is None
 
 

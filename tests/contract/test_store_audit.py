@@ -95,6 +95,27 @@ def test_audit_queries_filter(store: SqlStore) -> None:
     assert found(after_seq=1, limit=0) == [2, 3]
 
 
+def test_the_newest_of_a_kind_about_a_subject(store: SqlStore) -> None:
+    commit(
+        store,
+        lambda uow: uow.audit.append(
+            event("sent", subject="mail"),
+            event("sent", subject="mail"),
+            event("failing", subject="mail"),
+            event("sent", subject="chat"),
+        ),
+    )
+    found = look(store, lambda uow: uow.audit.last("sent", "mail"))
+    assert (found.seq, found.kind, found.subject) == (2, "sent", "mail")
+    assert look(store, lambda uow: uow.audit.last("failing", "chat")) is None
+
+
+def test_records_of_several_kinds_are_found_past_all_others(store: SqlStore) -> None:
+    commit(store, lambda uow: uow.audit.append(*(event(kind) for kind in ("a", "b", "c", "a", "b"))))
+    query = AuditQuery(after_seq=1, kinds=frozenset({"a", "c"}), limit=2)
+    assert look(store, lambda uow: [record.seq for record in uow.audit.read(query)]) == [3, 4]
+
+
 def test_a_long_audit_streams(store: SqlStore) -> None:
     commit(store, lambda uow: uow.audit.append(*(event(data={"n": n}) for n in range(2500))))
     with store.read() as uow:
@@ -110,6 +131,7 @@ def test_checkpoints_and_cursors_are_kept(store: SqlStore) -> None:
             uow.audit.add_checkpoint(checkpoint)
         uow.commit()
     assert look(store, lambda uow: uow.audit.checkpoints()) == checkpoints
+    assert look(store, lambda uow: uow.audit.newest_checkpoint()) == checkpoints[-1]
     assert look(store, lambda uow: uow.audit.cursor("file:x")) == 0
     with store.write() as uow:
         uow.audit.move_cursor("file:x", 3)

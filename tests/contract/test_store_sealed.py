@@ -8,7 +8,7 @@ import pytest
 
 from bastide.domain.ids import Sid
 from bastide.domain.management_agents import MaId
-from bastide.services.ports import Factor
+from bastide.services.signin import Factor, SecurityKey
 from bastide.store.keys import AeadSealer
 from bastide.store.sealed import sealed_by, waiting
 from bastide.store.unit_of_work import SqlStore
@@ -19,6 +19,9 @@ from tests.support.spaces import draft
 
 pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
 ONE, TWO = AeadSealer([bytes(range(32))]), AeadSealer([bytes(range(100, 132))])
+
+
+SID = Sid("S-1-5-21-1-2-3-1001")
 
 
 def id_of(sealer: AeadSealer) -> str:
@@ -36,12 +39,15 @@ def test_factors_and_secrets_of_agents_count(shared_url: str) -> None:
                 uow.factors.add(
                     Factor(
                         id=f"f{number}",
-                        person=Sid("S-1-5-21-1-2-3-1001"),
+                        person=SID,
                         method="totp",
                         secret_encrypted=sealer.seal(b"secret", "row"),
                         created_at=build.NOW,
                     )
                 )
+            uow.factors.add_key(
+                SecurityKey("k", SID, "key", b"id", TWO.seal(b"k", "k"), 0, (), "", False, build.NOW)
+            )
             for name, sealed in (("hr", TWO.seal(b"x", "hr")), ("crm", ONE.seal(b"", "crm")), ("web", b"")):
                 agent = replace(draft(name).agent, id=MaId(name))
                 uow.agents.add(agent)
@@ -49,7 +55,7 @@ def test_factors_and_secrets_of_agents_count(shared_url: str) -> None:
             uow.commit()
     finally:
         store.close()
-    assert sealed_by(shared_url) == Counter({id_of(ONE): 3, id_of(TWO): 2})
+    assert sealed_by(shared_url) == Counter({id_of(ONE): 3, id_of(TWO): 3})
     assert waiting(shared_url) is None
 
 

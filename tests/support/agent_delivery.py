@@ -8,7 +8,7 @@ from bastide.wire import Answer, Notification, Verdict
 from bastide_agent.deliver import Delivery
 from bastide_agent.spool import Spool
 from tests.support.agent import ManualClock, MemoryLog, MemoryServer, target
-from tests.unit.test_agent_spool import change
+from tests.support.agent_spool import change
 
 RETRY = 30
 T0 = 1_000

@@ -1,24 +1,32 @@
-"""The native API over a World: calls as people make them, through the whole application."""
+"""The APIs over a World: calls as people make them, through the whole application. Fixtures for modules with `pytest_plugins = ["tests.support.api"]`."""
 
 import base64
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pyotp
+import pytest
 from litestar.testing import TestClient
 
 from bastide.domain import totp
 from bastide.domain.people import Forest
-from bastide.services.ports import Factor
 from bastide.services.roles import StageDraft
+from bastide.services.signin import Factor
 from bastide.web import create_app
 from tests.support.world import World
 
 API = "/api/v1"
+MIM = "/api/pamresources"
+DATA = Path(__file__).parent.parent / "data"
+#: The id of a thing that is not there.
+NOBODYS = "00000000-0000-4000-8000-000000000000"
 APPROVAL = (StageDraft("owners", ("PRIV\\grace", "PRIV\\heidi")),)
+ASK = {"role": "File administrators", "justification": "patch the server"}
 
 
 class Caller:
@@ -29,15 +37,18 @@ class Caller:
         self.headers = headers
         self.person = person
 
-    def call(
-        self, method: str, path: str, body: Any = None, *, code: bool = False, **options: Any
-    ) -> httpx.Response:
+    def send(self, method: str, address: str, *, code: bool = False, **options: Any) -> httpx.Response:
+        """To any of the APIs."""
         headers = {**self.headers, **options.pop("headers", {})}
         if code:
             headers["Bastide-Code"] = self._api.code(self.person)
+        return self._api.client.request(method, address, headers=headers, **options)
+
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """To the native one."""
         if body is not None:
             options["json"] = body
-        return self._api.client.request(method, API + path, headers=headers, **options)
+        return self.send(method, API + path, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.call("GET", path, **options)
@@ -57,8 +68,8 @@ class ApiWorld(World):
 
     client: TestClient[Any]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self._secrets: dict[str, bytes] = {}
 
     def serve(self, *, prepared: bool = True) -> None:
@@ -133,6 +144,44 @@ def served(*, prepared: bool = True, **options: Any) -> Iterator[ApiWorld]:
             yield world
     finally:
         world.close()
+
+
+@pytest.fixture
+def api() -> Iterator[ApiWorld]:
+    with served() as world:
+        yield world
+
+
+@pytest.fixture
+def alice(api: ApiWorld) -> Caller:
+    return api.corp_caller("alice")
+
+
+@pytest.fixture
+def dave(api: ApiWorld) -> Caller:
+    return api.caller("dave")
+
+
+@pytest.fixture
+def frank(api: ApiWorld) -> Caller:
+    return api.caller("frank")
+
+
+def values(answer: httpx.Response) -> list[dict[str, Any]]:
+    """What is in a list of OData."""
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["value"]
+    return found
+
+
+def golden(name: str, answer: httpx.Response) -> None:
+    """It is what the file tests/data/NAME.json says."""
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert answer.json() == json.loads((DATA / f"{name}.json").read_text())
+
+
+def holds_access(api: ApiWorld, name: str = "alice") -> bool:
+    return api.opens_share(api.services.accounts.user(api.dave, f"priv.{name}"))
 
 
 def role_body(**changes: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bastide.cli import logs
 from bastide.web import create_app
+from bastide_lab.targets import Pair
 from tests.support.api import ApiWorld
 from tests.support.certificates import issue
 
@@ -39,12 +40,25 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def online(api: ApiWorld, folder: Path) -> Iterator[str]:
     """The origin at which the world answers, as the service would."""
-    pair = issue(folder, "portal", "localhost")
+    pair, port = issue(folder, "portal", "localhost"), free_port()
+    with serving(api, pair, port):
+        yield f"https://{HOST}:{port}"
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port: int = free.getsockname()[1]
+    return port
+
+
+@contextmanager
+def serving(api: ApiWorld, pair: Pair, port: int) -> Iterator[None]:
+    """The service on that port of the loopback address."""
+    app = create_app(api.services)
     server = Server(
-        create_app(api.services),
+        app,
         address=HOST,
         port=port,
         interface=Interfaces.ASGI,
@@ -65,10 +79,10 @@ def online(api: ApiWorld, folder: Path) -> Iterator[str]:
     thread.start()
     try:
         assert ready.wait(10)
-        origin = f"https://{HOST}:{port}"
-        _wait_for(origin)
-        yield origin
+        _wait_for(f"https://{HOST}:{port}")
+        yield
     finally:
+        app.hang_up()
         loop.call_soon_threadsafe(server.stop)
         thread.join(20)
         loop.close()

@@ -1,20 +1,14 @@
-"""Calls to /v1.0 as clients of Graph make them, and the answers in tests/data/graph/. For modules with `pytest_plugins = ["tests.support.graph"]`."""
+"""Calls to /v1.0 as clients of Graph make them, and what they read of the answers."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from tests.support.api import ApiWorld, Caller, served
+from tests.support.api import ApiWorld, Caller, values
 
-GOLDEN = Path(__file__).parent.parent / "data" / "graph"
 HERE = "/v1.0"
 DIRECTORY = "roleManagement/directory"
 GROUP = "identityGovernance/privilegedAccess/group"
-NOBODYS = "00000000-0000-4000-8000-000000000000"
 
 #: Part of the table in test_api_access.py: written down a second time on purpose.
 RIGHTS = {
@@ -90,39 +84,20 @@ RIGHTS = {
 }
 
 
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    with served() as world:
-        yield world
+def call(caller: Caller, method: str, path: str, **options: Any) -> httpx.Response:
+    return caller.send(method, f"{HERE}/{path}", **options)
 
 
-@pytest.fixture
-def alice(api: ApiWorld) -> Caller:
-    return api.corp_caller("alice")
+def listed(caller: Caller, path: str) -> list[dict[str, Any]]:
+    return values(call(caller, "GET", path))
 
 
-def call(
-    api: ApiWorld, caller: Caller, method: str, path: str, *, code: bool = False, **options: Any
-) -> httpx.Response:
-    headers = {**caller.headers, **options.pop("headers", {})}
-    if code:
-        headers["Bastide-Code"] = api.code(caller.person)
-    return api.client.request(method, f"{HERE}/{path}", headers=headers, **options)
+def me(caller: Caller) -> str:
+    return str(call(caller, "GET", "me").json()["id"])
 
 
-def values(api: ApiWorld, caller: Caller, path: str) -> list[dict[str, Any]]:
-    answer = call(api, caller, "GET", path)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["value"]
-    return found
-
-
-def me(api: ApiWorld, caller: Caller) -> str:
-    return str(call(api, caller, "GET", "me").json()["id"])
-
-
-def role_id(api: ApiWorld, caller: Caller, name: str = "File administrators") -> str:
-    found = values(api, caller, f"{DIRECTORY}/roleDefinitions?$filter=displayName eq '{name}'")
+def role_id(caller: Caller, name: str = "File administrators") -> str:
+    found = listed(caller, f"{DIRECTORY}/roleDefinitions?$filter=displayName eq '{name}'")
     return str(found[0]["id"])
 
 
@@ -132,8 +107,8 @@ def body(
     """As the second script of document 5 sends it."""
     return {
         "action": "selfActivate",
-        "principalId": me(api, caller),
-        "roleDefinitionId": role_id(api, caller, name),
+        "principalId": me(caller),
+        "roleDefinitionId": role_id(caller, name),
         "directoryScopeId": "/",
         "justification": "patch the server",
         "scheduleInfo": {
@@ -146,22 +121,17 @@ def body(
 
 def activate(api: ApiWorld, caller: Caller, name: str = "File administrators", **more: Any) -> dict[str, Any]:
     asked = body(api, caller, name, **more)
-    answer = call(api, caller, "POST", f"{DIRECTORY}/roleAssignmentScheduleRequests", code=True, json=asked)
+    answer = call(caller, "POST", f"{DIRECTORY}/roleAssignmentScheduleRequests", code=True, json=asked)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
 
 
-def submit(api: ApiWorld, caller: Caller, *, code: bool = True, **asked: Any) -> httpx.Response:
-    return call(api, caller, "POST", f"{DIRECTORY}/roleAssignmentScheduleRequests", code=code, json=asked)
+def submit(caller: Caller, *, code: bool = True, **asked: Any) -> httpx.Response:
+    return call(caller, "POST", f"{DIRECTORY}/roleAssignmentScheduleRequests", code=code, json=asked)
 
 
 def error(answer: httpx.Response) -> tuple[int, str, str]:
     said = answer.json()["error"]
     assert said["innerError"].keys() == {"date", "request-id", "client-request-id"}
     return answer.status_code, said["code"], said["message"]
-
-
-def golden(name: str, answer: httpx.Response) -> None:
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"
-    assert answer.json() == json.loads((GOLDEN / f"{name}.json").read_text())

@@ -1,6 +1,7 @@
 """A browser without JavaScript: it keeps cookies, follows redirects, and sends the forms that are on the page and no others."""
 
 import base64
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
@@ -24,6 +25,8 @@ class Form:
     fields: dict[str, str] = field(default_factory=dict)
     buttons: list[tuple[str, str]] = field(default_factory=list)
     required: set[str] = field(default_factory=set)
+    #: Boxes that nobody ticked: they are not sent.
+    boxes: dict[str, str] = field(default_factory=dict)
 
 
 class _Reader(HTMLParser):
@@ -53,14 +56,16 @@ class _Reader(HTMLParser):
             form.required.add(name)
         if tag == "button" and name:
             form.buttons.append((name, said.get("value") or ""))
+        elif said.get("type") == "checkbox" and "checked" not in said:
+            form.boxes[name] = said.get("value") or "on"
         elif tag == "input":
             form.fields[name] = said.get("value") or ""
         elif tag == "textarea":
             self._area, form.fields[name] = name, ""
         elif tag == "select":
             self._select = name
-        elif tag == "option" and ("selected" in said or self._select not in form.fields):
-            form.fields[self._select] = "\0"
+        elif tag == "option" and self._select and ("selected" in said or self._select not in form.fields):
+            form.fields[self._select] = "\0" if "value" not in said else said["value"] or ""
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
@@ -76,6 +81,8 @@ class _Reader(HTMLParser):
             self._form = None
         elif tag == "textarea":
             self._area = ""
+        elif tag == "select":
+            self._select = ""
 
 
 class Page:
@@ -114,7 +121,7 @@ class Browser:
 
     def send(self, form: Form, *, button: str = "", **typed: str) -> Page:
         """Send a form of the page with what was typed into its fields. `button`: name=value of the one that is pressed."""
-        unknown = typed.keys() - form.fields.keys()
+        unknown = typed.keys() - form.fields.keys() - form.boxes.keys()
         assert not unknown, f"the form has no {unknown}"
         fields = {**form.fields, **typed}
         empty = {name for name in form.required if not fields[name]}
@@ -154,3 +161,37 @@ class Browser:
         for said in answer.headers.get_list("set-cookie"):
             self.cookie = SimpleCookie(said)[COOKIE].value
         return answer
+
+
+def signed_in(api: ApiWorld, account: str) -> Browser:
+    browser = Browser(api)
+    forest, _, name = account.partition("\\")
+    assert browser.sign_in(account, f"{name}-{forest.lower()}-pw").status == 200
+    return browser
+
+
+def role_form(browser: Browser, role: str) -> Form:
+    page = browser.open("/")
+    ask = re.search(rf'href="(/ask/[0-9a-f-]+)">Ask for {role}<', page.html)
+    assert ask is not None, page.text
+    return browser.open(ask[1]).form(ask[1])
+
+
+def ask(api: ApiWorld, browser: Browser, role: str = "File administrators", **typed: str) -> Page:
+    form = role_form(browser, role)
+    code = {"code": api.code("alice")} if "code" in form.fields else {}
+    page = browser.send(form, **{"justification": "patch the server", **code, **typed})
+    assert page.status == 200, page.text
+    return page
+
+
+def active(api: ApiWorld, browser: Browser) -> Page:
+    page = ask(api, browser)
+    api.work()
+    return browser.open(page.answer.url.path)
+
+
+def facts(page: Page) -> dict[str, str]:
+    """The terms of a page's description lists."""
+    pairs = re.findall(r"<dt>(.*?)</dt><dd[^>]*>(.*?)</dd>", page.html, re.DOTALL)
+    return {term: " ".join(re.sub(r"<[^>]+>", " ", said).split()).replace(" ,", ",") for term, said in pairs}

@@ -131,7 +131,7 @@ class SambaWorld:
         candidates = tuple(f"CORP\\{person}" for person in people)
         return self.services.roles.add(
             self.dave, RoleDraft(blank, (f"{self.group_prefix}{corp_group}",), candidates)
-        )
+        ).role
 
     def ask(self, name: str, role: str, **draft: Any) -> Request:
         actor = self._actor(name, Forest.CORP, frozenset({Right.USE}))

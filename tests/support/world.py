@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,8 @@ from bastide.wiring import Adapters, Services, assemble
 from bastide.workers import jobs
 from bastide.workers.runner import Runner
 
+#: Where people find this Bastide.
+ADDRESS = "https://bastide.priv.bastide.test:8443"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # a Friday
 EVERYBODY = frozenset(Right)
 
@@ -133,11 +136,13 @@ class World:
         url: str = "sqlite://",
         priv_controllers: tuple[str, ...] = ("privdc",),
         corp_controllers: tuple[str, ...] = ("corpdc",),
+        followers: Mapping[str, timedelta] | None = None,
+        address: str = ADDRESS,
     ) -> None:
         self.clock = TestClock()
         self.corp = MemoryForest(Forest.CORP, self.clock.now, controllers=corp_controllers)
         self.priv = MemoryForest(Forest.PRIV, self.clock.now, controllers=priv_controllers)
-        self.store = SqlStore(url)
+        self.store = SqlStore(url, followers=followers)
         self.systems = MemorySystems()
         self.share = self.corp.add_group("FileAdmins", scope=Scope.DOMAIN_LOCAL)
         self.other_share = self.corp.add_group("DbAdmins", scope=Scope.DOMAIN_LOCAL)
@@ -158,7 +163,7 @@ class World:
             for t, names in teams.items()
         }
         self.adapters = self._adapters()
-        self.services: Services = assemble(self.adapters, self._preparation())
+        self.services: Services = assemble(self.adapters, self._preparation(), address=address)
         self.runner = self.new_runner()
         self.dave = self.sign_in("dave")
         self.frank = self.sign_in("frank")
@@ -237,7 +242,7 @@ class World:
         **settings: Any,
     ) -> Role:
         blank = Role(id=RoleId(""), name=name, privileges=(), candidates=(), created_at=START, **settings)
-        return self.services.roles.add(self.dave, RoleDraft(blank, privileges, candidates, stages))
+        return self.services.roles.add(self.dave, RoleDraft(blank, privileges, candidates, stages)).role
 
     def ready(self, **settings: Any) -> Role:
         """Alice, one group, one role without approval."""

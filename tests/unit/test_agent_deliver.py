@@ -8,7 +8,7 @@ from bastide import wire
 from bastide.wire import Answer, Verdict
 from tests.support.agent import target
 from tests.support.agent_delivery import RETRY, World, say
-from tests.unit.test_agent_spool import change
+from tests.support.agent_spool import change
 
 
 def test_changes_arrive_in_order_over_one_connection(tmp_path: Path) -> None:

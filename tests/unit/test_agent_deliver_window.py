@@ -11,7 +11,7 @@ from bastide_agent.deliver import WINDOW
 from bastide_agent.failures import SpoolFull
 from bastide_agent.spool_file import SealedFile
 from tests.support.agent_delivery import RETRY, T0, World, say
-from tests.unit.test_agent_spool import change
+from tests.support.agent_spool import change
 
 
 def test_up_to_a_window_are_on_their_way_once_the_target_takes_them(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from bastide_agent.settings import Settings
 from bastide_agent.spool_file import SealedFile
 from bastide_agent.state import PlaceFile
 from tests.support.agent import BASE, ROOT, ManualClock, MemoryDirectory, MemoryLog, MemoryServer, target
+from tests.support.agent_spool import change
 from tests.unit.test_agent_configuration import CONTAINER_ENTRY, entry, service
-from tests.unit.test_agent_spool import change
 
 CONTROLLER = f"CN=DC,OU=Domain Controllers,{BASE}"
 

@@ -18,6 +18,7 @@ from bastide_agent.settings import NAME, Settings, load
 from bastide_agent.spool import KEY
 from bastide_agent.spool_file import load_key
 from tests.support.agent import ManualClock, MemoryLog
+from tests.support.callers import make_anothers
 
 
 def settings(folder: Path, text: str = "", mode: int = 0o644) -> Path:
@@ -107,10 +108,9 @@ def test_settings_that_others_can_change_are_refused(
     assert load(file).state
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_settings_of_another_user_are_refused(tmp_path: Path) -> None:
+def test_settings_of_another_user_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = settings(tmp_path)
-    os.chown(file, 12345, 0)
+    make_anothers(file, monkeypatch)
     with pytest.raises(Stop, match="belongs to another user"):
         load(file)
 

@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +14,10 @@ from bastide.domain.people import Forest
 from bastide.http.door import check_routes
 from bastide.portal import addresses as portal_addresses
 from bastide.web import create_app
-from tests.support import graph
-from tests.support.api import ApiWorld, served
+from tests.support import admin, graph
+from tests.support.api import API, MIM, ApiWorld, served
 
-API = "/api/v1"
-MIM = "/api/pamresources"
+pytest_plugins = ["tests.support.api"]
 #: In the table below: the portal has addresses without a prefix.
 PORTAL = "portal"
 OPEN = "open"
@@ -27,8 +25,18 @@ OPEN = "open"
 RIGHTS = {
     "POST /sessions": OPEN,
     "DELETE /sessions/current": "use",
+    "GET /sessions": "use",
+    "DELETE /sessions": "use",
+    "DELETE /sessions/{name}": "use",
+    "POST /tokens": "use",
     "GET /whoami": "use",
     "GET /me/factors": "use",
+    "POST /me/keys/registration": "use",
+    "POST /me/keys": "use",
+    "DELETE /me/keys/{name}": "use",
+    "POST /me/keys/challenge": "use",
+    "POST /me/keys/proof": "use",
+    "POST /approvals/{request_id}/challenge": "approve",
     "POST /me/factors": "use",
     "POST /me/factors/confirm": "use",
     "POST /factors/invitations": "administer",
@@ -37,6 +45,7 @@ RIGHTS = {
     "POST /requests": "use",
     "GET /requests": "use",
     "GET /requests/{request_id}": "use",
+    "GET /requests/{request_id}/gives": "use",
     "POST /requests/{request_id}/mfa": "use",
     "POST /requests/{request_id}/extension": "use",
     "POST /requests/{request_id}/close": "use",
@@ -49,6 +58,10 @@ RIGHTS = {
     "GET /roles/{name}": "administer or audit",
     "PUT /roles/{name}": "administer",
     "DELETE /roles/{name}": "administer",
+    "GET /role-proposals": "administer or audit",
+    "GET /role-proposals/{proposal_id}": "administer or audit",
+    "POST /role-proposals/{proposal_id}/approval": "administer",
+    "POST /role-proposals/{proposal_id}/rejection": "administer",
     "GET /pam-users": "administer or audit",
     "POST /pam-users": "administer",
     "GET /pam-users/{name}": "administer or audit",
@@ -62,6 +75,8 @@ RIGHTS = {
     "GET /audit/export": "audit",
     "GET /audit/verification": "audit",
     "GET /audit/holders": "audit",
+    "GET /notification-channels": "administer",
+    "POST /notification-channels/{name}/tests": "administer",
     "GET /passwords": "audit or administer",
     "PUT /passwords/enabled": "administer",
     "DELETE /passwords/enabled": "administer",
@@ -103,6 +118,7 @@ RIGHTS = {
     "POST /api/pamresources/pamrequeststoapprove/{key}/reject": "approve",
     "GET /api/pamresources/sessioninfo": "use",
     **graph.RIGHTS,
+    **admin.RIGHTS,
     "GET portal/": "use",
     "GET portal/history": "use",
     "GET portal/ask/{role_id}": "use",
@@ -111,8 +127,19 @@ RIGHTS = {
     "POST portal/requests/{request_id}/mfa": "use",
     "POST portal/requests/{request_id}/extension": "use",
     "POST portal/requests/{request_id}/close": "use",
+    "GET portal/factors": "use",
+    "POST portal/factors": "use",
+    "GET portal/factors/new": "use",
+    "POST portal/factors/{factor_id}/remove": "use",
+    "GET portal/key": "use",
+    "GET portal/sessions": "use",
+    "POST portal/sessions/others/end": "use",
+    "POST portal/sessions/{name}/end": "use",
+    "GET portal/events/requests": "use",
+    "GET portal/events/approvals": "approve",
     "GET portal/approvals": "approve",
     "POST portal/approvals/{request_id}": "approve",
+    "POST portal/approvals/{request_id}/sign": "approve",
     "POST portal/code": "use",
     "GET portal/signin": OPEN,
     "POST portal/signin": OPEN,
@@ -120,12 +147,6 @@ RIGHTS = {
     "GET portal/static/{name}": OPEN,
 }
 HOLDERS = {"use": "mallory", "approve": "grace", "administer": "dave", "audit": "frank"}
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    with served() as world:
-        yield world
 
 
 def routes(app: Litestar) -> dict[str, str]:

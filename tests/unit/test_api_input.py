@@ -11,9 +11,9 @@ import pytest
 from bastide.api.native import inputs
 from bastide.domain.policy import OPEN_LIMIT, Draft
 from bastide.domain.requests import Request, Vote
-from tests.support.api import ApiWorld, Caller, role_body, served
+from tests.support.api import ASK, ApiWorld, Caller, role_body, served
 
-ASK = {"role": "File administrators", "justification": "patch the server"}
+pytest_plugins = ["tests.support.api"]
 NAMES = [
     "*", ")(uid=*", "a*b", "a(b)", "a\\b", "CORP\\*", "a,b", "cn=a", "a/b", "../../etc/passwd", "a;b", "a'b", 'a"b',
     "' OR 1=1 --", "a%00b", "<script>", "{{7*7}}", "${x}", "é", "ü" * 256, "x" * 256, "x" * 257, "x" * 300,
@@ -23,12 +23,6 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[ApiWorld]:
-    with served() as world:
-        yield world
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
     with served() as world:
         yield world
 
@@ -108,7 +102,9 @@ def test_a_vote_says_decision_and_reason_and_nothing_else(api: ApiWorld) -> None
 def test_no_body_has_a_field_for_another_person() -> None:
     """F9: the subject of a request is the caller; Draft and Ask have no place for anybody else."""
     assert inputs_of(inputs.Ask) == {"role", "ttl_seconds", "start_at", "justification", "ticket"}
-    assert inputs_of(inputs.Decide) == {"decision", "reason"}
+    assert inputs_of(inputs.Decide) == {"decision", "reason", "signature"}
+    assert inputs_of(inputs.Signed) == {"challenge", "credential", "stage"}
+    assert inputs_of(inputs.NewKey) == {"name", "challenge", "credential", "invitation"}
     assert {field.name for field in fields(Draft)} == {"ttl", "start_at", "justification", "ticket", "method"}
 
 

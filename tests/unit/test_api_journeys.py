@@ -1,7 +1,6 @@
 """Whole journeys over HTTP, with the real use cases, the real runner and forests in memory."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,32 +13,10 @@ from bastide.domain.people import Forest
 from bastide.services.ports import Finding, Severity
 from bastide.web import create_app
 from bastide.wiring import assemble
-from tests.support.api import ApiWorld, Caller, role_body, served
+from tests.support.api import ASK, NOBODYS, ApiWorld, Caller, role_body
 
-NOBODYS = "00000000-0000-4000-8000-000000000000"
-ASK = {"role": "File administrators", "justification": "patch the server"}
+pytest_plugins = ["tests.support.api"]
 ASK_APPROVED = {**ASK, "role": "Approved"}
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    with served() as world:
-        yield world
-
-
-@pytest.fixture
-def alice(api: ApiWorld) -> Caller:
-    return api.corp_caller("alice")
-
-
-@pytest.fixture
-def dave(api: ApiWorld) -> Caller:
-    return api.caller("dave")
-
-
-@pytest.fixture
-def frank(api: ApiWorld) -> Caller:
-    return api.caller("frank")
 
 
 def time(text: str) -> datetime:

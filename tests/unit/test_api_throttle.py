@@ -1,7 +1,6 @@
 """Guessing of passwords is slowed down per account, per address and per pair of them; behind a proxy the address is the caller's."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +14,10 @@ from bastide.config import Config, ConfigError, load
 from bastide.http import throttle
 from bastide.http.problems import TooManyAttempts
 from bastide.http.throttle import ATTEMPTS, PER_ACCOUNT, PER_ADDRESS, SPAN, Throttle, subscriber
-from tests.support.api import ApiWorld, served
+from tests.support.api import ApiWorld
 from tests.support.world import TestClock
+
+pytest_plugins = ["tests.support.api"]
 
 
 class Wrong(Exception):
@@ -122,12 +123,6 @@ def test_who_counts_as_one_caller(address: str, counted: str) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- the API
-
-
-@pytest.fixture
-def api() -> Iterator[ApiWorld]:
-    with served() as made:
-        yield made
 
 
 def sign_in(api: ApiWorld, account: str, password: str) -> tuple[int, str]:

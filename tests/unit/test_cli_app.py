@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +17,10 @@ from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
 from bastide.cli.ticket import Whose
+from bastide.domain.people import MfaProof
+from bastide.services.roles import StageDraft
 from bastide.web import create_app
+from tests.support.authenticator import Authenticator
 from tests.support.world import World
 
 SERVER = "http://127.0.0.1:8000"
@@ -94,6 +98,19 @@ def desk() -> Iterator[Desk]:
     with TestClient(create_app(world.services), base_url=SERVER) as client:
         yield Desk(world, InProcess(client._transport))
     world.close()
+
+
+def test_a_token_for_a_ticket(desk: Desk) -> None:
+    shown = desk.run(
+        "PRIV\\dave", "token", "--minutes", "5", "--right", "use", "--right", "administer", "--json"
+    )
+    made = json.loads(shown.stdout)
+    assert (made["rights"], len(made["token"])) == (["administer", "use"], 64)
+    assert "token" in desk.run("PRIV\\dave", "session", "list").stdout
+    assert len(json.loads(desk.run("PRIV\\dave", "token", "--json").stdout)["rights"]) == 1
+    refused = desk.run("CORP\\alice", "token", wanted=Exit.REFUSED)
+    assert "Kerberos ticket" in refused.stderr
+    desk.run("PRIV\\dave", "token", "--minutes", "61", wanted=Exit.USAGE)
 
 
 def test_the_main_job(desk: Desk, tmp_path: Path) -> None:
@@ -387,3 +404,76 @@ def test_whoami_says_which_rights_come_after_a_code(desk: Desk) -> None:
     assert "administer" not in lines["Rights"]
     assert "administer" in lines["After"]
     assert "After a code" not in desk.run("PRIV\\frank", "whoami").stdout
+
+
+def test_a_role_that_demands_a_security_key_says_so_and_asks_for_no_code(desk: Desk) -> None:
+    _ready(desk)
+    admin, alice, grace = "PRIV\\dave", "CORP\\alice", "PRIV\\grace"
+    rules = ("--factor", "webauthn", "--approval-factor", "webauthn", "--approver", grace)
+    desk.run(admin, "role", "edit", "File admin", *rules, "--yes")
+    shown = " ".join(desk.run(admin, "role", "show", "File admin").stdout.split())
+    assert "Second factor a security key" in shown
+    assert "Approvals signed with a security key" in shown
+    desk.set_up_factor(alice, "--invited")
+    desk.codes = 0
+    refused = desk.run(alice, "request", "new", "File admin", "-j", "x", wanted=Exit.REFUSED)
+    assert "a security key is demanded here" in refused.stderr
+    assert "in the portal" in refused.stderr
+    assert desk.codes == 0
+    desk.run(admin, "role", "edit", "File admin", "--factor", "any", "--yes")
+    (waiting,) = json.loads(desk.run(alice, "request", "list", "--json").stdout)["items"]
+    desk.run(alice, "request", "close", waiting["id"])
+    asked = json.loads(desk.run(alice, "request", "new", "File admin", "-j", "x", "--json").stdout)
+    desk.set_up_factor(grace)
+    refused = desk.run(grace, "approval", "approve", asked["id"], wanted=Exit.REFUSED)
+    assert "must be signed with a security key" in refused.stderr
+    desk.run(grace, "approval", "reject", asked["id"], "--reason", "not now")
+
+
+def test_security_keys_are_listed_and_removed(desk: Desk) -> None:
+    use, grace = desk.world.services.security_keys, desk.world.sign_in("grace")
+    desk.set_up_factor("PRIV\\grace")
+    held = desk.world.services.factors.status(grace)[0].id
+    grace = replace(grace, mfa=MfaProof("totp", held, desk.world.clock.now()))
+    use.register(grace, "", "blue key", Authenticator().make(use.ask_to_register(grace, "")))
+    assert "blue key" in desk.run("PRIV\\grace", "mfa", "status").stdout
+    removed = desk.run("PRIV\\grace", "mfa", "remove", "blue key", "--yes")
+    assert "is removed" in removed.stdout + removed.stderr
+    assert use.mine(grace) == ()
+
+
+def test_own_sessions_are_listed_and_ended(desk: Desk) -> None:
+    authn = desk.world.services.authn
+    dave = desk.world.dave
+    first, second = (
+        authn.open_session(dave, address=f"192.0.2.{n}", agent="Firefox on Linux") for n in (1, 2)
+    )
+    listed = json.loads(desk.run("PRIV\\dave", "session", "list", "--json").stdout)["items"]
+    assert {one["address"] for one in listed} == {"192.0.2.1", "192.0.2.2"}
+    assert "Firefox on Linux" in desk.run("PRIV\\dave", "session", "list").stdout
+    one = next(one["id"] for one in listed if one["address"] == "192.0.2.1")
+    desk.run("PRIV\\dave", "session", "end", one)
+    sessions = desk.world.services.sessions
+    assert (sessions.is_open(first), sessions.is_open(second)) == (False, True)
+    assert "no such session" in desk.run("PRIV\\dave", "session", "end", one, wanted=Exit.REFUSED).stderr
+    assert "ended: 1" in desk.run("PRIV\\dave", "session", "end-others", "--yes").stdout
+    assert not sessions.is_open(second)
+
+
+def test_an_approver_asks_what_a_request_would_give(desk: Desk) -> None:
+    world = desk.world
+    world.prepare("alice")
+    world.prepare_group()
+    world.add_role(stages=(StageDraft("owners", ("PRIV\\grace",)),))
+    world.corp.add_group("Backup Operators", protected=True, members=[world.share.ref.sid])
+    request = world.ask()
+    said = desk.run("PRIV\\grace", "approval", "gives", request.id).stdout
+    assert [line.split() for line in said.splitlines()[1:]] == [
+        ["FileAdmins", "CORP", "itself", "PAM-FileAdmins"],
+        ["Backup", "Operators", "CORP", "PROTECTED", "with", "it", "PAM-FileAdmins"],
+    ]
+    desk.run("PRIV\\ivan", "approval", "gives", request.id, wanted=Exit.REFUSED)
+    world.clock.move(minutes=2)
+    world.corp.cut("corpdc")
+    result = desk.run("PRIV\\grace", "approval", "gives", request.id)
+    assert "not all is shown: PAM-FileAdmins: what it opens in CORP could not be found out" in result.stderr

@@ -262,6 +262,9 @@ def test_wrong_usage_is_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CliRunner().invoke(app, ["request", "show"]).exit_code == Exit.USAGE
     assert run(lambda _: answer([]), "request", "extend", ID, "--for", "soon").exit_code == Exit.USAGE
     assert run(lambda _: answer([]), "kill", "--reason", "x").exit_code == Exit.USAGE
+    assert run(lambda _: answer([]), "kill", "--role", "a", "--all", "--reason", "x").exit_code == Exit.USAGE
+    both = ("kill", "--role", "a", "--user", "b", "--reason", "x", "--yes")
+    assert run(lambda _: answer([]), *both).exit_code == Exit.OK
 
 
 def test_the_kill_switch_asks_first() -> None:
@@ -342,6 +345,8 @@ def _toml(tmp_path: Path, text: str) -> str:
         ("role", "add", "R", "--floor", "none"),
         ("role", "add", "R", "--for", "soon"),
         ("role", "edit", "R", "--floor", "none"),
+        ("role", "add", "R", "--factor", "sms"),
+        ("role", "add", "--from-file", "FACTOR"),
         ("role", "edit", "R", "--max", "soon"),
         ("role", "edit", "R", "--window", "mon 08:00-25:00 UTC"),
         ("role", "edit", "R", "--window", "someday 08:00-18:00 UTC"),
@@ -361,7 +366,11 @@ def _toml(tmp_path: Path, text: str) -> str:
 def test_what_cannot_be_right_is_said_before_a_password_is_asked_for(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    files = {"FLOOR": 'floor = "none"', "TTL": 'name = "R"\n[ttl]\ndefault = "soon"'}
+    files = {
+        "FLOOR": 'floor = "none"',
+        "FACTOR": 'approval_factor = "sms"',
+        "TTL": 'name = "R"\n[ttl]\ndefault = "soon"',
+    }
     words = [_toml(tmp_path, files[word]) if word in files else word for word in arguments]
     ask, calls = Asked(password=PASSWORD, code=CODE), []
 

@@ -33,7 +33,7 @@ def test_the_commands_that_were_promised_are_there() -> None:
         whoami | offers | kill | init | serve | worker | demo | work list
         request new | request list | request show | request prove | request extend | request close
         approval list | approval approve | approval reject
-        mfa enrol | mfa confirm | mfa status | mfa invite | mfa reset
+        mfa enrol | mfa confirm | mfa status | mfa remove | mfa invite | mfa reset
         pam user add | pam user list | pam user show | pam user password | pam user remove
         pam group add | pam group list | pam group show | pam group remove
         role add | role list | role show | role edit | role remove
@@ -44,6 +44,7 @@ def test_the_commands_that_were_promised_are_there() -> None:
         pcns extend-schema | pcns list | pcns service
         pcns target add | pcns target edit | pcns target enable | pcns target disable | pcns target remove
         audit tail | audit show | audit verify | audit export | audit who
+        notify list | notify test
         trust test | domain test | config check | keys generate | db upgrade | db check | delegation script
     """
     names = {tuple(name.split()) for line in wanted.splitlines() for name in line.split("|") if name.strip()}

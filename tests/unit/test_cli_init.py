@@ -85,7 +85,7 @@ def test_what_init_writes_is_loaded_field_by_field(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     config = load(output)
     wanted = msgspec.to_builtins(config)
-    assert wanted.pop("passwords") is None
+    assert [wanted.pop(name) for name in ("passwords", "oidc", "notifications")] == [None] * 3
     assert tomllib.loads(output.read_text()) == wanted
     assert config.priv.principal == "svc-bastide@PRIV.EXAMPLE.COM"
     assert config.priv.users_container == "OU=Users,OU=PAM Objects,DC=priv,DC=example,DC=com"
@@ -222,13 +222,18 @@ def test_render_and_load_are_inverse(config: Config, tmp_path: Path) -> None:
 
 def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     alone = msgspec.structs.replace(FULL.priv, preparer=None)
-    without = msgspec.structs.replace(FULL, corp=None, passwords=None, priv=alone)
+    server = msgspec.structs.replace(FULL.server, url="https://bastide.priv.example.com:8443")
+    without = msgspec.structs.replace(FULL, server=server, corp=None, passwords=None, priv=alone)
     text = config_file.render(without)
-    known = r"^# (\[(?:corp|priv\.preparer|passwords|\[passwords\.source_domains\])\])"
+    tables = "corp|priv\\.preparer|oidc|passwords|\\[passwords\\.source_domains\\]|notifications|\\[notifications\\.channels\\]"
+    known = rf"^# (\[(?:{tables})\])"
     tables = re.sub(known, r"\1", text, flags=re.MULTILINE)
     file = tmp_path / "bastide.toml"
     file.write_text(re.sub(r"^# (\w+ = )", r"\1", tables, flags=re.MULTILINE))
     assert load(file).corp == Corp(domain="corp.example.com")
+    issuer = load(file).oidc
+    assert issuer is not None
+    assert (issuer.claim, issuer.account, issuer.forest) == ("onprem_sid", "sid", "corp")
     assert load(file).passwords == Passwords(
         openpgp=["/etc/bastide/keys/openpgp.key"],
         keytab="/etc/bastide/pcnsclnt.keytab",

@@ -1,5 +1,6 @@
 """`bastide serve` as a process: answers, stays small, logs JSON, ends on SIGTERM. No directory is near: it starts without one."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -143,3 +146,33 @@ def test_others_are_not_served_without_tls(settings: tuple[Path, int], tmp_path:
     )
     assert done.returncode == 1
     assert "no certificate" in done.stderr
+
+
+def test_streams_are_ended_before_the_server_that_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else `systemctl stop` would wait for every page that is kept up to date: five minutes."""
+    from bastide.cli import server
+
+    done: list[str] = []
+    ended = asyncio.Event()
+
+    class App:
+        def hang_up(self) -> None:
+            done.append("hang up")
+
+    class Granian:
+        async def serve(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await ended.wait()
+
+        def stop(self) -> None:
+            done.append("stop")
+            ended.set()
+
+    monkeypatch.setattr("bastide.web.create_app", lambda *_, **__: App())
+    monkeypatch.setattr(server, "_server", lambda *_: Granian())
+    config: Any = SimpleNamespace(
+        server=SimpleNamespace(address="127.0.0.1", port=1), http=SimpleNamespace(origins=[])
+    )
+    services: Any = None
+    asyncio.run(server._answer(config, services))
+    assert done == ["hang up", "stop"]

@@ -1,13 +1,17 @@
 """Settings that cannot be meant are refused when they are read: the message names the field, and the command says what belongs there."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from bastide.cli.config_file import remedy_for
+from bastide.clock import SystemClock
 from bastide.config import Config, ConfigError, load, secret_path, source_domains
 from bastide.domain.contacts import SILENCE_MINUTES
 from bastide.domain.management_agents import PasswordSource, check
+from bastide.wiring.issuer import issued_tokens
 from tests.support.spaces import draft
 
 BASE = """
@@ -197,3 +201,75 @@ passwords = {{ openpgp = ["/o"], keytab = "/k", vault = "{vault.format(tmp_path)
         return
     with pytest.raises(ConfigError, match="must be a database of its own"):
         load(file)
+
+
+# -------------------------------------------------------------------------------------------------- an issuer of tokens
+
+
+ISSUER = {
+    "issuer": "https://sso.test/staff",
+    "audience": "api://bastide",
+    "applications": ["scripts"],
+    "claim": "onprem_sid",
+    "account": "sid",
+}
+
+
+def issuer(**changes: object) -> str:
+    said = {name: value for name, value in {**ISSUER, **changes}.items() if value is not None}
+    lines = (f"{name} = {json.dumps(value)}" for name, value in said.items())
+    return "[oidc]\n" + "\n".join(lines) + "\n"
+
+
+def test_an_issuer_is_off_until_it_is_named(tmp_path: Path) -> None:
+    assert read(tmp_path, "").oidc is None
+    settings = read(tmp_path, issuer()).oidc
+    assert settings is not None
+    assert (settings.forest, settings.ca_file, settings.second_factor) == ("corp", "", [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"issuer": "http://sso.test"}, "oidc.issuer"),
+        ({"issuer": "https://"}, "oidc.issuer"),
+        ({"issuer": "https://sso.test/?x=1"}, "oidc.issuer"),
+        ({"issuer": "https://user@sso.test"}, "oidc.issuer"),
+        ({"issuer": None}, "issuer"),
+        ({"audience": ""}, "oidc.audience"),
+        ({"applications": []}, "oidc.applications"),
+        ({"applications": [""]}, "oidc.applications"),
+        ({"claim": ""}, "oidc.claim"),
+        ({"account": "mail"}, "account"),
+        ({"account": None}, "account"),
+        ({"forest": "both"}, "forest"),
+        ({"keys_minutes": 0}, "oidc.keys_minutes is 1 to 1440, not 0"),
+        ({"keys_minutes": 1441}, "oidc.keys_minutes"),
+        ({"second_factor": ["mfa"]}, "oidc.second_factor: 'mfa'"),
+        ({"second_factor": ["amr="]}, "oidc.second_factor"),
+        ({"algorithms": ["none"]}, "algorithms"),
+    ],
+)
+def test_an_issuer_that_cannot_be_meant_is_refused(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read(tmp_path, issuer(**changes))
+
+
+def test_in_one_forest_there_is_no_issuer_of_the_other(tmp_path: Path) -> None:
+    file = tmp_path / "bastide.toml"
+    alone = BASE.format(priv="priv.test").replace('[corp]\ndomain = "corp.test"\n', "")
+    file.write_text(alone + issuer(), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"oidc\.forest"):
+        load(file)
+    file.write_text(alone + issuer(forest="priv"), encoding="utf-8")
+    assert load(file).oidc is not None
+
+
+def test_authorities_that_are_not_there_stop_the_start(tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing.pem", tmp_path):
+        settings = read(tmp_path, issuer(ca_file=str(path))).oidc
+        assert settings is not None
+        with pytest.raises(ConfigError, match=r"oidc\.ca_file"):
+            issued_tokens(settings, SystemClock())

@@ -38,7 +38,7 @@ EMITTERS = {"by_worker", "by_actor", "on_request", "Event"}
 
 def _markdown() -> list[Path]:
     found = [*ROOT.glob("*.md")]
-    for room in ("docs", "src", "tests", "tools", "benchmarks", "deploy"):
+    for room in ("docs", "src", "tests", "tools", "benchmarks", "deploy", "powershell"):
         found.extend((ROOT / room).rglob("*.md"))
     return sorted(found)
 
@@ -125,6 +125,8 @@ def _plain_default(value: object) -> str:
     """A default as TOML and as the page shows it."""
     if isinstance(value, str):
         return f'"{value}"'
+    if isinstance(value, bool):
+        return str(value).lower()
     return "[]" if value == [] else str(value)
 
 

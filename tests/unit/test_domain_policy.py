@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from bastide.domain import carriers, policy, roles
 from bastide.domain.errors import CapabilityMissing, Conflict, InvalidInput, NotAuthorized, Refused
 from bastide.domain.ids import RequestId, Sid, parse_name, parse_text
-from bastide.domain.people import Forest
+from bastide.domain.people import Demand, Forest
 from bastide.domain.policy import Draft
 from bastide.domain.requests import Request, State
-from bastide.domain.roles import Carrier, Scope, Ttl, Window
+from bastide.domain.roles import Carrier, Role, Scope, Ttl, Window
 from tests.support import build
 from tests.support.build import NOW
 
@@ -104,6 +104,60 @@ def test_3_the_window_counts_at_the_start() -> None:
 )
 def test_3_a_window_over_midnight_belongs_to_the_day_it_opened(moment: datetime, *, is_open: bool) -> None:
     assert NIGHTS.contains(moment) is is_open
+
+
+@pytest.mark.parametrize(
+    ("now", "opens"),
+    [
+        (datetime(2026, 11, 20, 9, tzinfo=UTC), datetime(2026, 11, 20, 21, tzinfo=UTC)),  # a Friday
+        (datetime(2026, 11, 20, 21, tzinfo=UTC), None),
+        (datetime(2026, 11, 21, 5, tzinfo=UTC), datetime(2026, 11, 27, 21, tzinfo=UTC)),
+        (datetime(2026, 6, 20, 5, tzinfo=UTC), datetime(2026, 6, 26, 20, tzinfo=UTC)),
+    ],
+)
+def test_3_a_closed_window_says_when_it_opens(now: datetime, opens: datetime | None) -> None:
+    assert policy.opens_again(build.role(window=NIGHTS), now) == opens
+    assert policy.opens_again(build.role(), now) is None
+
+
+def test_3_an_hour_that_the_clocks_leave_out_is_taken_by_the_next() -> None:
+    sundays = Window(frozenset({6}), time(2, 30), time(4), "Europe/Zurich")
+    opens = sundays.next_opening(datetime(2026, 3, 28, 12, tzinfo=UTC))
+    assert opens == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert sundays.contains(opens)
+
+
+@given(
+    st.timedeltas(timedelta(0), timedelta(days=730)).map(lambda later: NOW + later),
+    st.frozensets(st.integers(0, 6), min_size=1),
+    st.times(),
+    st.sampled_from(["UTC", "Europe/Zurich", "America/New_York", "Pacific/Auckland"]),
+)
+def test_3_the_next_opening_lies_ahead_within_a_week(
+    now: datetime, days: frozenset[int], opens: time, zone: str
+) -> None:
+    window = Window(days, opens.replace(second=0, microsecond=0), time(12), zone)
+    found = window.next_opening(now)
+    assert found is not None
+    assert timedelta(0) < found - now <= timedelta(days=8)
+
+
+@pytest.mark.parametrize(
+    ("role", "methods", "says"),
+    [
+        (build.role(mfa=True), (), "a second factor"),
+        (build.role(mfa=True), ("totp",), ""),
+        (build.role(mfa=True, factor=Demand.WEBAUTHN), ("totp",), "a security key"),
+        (build.role(mfa=True, factor=Demand.WEBAUTHN), ("totp", "webauthn"), ""),
+        (build.role(), (), ""),
+    ],
+)
+def test_6_what_must_be_set_up_first_is_said(role: Role, methods: tuple[str, ...], says: str) -> None:
+    said = policy.lacks(role, build.user(), build.actor(), methods)
+    assert bool(said) == bool(says)
+    assert says in said
+    everyday = policy.lacks(role, build.user(), build.actor(forest=Forest.CORP), ())
+    assert everyday, "the everyday account shows a second factor whatever the role says"
 
 
 def test_3_a_window_within_the_day() -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bastide.domain.errors import Conflict, DirectoryDenied
+from bastide.domain.errors import Conflict, DirectoryDenied, InvalidInput, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.domain.policy import Draft
@@ -247,3 +247,31 @@ def test_a_person_switched_off_gets_nothing(world: World) -> None:
         uow.commit()
     with pytest.raises(Conflict, match="switched off"):
         world.approve(request)
+
+
+def test_a_kill_switch_that_finds_nothing_to_end_says_so_and_tells_nobody(world: World) -> None:
+    """What is ending already is not ended once more, and is not counted as if it were."""
+    role = world.ready()
+    request = world.ask(role.name)
+    world.work()
+    world.services.requests.kill(world.dave, "incident 7", everything=True)
+    before = world.events()
+    for aim in ({"everything": True}, {"role": role.name}, {"user": "priv.alice"}):
+        with pytest.raises(NotFound, match="nothing was ended"):
+            world.services.requests.kill(world.dave, "again", **aim)
+    with pytest.raises(Conflict, match="Closing already"):
+        world.services.requests.kill(world.dave, "again", request=request.id)
+    assert world.events() == before
+
+
+@pytest.mark.parametrize("reason", ["kill switch: x", " Kill Switch: x"])
+def test_nobody_ends_access_in_the_words_of_the_kill_switch(world: World, reason: str) -> None:
+    """Notifications know by them what the kill switch ended, and tell nobody else of that."""
+    role = world.ready()
+    request = world.ask(role.name)
+    world.work()
+    with pytest.raises(InvalidInput, match="kill switch"):
+        world.services.requests.close(world.alice(), request.id, reason)
+    with pytest.raises(InvalidInput, match="kill switch"):
+        world.services.requests.give_back(world.alice(), role.name, reason)
+    assert world.get(request).state is State.ACTIVE

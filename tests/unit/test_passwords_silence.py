@@ -1,96 +1,17 @@
 """Controllers that are heard, that fall silent and that come back: each step of silence.py."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from bastide.domain.contacts import (
-    EVERY,
-    GAP,
-    KEPT,
-    SINGLY,
-    SKEW,
-    Contact,
-    Fate,
-    Hearing,
-    fate,
-    heard_on,
-    newest,
-    not_later,
-)
-from bastide.domain.errors import StoreUnavailable
+from bastide.domain.contacts import EVERY, KEPT, SINGLY
 from bastide.services.pace import WATCH
 from bastide.services.passwords.callers import Caller
-from bastide.services.passwords.silence import Silence
-from bastide.store.unit_of_work import SqlStore
-from bastide.workers.jobs import Job
-from bastide.workers.runner import Runner
-from tests.support.sync_world import LEASE, SyncWorld, filetime
-
-AFTER = timedelta(minutes=15)
-NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
-KNOWN = Contact(domain="corp.test", account="dc1$", host="dc1.corp.test", heard_at=NOW)
-
-
-class Counting:
-    """How often somebody wrote; and a database that is away."""
-
-    def __init__(self, store: SqlStore) -> None:
-        self.store = store
-        self.writes = 0
-        self.away = False
-
-    def write(self) -> Any:
-        self.writes += 1
-        if self.away:
-            raise StoreUnavailable("the database is gone")
-        return self.store.write()
-
-
-class Node:
-    """A process that receives, and a worker; `run` lets time go by for both of them."""
-
-    def __init__(self, world: SyncWorld, silence: Silence | None = None) -> None:
-        self.world = world
-        self.silence = silence or world.passwords.silence
-        self.store = Counting(world.store)
-        self.silence._store = self.store  # type: ignore[assignment]
-
-    def receive(self) -> None:
-        """What the recorder does, also when it fails."""
-        if not self.store.away:
-            self.silence.write_down()
-            return
-        with pytest.raises(StoreUnavailable):
-            self.silence.write_down()
-
-    def watch(self) -> None:
-        job = Job((WATCH,), lambda works, _: self.silence.watch(works), 1, LEASE)
-        Runner(store=self.world.store, jobs=(job,), owner="node-1", clock=self.world.clock).run_due()
-
-    def run(self, minutes: int, *speaking: Caller) -> None:
-        """Minute by minute: these say something, it is written down, and the worker looks."""
-        for _ in range(minutes):
-            self.world.clock.move(minutes=1)
-            for caller in speaking:
-                self.silence.heard(caller, 0)
-            self.receive()
-            if not self.store.away:
-                self.watch()
-
-    def contacts(self) -> list[Contact]:
-        with self.world.store.read() as uow:
-            return list(uow.contacts.all())
-
-    def said(self, number: int) -> list[dict[str, object]]:
-        return [fields for found, fields in self.world.events.written if found == number]
-
-    def audited(self, kind: str) -> list[dict[str, Any]]:
-        return [json.loads(record.data) for record in self.world.audit(f"passwords.controller-{kind}")]
+from tests.support.silence import KNOWN, MINUTE, NOW, Node, many
+from tests.support.sync_world import SyncWorld, filetime
 
 
 @pytest.fixture
@@ -105,10 +26,6 @@ def world() -> Iterator[SyncWorld]:
 @pytest.fixture
 def node(world: SyncWorld) -> Node:
     return Node(world)
-
-
-def many(number: int, domain: str = "corp.test") -> list[Caller]:
-    return [Caller(domain, f"DC{one}$", f"dc{one:03}.{domain}") for one in range(number)]
 
 
 # --------------------------------------------------------------------------------------------------------- (1) it is noted
@@ -229,32 +146,6 @@ def test_2_of_two_nodes_the_newer_stays(world: SyncWorld, node: Node) -> None:
     other.receive()
     node.receive()
     assert [one.waiting for one in node.contacts()] == [0]
-
-
-MINUTE = timedelta(minutes=1)
-
-
-@pytest.mark.parametrize(
-    ("before", "heard", "wanted"),
-    [
-        ((0, None), (1, None), (1, None)),
-        ((1, None), (0, None), (1, None)),
-        ((1, 0), (2, None), (2, 0)),
-        ((1, None), (0, 0), (1, 0)),
-        ((2, 1), (3, 0), (3, 1)),
-        ((3, 0), (2, 1), (3, 1)),
-    ],
-)
-def test_2_the_newer_of_each_thing(
-    before: tuple[int, int | None], heard: tuple[int, int | None], wanted: tuple[int, int | None]
-) -> None:
-    def made(heard_at: int, beat_at: int | None, *, silent: bool = False) -> Contact:
-        at = NOW + heard_at * MINUTE
-        beat = None if beat_at is None else NOW + beat_at * MINUTE
-        waiting = 0 if beat_at is None else 100 + beat_at
-        return replace(KNOWN, host=f"h{heard_at}", heard_at=at, beat_at=beat, waiting=waiting, silent=silent)
-
-    assert newest(made(*before, silent=True), made(*heard)) == made(*wanted)
 
 
 # ------------------------------------------------------------------------------------------------------- (3) it is watched
@@ -393,38 +284,6 @@ def test_3_nodes_whose_clocks_are_apart_still_notice(world: SyncWorld, node: Nod
         other.watch()
         world.clock.move(minutes=-apart)
     assert len(node.said(6929)) == 1
-
-
-@pytest.mark.parametrize(
-    ("minutes", "since", "silent", "decided"),
-    [
-        (16, 99, False, Fate.KEEP),
-        (17, 99, False, Fate.REPORT),
-        (17, 99, True, Fate.KEEP),
-        (99, 16, False, Fate.KEEP),
-        (99, 17, False, Fate.REPORT),
-    ],
-)
-def test_3_the_decision(minutes: int, since: int, silent: bool, decided: Fate) -> None:
-    one = replace(KNOWN, heard_at=NOW - minutes * MINUTE, silent=silent)
-    assert fate(one, Hearing(NOW - since * MINUTE, NOW), AFTER) is decided
-
-
-@pytest.mark.parametrize(
-    ("until", "goes_on"),
-    [
-        (timedelta(0), True),
-        (GAP, True),
-        (GAP + MINUTE, False),
-        (-SKEW, True),
-        (-SKEW - MINUTE, False),
-    ],
-)
-def test_3_the_time_in_which_somebody_listened(until: timedelta, goes_on: bool) -> None:
-    found = heard_on(Hearing(NOW - timedelta(days=1), NOW - until), NOW)
-    since = NOW - timedelta(days=1) if goes_on else NOW
-    assert found == Hearing(since, max(NOW, NOW - until) if goes_on else NOW)
-    assert heard_on(None, NOW) == Hearing(NOW, NOW)
 
 
 # ---------------------------------------------------------------------------------------------------- (4) is heard again
@@ -571,10 +430,3 @@ def test_7_what_was_noted_by_a_clock_that_was_ahead_counts_as_now(
     (found,) = node.contacts()
     assert (found.heard_at, found.beat_at) == (world.clock.now(), world.clock.now())
     assert found.waiting == (3 if again else 9)
-
-
-@pytest.mark.parametrize("ahead", [SKEW, SKEW + MINUTE])
-def test_7_the_clamp(ahead: timedelta) -> None:
-    one = replace(KNOWN, heard_at=NOW + ahead, beat_at=NOW + ahead)
-    wanted = one if ahead == SKEW else replace(one, heard_at=NOW, beat_at=NOW)
-    assert not_later(one, NOW) == wanted

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pyotp
 import pytest
@@ -25,6 +26,7 @@ from bastide.domain.errors import (
 from bastide.domain.people import Actor, Forest, Right
 from bastide.domain.requests import Decision, State
 from bastide.domain.roles import Carrier, Scope
+from bastide.services.audit import Wanted
 from bastide.services.ports import AuditQuery
 from bastide.services.roles import StageDraft
 from bastide.store import migrations
@@ -356,19 +358,23 @@ def test_who_had_what_when(world: World) -> None:
     began = world.clock.now()
     world.clock.move(hours=1)
     world.work()
-    held = world.services.audit.who_had(world.frank, person="priv.alice", group="PAM-FileAdmins")
-    assert [(h.person, h.group) for h in held] == [("priv.alice", "PAM-FileAdmins")]
-    assert world.services.audit.who_had(world.frank, until=began - timedelta(hours=1)) == ()
-    assert world.services.audit.who_had(world.frank, since=world.clock.now() + timedelta(hours=1)) == ()
+
+    def held(actor: Actor = world.frank, **wanted: Any) -> list[tuple[str, str]]:
+        return [(h.person, h.group) for h in world.services.audit.who_had(actor, Wanted(**wanted))]
+
+    assert held(person="priv.alice", group="PAM-FileAdmins") == [("priv.alice", "PAM-FileAdmins")]
+    assert held(world.dave, role=role.name) == [("priv.alice", "PAM-FileAdmins")]
+    assert held(until=began - timedelta(hours=1)) == []
+    assert held(since=world.clock.now() + timedelta(hours=1)) == []
     with pytest.raises(NotAuthorized):
-        world.services.audit.who_had(world.alice())
+        world.services.audit.who_had(world.alice(), Wanted())
 
 
 def test_a_cut_off_tail_is_found_by_the_checkpoint(world: World) -> None:
     world.ready()
     assert world.services.audit.checkpoint() is not None
     assert world.services.audit.checkpoint() is None
-    verdict = world.services.audit.verify(world.frank)
+    verdict = world.services.audit.verify_chain()
     assert verdict.signed == verdict.seq
     with world.store.engine.begin() as connection:
         for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").all():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.services.ports import CodeHasher, Random, Sealer, Signer
 from bastide.store import keys
+from tests.support.callers import make_anothers
 
 GOOD = bytes(range(100, 132))
 OTHER = bytes(range(32))
@@ -109,10 +110,10 @@ def test_what_is_missing_or_no_file_is_refused(tmp_path: Path) -> None:
             keys.read_key(tmp_path / name)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_key_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_key_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = key_file(tmp_path, GOOD)
-    os.chown(path, 12345, 12345)
+    assert keys.read_key(path) == GOOD
+    make_anothers(path, monkeypatch)
     with pytest.raises(StoreUnavailable, match="another user"):
         keys.read_key(path)
 

@@ -7,10 +7,8 @@ import pytest
 
 from bastide.config import ConfigError, secret_path
 from bastide.domain.errors import TargetDenied
+from bastide.targets.ad_connection import ActiveDirectorySettings, open_session
 from bastide.targets.kinds import Opening
-
-pytest.importorskip("ldap", reason="the extra `ad` is not installed")
-pytest.importorskip("gssapi", reason="the extra `ad` is not installed")
 
 OPENING = Opening(
     name="corp", secret="", now=lambda: datetime(2026, 1, 5, 9, tzinfo=UTC), monotonic=lambda: 0.0
@@ -19,8 +17,6 @@ OPENING = Opening(
 
 def open_with(keytab: str) -> TargetDenied:
     """Nothing is at the path, so the refusal names it."""
-    from bastide.targets.ad_connection import ActiveDirectorySettings, open_session
-
     settings = ActiveDirectorySettings(
         domain="corp.test", controllers=("127.0.0.1",), principal="svc@CORP.TEST", keytab=keytab
     )

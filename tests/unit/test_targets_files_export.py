@@ -21,6 +21,7 @@ from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import NewPassword, PasswordTarget, Security
 from bastide.targets.files import storage
 from bastide.targets.hashing import Scheme, Unhashable, salted_hash
+from tests.support.callers import make_anothers
 from tests.support.target_files import Kinds, agent, registry
 from tests.support.target_files import ssha512_fits as fits
 
@@ -246,11 +247,11 @@ def test_only_we_can_read_the_file(tmp_path: Path) -> None:
         assert opened.security() is Security.NOT_SECURE
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
-def test_what_belongs_to_somebody_else_is_not_secure(tmp_path: Path) -> None:
+def test_what_belongs_to_somebody_else_is_not_secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with target(Kinds.AVP, tmp_path) as opened:
         opened.set([NewPassword(person("1"), "a")])
-        os.chown(tmp_path / "out", 65534, 65534)
+        assert opened.security() is Security.SECURE
+        make_anothers(tmp_path / "out", monkeypatch)
         assert opened.security() is Security.NOT_SECURE
 
 

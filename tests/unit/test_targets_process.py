@@ -13,6 +13,7 @@ from bastide.services.passwords.ports import NewPassword, Result, Security
 from bastide.targets.kinds import read_settings
 from bastide.targets.process import ProcessConnector, ProcessSettings, ProcessTarget
 from bastide.targets.process_child import Child, check_program
+from tests.support.callers import make_anothers
 from tests.support.target_systems import cs_object, install_program, opening, process_signs_in, process_target
 
 OWNERS = {0, os.geteuid()}
@@ -53,10 +54,10 @@ def test_a_program_of_somebody_else_is_not_run(folder: Path) -> None:
         check_program(str(folder / "program"), {12345})
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_root_alone_owns_what_is_run(folder: Path) -> None:
-    check_program(str(folder / "program"))
-    os.chown(folder / "program", 65534, 65534)
+def test_root_alone_owns_what_is_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is run by the one whose it is."""
+    check_program(str(Path("/usr/bin/env").resolve()))
+    make_anothers(folder / "program", monkeypatch)
     with pytest.raises(TargetDenied, match="must belong to root"):
         check_program(str(folder / "program"))
 

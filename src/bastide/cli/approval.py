@@ -32,6 +32,24 @@ def listing(call: Call) -> None:
     call.table(call.client.get("/approvals"), _COLUMNS, empty="nothing waits for you")
 
 
+_GIVES: list[Column] = [
+    ("GROUP", lambda g: g.get("name")),
+    ("FOREST", lambda g: str(g.get("forest", "")).upper()),
+    ("PROTECTED", lambda g: "PROTECTED" if g.get("protected") else ""),
+    ("COMES", lambda g: "itself" if g.get("carried") else "with it"),
+    ("BY", lambda g: g.get("by")),
+]
+
+
+@remote(app, "gives", example="bastide approval gives 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11")
+def gives(call: Call, id: Id) -> None:  # noqa: A002
+    """What a request would open: its groups and all they are in, nested ones too; protected ones are marked."""
+    answer = call.client.get(f"/requests/{quote(id, safe='')}/gives")
+    call.table(answer, _GIVES, empty="its PAM groups no longer exist")
+    for problem in answer.fields.get("problems", ()):
+        call.screen.note(f"not all is shown: {problem}", "yellow")
+
+
 @remote(
     app, "approve", example='bastide approval approve 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11 --reason "agreed"'
 )

@@ -29,6 +29,7 @@ _LONG = httpx.Timeout(6 * 3600.0, connect=10.0)
 _UNAVAILABLE = {502, 503, 504}
 _UNAVAILABLE_CODES = {
     "directory-unavailable",
+    "issuer-unavailable",
     "target-unavailable",
     "store-busy",
     "store-unavailable",

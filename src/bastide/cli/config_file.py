@@ -8,7 +8,16 @@ from types import MappingProxyType
 
 import msgspec
 
-from bastide.config import Account, Config, Corp, Passwords, SourceDomain
+from bastide.config import (
+    Account,
+    Config,
+    Corp,
+    NotificationChannel,
+    Notifications,
+    Oidc,
+    Passwords,
+    SourceDomain,
+)
 
 _HEAD = """\
 # Settings of Bastide. Made by `bastide init`; read once when the service starts.
@@ -58,6 +67,16 @@ COMMENTS = MappingProxyType({
     "http.corp_host": "Host name of the HTTP/ service in CORP, as in the keytab.",
     "http.session_minutes": "How long a session lives.",
     "http.origins": "Exact origins of browsers that may call. The command line needs none.",
+    "oidc": "An issuer of tokens that people may sign in with. Without this table there is none.",
+    "oidc.issuer": "Its https:// address, to the letter as its tokens have it in iss.",
+    "oidc.audience": "What a token for Bastide says in aud.",
+    "oidc.applications": "Ids of the applications that may act for people: azp, client_id or appid of a token.",
+    "oidc.claim": "The claim of a token that names the account.",
+    "oidc.account": "What that claim holds: sid, upn or name.",
+    "oidc.forest": "Whose accounts the issuer speaks for: corp or priv.",
+    "oidc.ca_file": "PEM file of the authorities that its certificate is believed by. Empty: the system's.",
+    "oidc.keys_minutes": "How long its keys count after they were fetched: 1 to 1440.",
+    "oidc.second_factor": "claim=value of which one says that a second factor was shown, as in amr=mfa. Empty: it is not believed about that.",
     "rights": "Groups that give a right. Members of administrators and auditors count only when signed in from PRIV.",
     "rights.administrators": "PRIV groups: prepare users and groups, make roles, kill.",
     "rights.auditors": "PRIV groups: read everything, change nothing.",
@@ -65,6 +84,7 @@ COMMENTS = MappingProxyType({
     "policy": "Rules for all roles.",
     "policy.ticket_cap_seconds": "Longest life of a PAM user's ticket: access truly ends that much after a grant. At least 125.",
     "policy.ticket_policy": "Name of the authentication policy in PRIV that says so.",
+    "policy.four_eyes": "Each change of a role waits for a second administrator.",
     "audit": "Where audit records go besides the database.",
     "audit.file": "A file, one JSON object a line. Empty: none.",
     "audit.syslog": "udp://host:514, tcp://host:601, tls://host:6514 or unix:/dev/log. Empty: none.",
@@ -84,6 +104,16 @@ COMMENTS = MappingProxyType({
     "passwords.source_domains.controllers": "Full names of the domain controllers. Empty: DNS says.",
     "passwords.source_domains.principal": "The account that asks it who its controllers are. Empty: the service account.",
     "passwords.source_domains.keytab": "Its keytab: a file, or credential:NAME. Empty: the service account's.",
+    "notifications": "Messages to people: asked, approved, about to end, ended, failed. Without this table there are none.",
+    "notifications.language": "Of the messages: en or de.",
+    "notifications.ending_minutes": "How long before the end of access the person is told: 1 to 1440.",
+    "notifications.ca": "PEM file of the authorities that mail servers and services are believed by. Empty: the system's.",
+    "notifications.channels": "A way out for messages: a table for each. `bastide notify test NAME` tries one.",
+    "notifications.channels.name": "What it is called: a to z, 0 to 9 and hyphens.",
+    "notifications.channels.url": "A file, or credential:NAME, with an address as apprise takes it. It holds a password or a token.",
+    "notifications.channels.people": "Of a mail server: each person's own address takes the place of the recipients.",
+    "notifications.channels.events": "asked, approved, rejected, unanswered, ending, ended, failed, kill-switch. Empty: all.",
+    "notifications.channels.roles": "Names of roles; of these only. Empty: all.",
 })  # fmt: skip
 
 #: What a table that is left out looks like, as comments.
@@ -93,10 +123,21 @@ _LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
             principal="svc-bastide-prepare@PRIV.EXAMPLE.COM", keytab="/etc/bastide/preparer.keytab"
         ),
         "corp": Corp(domain="corp.example.com"),
+        "oidc": Oidc(
+            issuer="https://sso.corp.example.com/realms/staff",
+            audience="api://bastide",
+            applications=["pim-scripts"],
+            claim="onprem_sid",
+            account="sid",
+        ),
         "passwords.source_domains": SourceDomain(domain="sales.example.com"),
         "passwords": Passwords(
             openpgp=["/etc/bastide/keys/openpgp.key"], keytab="/etc/bastide/pcnsclnt.keytab"
         ),
+        "notifications.channels": NotificationChannel(
+            name="mail", url="/etc/bastide/notify/mail", people=True
+        ),
+        "notifications": Notifications(channels=[]),
     }
 )
 

@@ -29,6 +29,7 @@ from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision, Request, State
 from bastide.domain.roles import Carrier, Role, Scope, Ttl
 from bastide.services.accounts import Preparation
+from bastide.services.audit import Wanted
 from bastide.services.roles import RoleDraft, StageDraft
 from bastide.services.signin import Accepted
 from bastide.store import keys, migrations
@@ -279,7 +280,7 @@ class Play:
     def verify(self) -> str:
         frank = self._s.act("aud.frank", Right.AUDIT)
         verdict = self._s.services.audit.verify(frank)
-        held = self._s.services.audit.who_had(frank, person="priv.alice")
+        held = self._s.services.audit.who_had(frank, Wanted(person="priv.alice"))
         if not 0 < verdict.signed <= verdict.seq:
             raise Stop("the audit is not signed")
         spans = "; ".join(f"{h.person} had {h.group} until {when(h.until)}" for h in held)

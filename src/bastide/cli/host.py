@@ -119,6 +119,7 @@ def config_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH)
     settings = load(config)
     checks = [Check(f"{config}", "is well-formed")]
     checks += [*probes.certificate(settings), *probes.local_things(settings), *probes.passwords(settings)]
+    checks += [*probes.channels(settings), *probes.issuer(settings)]
     checks += probes.directories(settings)
     report(screen, checks, as_json=as_json)
     if not all(check.ok for check in checks):

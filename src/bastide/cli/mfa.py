@@ -14,7 +14,7 @@ from bastide.cli.remote import Call, remote
 from bastide.cli.text import when
 
 app = commands(
-    "The second factor: set it up, show it, invite, reset.",
+    "The second factor: set it up, show it, invite, reset. Security keys are registered in the portal.",
     ("an administrator gives the person a one-time code", "bastide mfa invite priv.alice"),
     ("the person sets up an authenticator with it", "bastide mfa enrol --invited --account 'CORP\\alice'"),
     ("and shows its first code", "bastide mfa confirm --account 'CORP\\alice'"),
@@ -66,12 +66,28 @@ def status(call: Call) -> None:
     """Your second factors."""
     columns: list[Column] = [
         ("METHOD", lambda f: f.get("method")),
+        ("NAME", lambda f: f.get("name")),
         ("SET UP", lambda f: when(f.get("created_at"))),
+        ("LAST USED", lambda f: when(f.get("last_used_at"))),
         ("CONFIRMED", lambda f: bool(f.get("confirmed"))),
         ("LOCKED UNTIL", lambda f: when(f.get("locked_until"))),
         ("RECOVERY CODES LEFT", lambda f: f.get("recovery_codes_left")),
     ]
     call.table(call.client.get("/me/factors"), columns, empty="no second factor is set up: bastide mfa enrol")
+
+
+@remote(app, "remove", example='bastide mfa remove "blue key"')
+def remove(
+    call: Call,
+    name: Annotated[
+        str, typer.Argument(metavar="KEY", help="The security key's name or id, as in `bastide mfa status`.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove one of your security keys. The last second factor goes by an administrator only: bastide mfa reset."""
+    ask.confirm(f"Remove your security key {name}?", yes=yes)
+    answer = call.client.delete(f"/me/keys/{quote(name, safe='')}")
+    call.done(answer, "the security key is removed; what it signed still counts")
 
 
 @remote(app, "invite", example="bastide mfa invite priv.alice")

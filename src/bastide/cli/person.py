@@ -1,11 +1,11 @@
-"""`bastide whoami`, `bastide offers`, `bastide kill`, `bastide work`: commands without a noun of their own."""
+"""`bastide whoami`, `bastide offers`, `bastide token`, `bastide kill`, `bastide work`: commands without a noun of their own."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from bastide.cli import ask
+from bastide.cli import ask, session
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import Call, remote
@@ -19,6 +19,7 @@ def add_to(app: typer.Typer) -> None:
     """Put the commands without a noun on the root."""
     remote(app, "whoami", example="bastide whoami --account 'CORP\\alice'")(whoami)
     remote(app, "offers", example="bastide offers")(offers)
+    remote(app, "token", example="bastide token --minutes 30 --right use")(session.token)
     remote(app, "kill", example='bastide kill --role "File administrator" --reason "incident 42"')(kill)
 
 
@@ -52,7 +53,8 @@ _OFFERS: list[Column] = [
     ),
     ("APPROVAL", lambda o: bool(o.get("needs_approval"))),
     ("SECOND FACTOR", lambda o: bool(o.get("mfa"))),
-    ("NOW", lambda o: o.get("why_not") or "can be asked for"),
+    ("NOW", lambda o: o.get("why_not") or o.get("lacks") or "can be asked for"),
+    ("OPENS", lambda o: when(o.get("opens_at"))),
     ("WINDOW", lambda o: o.get("window")),
 ]
 
@@ -66,15 +68,17 @@ def kill(
     call: Call,
     reason: Annotated[str, typer.Option(help="Why, for the audit.")],
     request: Annotated[str, typer.Option(metavar="ID", help="This request.")] = "",
-    role: Annotated[str, typer.Option(metavar="ROLE", help="All requests for this role.")] = "",
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="All requests for this role; with --user, that person's.")
+    ] = "",
     user: Annotated[str, typer.Option(metavar="USER", help="All requests of this PAM user.")] = "",
     everything: Annotated[bool, typer.Option("--all", help="All open requests of everybody.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """The kill switch: end all open requests that match. Tickets bought before live on until their true end."""
-    if sum([bool(request), bool(role), bool(user), everything]) != 1:
-        raise Stop("say exactly one of --request, --role, --user, --all", status=Exit.USAGE)
-    what = request or role or user or "EVERYTHING"
+    if sum([bool(request), bool(role or user), everything]) != 1:
+        raise Stop("say --request, or --role, or --user, or both of these, or --all", status=Exit.USAGE)
+    what = request or " of ".join(filter(None, (role, user))) or "EVERYTHING"
     ask.confirm(f"End all open requests of {what}?", yes=yes)
     body = {"reason": reason, "request": request, "role": role, "user": user, "all": everything}
     answer = call.client.post("/kill", body)

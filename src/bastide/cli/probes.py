@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 
 from bastide.cli.exits import Stop, missing_extra
 from bastide.clock import SystemClock
-from bastide.config import Config, ConfigError, secret_path, source_domains
+from bastide.config import (
+    Config,
+    ConfigError,
+    NotificationChannel,
+    Notifications,
+    Oidc,
+    secret_path,
+    source_domains,
+)
 from bastide.domain.errors import BastideError
 from bastide.extras import install
 
@@ -25,6 +33,7 @@ _CREDENTIAL = "credential:"
 #: What `bastide keys generate` makes, and does not overwrite.
 _KEY_FILES = ("master.key", "signing.key", "signing.pub")
 _OPENPGP_FILES = ("openpgp.key", "openpgp.pgp")
+_HOW_TO_NAME = "write one address into it, as in mailtos://user:password@mail.example.com, mode 0600, or set notifications.channels.url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +393,47 @@ def passwords(config: Config) -> Iterator[Check]:
     if keytab.ok and keytab.checked:
         yield look("passwords: PCNSCLNT/", lambda: _acceptor(config, settings.keytab), export)
     yield look("passwords: vault", lambda: _vault(config), "set passwords.vault; no backup may hold it")
+
+
+def issuer(config: Config) -> Iterator[Check]:
+    """The issuer of tokens: it is asked for its keys."""
+    if config.oidc is not None:
+        yield look("oidc: issuer", partial(_issuer, config.oidc), "check oidc.issuer and oidc.ca_file")
+
+
+def _issuer(settings: Oidc) -> str:
+    from bastide.wiring.issuer import issuer_keys  # noqa: PLC0415  # needed where there is one
+
+    number = issuer_keys(settings, SystemClock()).look()
+    if not number:
+        raise Stop("the issuer has no key for signatures that could be used")
+    return f"{number} keys for signatures"
+
+
+def channels(config: Config) -> Iterator[Check]:
+    """The channels of notifications, as far as they can be judged without a connection: nothing is sent."""
+    table = config.notifications
+    if table is None:
+        return
+    for one in table.channels:
+        check = secret(f"notifications: {one.name}", one.url, _HOW_TO_NAME)
+        if check.ok and check.checked:
+            check = look(check.name, partial(_channel, table, one), _HOW_TO_NAME)
+        yield check
+
+
+def _channel(table: Notifications, one: NotificationChannel) -> str:
+    from bastide.wiring.notifications import notifier_of  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    path = secret_path(one.url)
+    notifier = notifier_of(table, path.stat().st_uid if os.geteuid() == 0 else None)
+    if problem := notifier.problem(one.name):
+        raise Stop(f"the address in {path} cannot be used: {problem}", remedy=_HOW_TO_NAME)
+    if one.people and not notifier.is_mail(one.name):
+        raise Stop(
+            f"people = true, but the address in {path} is not one of a mail server", remedy=_HOW_TO_NAME
+        )
+    return f"{path} can be used; `bastide notify test {one.name}` sends a message"
 
 
 def _openpgp(names: Sequence[str]) -> str:

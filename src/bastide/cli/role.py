@@ -9,11 +9,13 @@ from urllib.parse import quote
 import typer
 
 from bastide.cli import ask, role_rules
+from bastide.cli.client import Answer
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop, by_option
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
+from bastide.domain.people import Demand
 from bastide.domain.roles import Enforcer
 
 _EXAMPLE = (
@@ -28,6 +30,7 @@ app = commands(
 )
 
 Name = Annotated[str, typer.Argument(metavar="ROLE", help="Its name or id.")]
+Proposal = Annotated[str, typer.Argument(metavar="ID", help="The proposal's id.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show, change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 FromFile = Annotated[
@@ -60,6 +63,16 @@ TtlMinimum = Annotated[
 ]
 TtlMaximum = Annotated[str | None, typer.Option("--max", metavar="TIME", help="Longest length. Default: 8h.")]
 Mfa = Annotated[bool | None, typer.Option("--mfa/--no-mfa", help="A second factor. Default: yes.")]
+FactorOption = Annotated[
+    Demand | None,
+    typer.Option("--factor", metavar="FACTOR", help="Which second factor activates: any or webauthn."),
+]
+ApprovalFactor = Annotated[
+    Demand | None,
+    typer.Option(
+        metavar="FACTOR", help="How an approval is given: any, or signed with a security key: webauthn."
+    ),
+]
 Justification = Annotated[
     bool | None, typer.Option("--justification/--no-justification", help="A justification. Default: yes.")
 ]
@@ -91,6 +104,7 @@ Extension = Annotated[
 ]
 Enabled = Annotated[bool | None, typer.Option("--enabled/--disabled", help="Whether it may be used at all.")]
 
+_SIGNED = "signed with a security key"
 #: Which option gives a field.
 _OPTIONS = MappingProxyType(
     {
@@ -99,6 +113,8 @@ _OPTIONS = MappingProxyType(
         "stages": "--stage",
         "ttl": "--for",
         "pending_life": "--pending",
+        "factor": "--factor",
+        "approval_factor": "--approval-factor",
         "ticket_pattern": "--ticket-pattern",
         "window": "--window",
     }
@@ -119,6 +135,8 @@ def add(
     ttl_minimum: TtlMinimum = None,
     ttl_maximum: TtlMaximum = None,
     mfa: Mfa = None,
+    factor: FactorOption = None,
+    approval_factor: ApprovalFactor = None,
     justification: Justification = None,
     ticket_pattern: TicketPattern = None,
     window: WindowOption = None,
@@ -143,7 +161,7 @@ def add(
         answer = call.client.post("/roles", rules, dry_run=dry_run)
     call.show(answer, lambda role: _print(call, role))
     if not call.as_json:
-        call.screen.note("dry run: nothing was changed" if dry_run else "the role is there")
+        call.screen.note(_outcome(answer, "the role is there", dry_run=dry_run))
 
 
 @remote(app, "list", example="bastide role list")
@@ -182,6 +200,8 @@ def edit(
     ttl_minimum: TtlMinimum = None,
     ttl_maximum: TtlMaximum = None,
     mfa: Mfa = None,
+    factor: FactorOption = None,
+    approval_factor: ApprovalFactor = None,
     justification: Justification = None,
     ticket_pattern: TicketPattern = None,
     window: WindowOption = None,
@@ -211,7 +231,7 @@ def edit(
         ask.confirm("Change the role?", yes=yes)
     with by_option({} if from_file else _OPTIONS):
         answer = call.client.put(path, after, dry_run=dry_run)
-    call.done(answer, "dry run: nothing was changed" if dry_run else f"{after.get('name')} is changed")
+    call.done(answer, _outcome(answer, f"{after.get('name')} is changed", dry_run=dry_run))
 
 
 @remote(app, "remove", example='bastide role remove "File administrator"')
@@ -219,7 +239,69 @@ def remove(call: Call, name: Name, dry_run: DryRun = False, yes: Yes = False) ->
     """Remove a role that no open request uses."""
     ask.confirm(f"Remove role {name}?", yes=yes or dry_run)
     answer = call.client.delete(f"/roles/{quote(name, safe='')}", dry_run=dry_run)
-    call.done(answer, f"dry run: {name} could be removed" if dry_run else f"{name} is removed")
+    done = f"dry run: {name} could be removed" if dry_run else f"{name} is removed"
+    call.done(answer, _outcome(answer, done, dry_run=False))
+
+
+_PROPOSALS: list[Column] = [
+    ("ID", lambda p: p.get("id")),
+    ("ROLE", lambda p: p.get("role")),
+    ("ACTION", lambda p: p.get("action")),
+    ("BY", lambda p: p.get("by")),
+    ("SINCE", lambda p: when(p.get("made_at"))),
+]
+
+
+@remote(app, "proposals", example="bastide role proposals")
+def proposals(call: Call) -> None:
+    """Changes of roles that wait for a second administrator, oldest first."""
+    call.table(
+        call.client.get("/role-proposals"), _PROPOSALS, empty="no change waits for a second administrator"
+    )
+
+
+@remote(app, "approve", example="bastide role approve 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11")
+def approve(call: Call, id: Proposal, yes: Yes = False) -> None:  # noqa: A002
+    """Approve a change that another administrator proposed. It is shown first, and asked about."""
+    path = f"/role-proposals/{quote(id, safe='')}"
+    shown = call.client.get(path).fields
+    _print_proposal(call, shown)
+    ask.confirm(f"Approve what {shown.get('by')} proposed?", yes=yes)
+    call.done(call.client.post(f"{path}/approval"), f"{shown.get('role')}: done")
+
+
+@remote(app, "reject", example='bastide role reject 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11 --reason "too long"')
+def reject(
+    call: Call,
+    id: Proposal,  # noqa: A002
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
+) -> None:
+    """Reject a proposed change, or take one of your own back. The role stays as it is."""
+    answer = call.client.post(f"/role-proposals/{quote(id, safe='')}/rejection", {"reason": reason})
+    call.done(answer, "rejected: the role stays as it is")
+
+
+def _outcome(answer: Answer, done: str, *, dry_run: bool) -> str:
+    """What came of a change."""
+    if dry_run:
+        return "dry run: nothing was changed"
+    proposal = answer.fields.get("proposal")
+    if proposal:
+        return f"proposed, not done: another administrator decides with `bastide role approve {proposal}`"
+    return done
+
+
+def _print_proposal(call: Call, shown: Mapping[str, Any]) -> None:
+    call.screen.note(
+        f"{shown.get('action')} {shown.get('role')}, proposed by {shown.get('by')} at {when(shown.get('made_at'))}"
+    )
+    for rule, said in (shown.get("changes") or {}).items():
+        call.screen.note(str(rule), "bold")
+        if shown.get("action") == "edit":
+            call.screen.note(f"  - {role_rules.shown('', said[0])}", "red")
+            call.screen.note(f"  + {role_rules.shown('', said[1])}", "green")
+        else:
+            call.screen.note(f"  {role_rules.shown('', said)}")
 
 
 def _require(rules: role_rules.Rules) -> None:
@@ -241,6 +323,10 @@ def _print_difference(call: Call, changed: list[tuple[str, object, object]]) -> 
         call.screen.note(f"  + {role_rules.shown(rule, new)}", "green")
 
 
+def _factor(role: Mapping[str, Any]) -> object:
+    return "a security key" if role.get("factor") == Demand.WEBAUTHN else bool(role.get("mfa"))
+
+
 def _print(call: Call, role: Mapping[str, Any]) -> None:
     draft = role_rules.as_draft(role)
     call.screen.fields(
@@ -254,7 +340,8 @@ def _print(call: Call, role: Mapping[str, Any]) -> None:
                 [role_rules.stage_words(stage) for stage in draft["stages"]] or "nobody has to agree",
             ),
             ("For", role_rules.ttl_words(role.get("ttl") or {})),
-            ("Second factor", bool(role.get("mfa"))),
+            ("Second factor", _factor(role)),
+            ("Approvals", _SIGNED if role.get("approval_factor") == Demand.WEBAUTHN else ""),
             ("Justification", bool(role.get("justification"))),
             ("Ticket", role.get("ticket_pattern")),
             ("Window", role.get("window_text") or role.get("window")),

@@ -10,6 +10,7 @@ from bastide.cli.exits import Exit, Stop
 from bastide.cli.files import document_of
 from bastide.cli.text import seconds, span
 from bastide.domain.ids import typed
+from bastide.domain.people import Demand
 from bastide.domain.roles import Enforcer
 
 Rules = dict[str, Any]
@@ -18,9 +19,16 @@ _WINDOW = re.compile(r"(\S+)\s+(\d\d:\d\d)-(\d\d:\d\d)\s+(\S+)")
 _LENGTHS = ("pending_life",)
 #: Shown by the server, not taken by it.
 _SHOWN_ONLY = {"id", "created_at"}
+_FACTORS = [one.value for one in Demand]
+#: Rule to what it is called, and the words there are.
+_WORDS = {
+    "floor": ("enforcement", [one.value for one in Enforcer]),
+    "factor": ("second factor", _FACTORS),
+    "approval_factor": ("second factor", _FACTORS),
+}
 _RULES = {
-    "name", "description", "privileges", "candidates", "stages", "ttl", "mfa", "justification", "ticket_pattern",
-    "window", "pending_life", "owner_auto_approval", "floor", "extension", "enabled", "version",
+    "name", "description", "privileges", "candidates", "stages", "ttl", "mfa", "factor", "approval_factor",
+    "justification", "ticket_pattern", "window", "pending_life", "owner_auto_approval", "floor", "extension", "enabled", "version",
 }  # fmt: skip
 
 
@@ -45,19 +53,19 @@ def from_file(path: Path) -> Rules:
         }
     if isinstance(rules.get("window"), str):
         rules["window"] = window(rules["window"])
-    _check_floor(path, rules)
+    _check_words(path, rules)
     return rules
 
 
-def _check_floor(path: Path, rules: Rules) -> None:
+def _check_words(path: Path, rules: Rules) -> None:
     """Before anybody is asked for a password. Raises Stop."""
-    floors = [one.value for one in Enforcer]
-    if rules.get("floor", floors[0]) not in floors:
-        raise Stop(
-            f"{path}: {rules['floor']!r} is no enforcement",
-            remedy=f"write {', '.join(floors)}",
-            status=Exit.USAGE,
-        )
+    for rule, (called, known) in _WORDS.items():
+        if rules.get(rule, known[0]) not in known:
+            raise Stop(
+                f"{path}: {rules[rule]!r} is no {called}",
+                remedy=f"write {', '.join(known)}",
+                status=Exit.USAGE,
+            )
 
 
 def from_options(given: Mapping[str, Any]) -> Rules:

@@ -154,6 +154,8 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
     if services.passwords is not None:
         services.passwords.switchboard.plant()
         services.passwords.silence.plant()
+    if services.notifications is not None:
+        services.notifications.plan.plant()
     owner = f"{node_name(config)}:{os.getpid()}"
     runner = Runner(
         store=services.store,
@@ -208,7 +210,10 @@ def _pool(threads: int) -> None:
 
 async def _answer(config: Config, services: Services) -> None:
     """Serve until a signal: (4)."""
-    server = _server(config, services)
+    from bastide.web import create_app  # noqa: PLC0415  # `worker` does without it
+
+    app = create_app(services, origins=config.http.origins)
+    server = _server(config, app)
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
 
@@ -216,6 +221,7 @@ async def _answer(config: Config, services: Services) -> None:
         if stopping.is_set():
             os._exit(1)
         stopping.set()
+        app.hang_up()
         server.stop()  # type: ignore[no-untyped-call]
 
     for number in _ENDING:
@@ -238,12 +244,10 @@ def behind_proxies(app: Any, trusted: list[str]) -> Any:
     return wrap_asgi_with_proxy_headers(app, trusted_hosts=trusted)
 
 
-def _server(config: Config, services: Services) -> "Server":
+def _server(config: Config, app: Any) -> "Server":
     from granian.constants import HTTPModes, Interfaces, SSLProtocols  # noqa: PLC0415  # `worker` does without it
     from granian.log import LogLevels  # noqa: PLC0415
     from granian.server.embed import Server  # noqa: PLC0415
-
-    from bastide.web import create_app  # noqa: PLC0415
 
     tls: dict[str, Any] = {}
     if config.server.certificate:
@@ -253,7 +257,7 @@ def _server(config: Config, services: Services) -> "Server":
             "ssl_protocol_min": SSLProtocols.tls12,
         }
     return Server(
-        behind_proxies(create_app(services, origins=config.http.origins), config.server.trusted_proxies),
+        behind_proxies(app, config.server.trusted_proxies),
         address=config.server.address,
         port=config.server.port,
         interface=Interfaces.ASGI,

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ldap.filter import filter_format
 
-from bastide.directory import membership
+from bastide.directory import membership, nesting
 from bastide.directory.capabilities import Domain, View
 from bastide.directory.constants import MATCH_IN_CHAIN, SHADOW_PRINCIPALS, AccountControl
 from bastide.directory.entries import (
@@ -39,7 +39,7 @@ from bastide.domain.errors import (
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
-from bastide.services.ports import AccountState, Capabilities, Controller, Group, Person
+from bastide.services.ports import Above, AccountState, Capabilities, Controller, Group, Person
 
 _T = TypeVar("_T")
 _IN_FILTER = 100
@@ -108,6 +108,12 @@ class ActiveDirectory:
             return self._person(entry), frozenset(Sid.from_bytes(raw) for raw in entry.all("tokenGroups"))
 
         return self.connections.on_any("read a caller", read)
+
+    def groups_above(self, sids: Collection[Sid], *, most: int) -> Above:
+        domain = self.domain()
+        return self.connections.on_any(
+            "read nested groups", lambda s: nesting.above(s, domain, sids, most=most)
+        )
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         found = self._search(f"(&(objectClass=group){any_sid([group])})", ["objectSid"])

@@ -19,7 +19,7 @@ from bastide.domain.errors import Ambiguous, CapabilityMissing, NoSuchObject, No
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
-from bastide.services.ports import AccountState, Capabilities, Controller, Group, NewAccount, Person
+from bastide.services.ports import Above, AccountState, Capabilities, Controller, Group, NewAccount, Person
 
 _Found = TypeVar("_Found", Person, Group)
 
@@ -56,6 +56,19 @@ class MemoryDirectory:
     def find_caller(self, name: str) -> tuple[Person, frozenset[Sid]]:
         found = self.find_person(name)
         return found, self.world.token_groups(found.ref.sid)
+
+    def groups_above(self, sids: Collection[Sid], *, most: int) -> Above:
+        replica, now = self._first(), self.world.clock()
+        themselves = frozenset(group.ref.guid for group in replica.groups() if group.ref.sid in sids)
+        level = themselves | replica.groups_with(sids, now)
+        known, read = set(level), dict[str, Group]()
+        while level and len(read) < most:
+            found = {guid: group for guid in level if (group := replica.group(guid)) and group.security}
+            read |= found
+            level = replica.groups_with([group.ref.sid for group in found.values()], now) - known
+            known |= level
+        groups = sorted(read.values(), key=lambda one: one.ref.name.casefold())
+        return Above(tuple(groups), complete=not level)
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         replica = self._first()

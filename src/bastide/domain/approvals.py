@@ -2,7 +2,7 @@
 
 (1) The request waits for approval and is still in time.
 (2) The voter is not the person who asked, with neither account.
-(3) The voter showed a second factor within the last five minutes.
+(3) The voter showed a second factor within the last five minutes; where the role demands it, an approval is signed with a security key.
 (4) The voter is an approver of a stage that is not full yet (of the one that is named, if one is), and has not voted before.
 (5) One rejection ends the request, and needs a reason.
 (6) When every stage has its number of different people, the request goes on.
@@ -13,10 +13,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from bastide.domain import requests
-from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized
+from bastide.domain.errors import Conflict, InvalidInput, KeyNeeded, NotAuthorized
 from bastide.domain.ids import Sid, parse_text
-from bastide.domain.people import Actor, MfaProof, PamUser, Right, require_fresh_mfa
-from bastide.domain.requests import Decision, Request, State, Vote
+from bastide.domain.people import USE_A_KEY, Actor, Demand, MfaProof, PamUser, Right, require_fresh_mfa
+from bastide.domain.requests import Decision, Request, Signature, State, Vote
 from bastide.domain.roles import Role, Stage
 
 REASON_LIMIT = 400
@@ -33,6 +33,7 @@ def decide(
     reason: str,
     now: datetime,
     stage: str = "",
+    signature: Signature | None = None,
 ) -> Request:
     """The request with one vote more; in the named stage, or in the first that is the voter's. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
     requests.in_time(request, now)  # (1)
@@ -44,22 +45,33 @@ def decide(
         raise NotAuthorized(
             "nobody approves a request of their own", remedy="ask another approver of the role"
         )
-    proof = require_fresh_mfa(voter.mfa, now)  # (3)
+    proof = _proof(role, voter, decision, signature, now)  # (3)
     person = person_of(voter, voter_user)
     mine = {voter.sid} | (voter_user.sids if voter_user is not None else frozenset())
     if any(vote.person == person or vote.voter in mine for vote in request.votes):  # (4)
         raise Conflict("you have voted on this request already")
-    chosen = _stage_for(request, role, voter, voter_user, stage)
+    chosen = stage_for(request, role, voter, voter_user, stage)
     text = parse_text("reason", reason, REASON_LIMIT)
     if decision is Decision.REJECT and not text:  # (5)
         raise InvalidInput("reason", "a rejection needs a reason")
-    vote = _vote(voter, person, decision, text, chosen, now, proof)
+    vote = replace(_vote(voter, person, decision, text, chosen, now, proof), signature=signature)
     voted = replace(request, votes=(*request.votes, vote))
     if decision is Decision.REJECT:
         return replace(voted, state=State.REJECTED, closed_at=now, reason=f"rejected by {voter.name}: {text}")
     if complete(voted, role):  # (6)
         return requests.pass_gates(voted, now)
     return voted
+
+
+def _proof(
+    role: Role, voter: Actor, decision: Decision, signature: Signature | None, now: datetime
+) -> MfaProof:
+    """Who says no needs no key for it: nothing is given by that. Raises MfaRefused."""
+    if decision is Decision.REJECT or role.approval_factor is Demand.ANY:
+        return require_fresh_mfa(voter.mfa, now)
+    if signature is None:
+        raise KeyNeeded(f"an approval of {role.name} must be signed with a security key", remedy=USE_A_KEY)
+    return require_fresh_mfa(voter.mfa, now, role.approval_factor)
 
 
 def auto_approve(request: Request, role: Role, *, actor: Actor, user: PamUser, now: datetime) -> Request:
@@ -121,7 +133,7 @@ def _vote(
     )
 
 
-def _stage_for(request: Request, role: Role, voter: Actor, user: PamUser | None, wanted: str) -> Stage:
+def stage_for(request: Request, role: Role, voter: Actor, user: PamUser | None, wanted: str) -> Stage:
     """The first stage that lists the voter and still needs someone. Raises NotAuthorized, Conflict."""
     mine = [stage for stage in role.stages if wanted in {"", stage.name} and may_approve(stage, voter, user)]
     if not mine:

@@ -9,12 +9,14 @@ BastideError
 |  |- NotAuthorized        the caller lacks a right
 |  |- NotAuthenticated     nobody knows who is calling
 |  `- MfaRefused           the second factor is missing, wrong, used up or locked
+|     `- KeyNeeded         it must be a security key: no code will do
 |- DirectoryError          Active Directory did not do what was asked
 |  |- DirectoryUnavailable no domain controller answered: try again
 |  |- DirectoryDenied      the account lacks the right: an operator must act
 |  |- NoSuchObject         the object is gone
 |  |- ObjectExists         the name is taken
 |  `- CapabilityMissing    this directory cannot do that at all
+|- IssuerUnavailable       the issuer of tokens gives no keys: try again
 |- TargetError             a connected system did not do what was asked
 |  |- TargetUnavailable    it did not answer: try again
 |  |- TargetDenied         it knows our account and refuses, or does not know it
@@ -96,6 +98,12 @@ class MfaRefused(Refused):
     code = "mfa-refused"
 
 
+class KeyNeeded(MfaRefused):
+    """Only a security key will do here, which a browser uses: asking for a code leads nowhere."""
+
+    code = "key-needed"
+
+
 class DirectoryError(BastideError):
     """Active Directory did not do what was asked."""
 
@@ -130,6 +138,12 @@ class CapabilityMissing(DirectoryError):
     """This directory cannot do that at all."""
 
     code = "capability-missing"
+
+
+class IssuerUnavailable(BastideError):
+    """The keys of the OIDC issuer cannot be had. Safe to try again."""
+
+    code = "issuer-unavailable"
 
 
 class TargetError(BastideError):

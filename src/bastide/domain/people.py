@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bastide.domain.errors import MfaRefused, NotAuthorized
+from bastide.domain.errors import KeyNeeded, MfaRefused, NotAuthorized
 from bastide.domain.ids import ObjectRef, Sid, UserId
 
 #: How long a proof of the second factor counts as fresh.
 MFA_FRESH = timedelta(minutes=5)
+USE_A_KEY = "use your security key in the portal, with JavaScript; the page Sign-in factors registers one"
 
 
 class Forest(StrEnum):
@@ -27,6 +28,15 @@ class Right(StrEnum):
     APPROVE = "approve"  # see and decide requests that name the caller as approver
     ADMINISTER = "administer"  # PAM users, groups, roles, kill switch
     AUDIT = "audit"  # read everything, change nothing
+
+
+class Demand(StrEnum):
+    """Which second factor is good enough."""
+
+    ANY = "any"
+    WEBAUTHN = (
+        "webauthn"  # a security key: what it signs holds the address of the page, so nobody can pass it on
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ class Actor:
     via: str
     mfa: MfaProof | None = None
     withheld: frozenset[Right] = frozenset()
+    #: The call came in a session, or with a token of one.
+    held: bool = False
 
     @property
     def sids(self) -> frozenset[Sid]:
@@ -114,20 +126,29 @@ _HOW_TO_GET = {
 }
 
 
-def is_fresh(proof: MfaProof | None, now: datetime) -> bool:
-    """Whether a second factor was shown within MFA_FRESH."""
-    return proof is not None and timedelta(0) <= now - proof.at <= MFA_FRESH
+def is_fresh(proof: MfaProof | None, now: datetime, demand: Demand = Demand.ANY) -> bool:
+    """Whether a second factor that is good enough was shown within MFA_FRESH."""
+    return (
+        proof is not None
+        and timedelta(0) <= now - proof.at <= MFA_FRESH
+        and (demand is Demand.ANY or proof.method == demand.value)
+    )
 
 
-def require_fresh_mfa(proof: MfaProof | None, now: datetime) -> MfaProof:
-    """Raise MfaRefused unless a second factor was shown within MFA_FRESH."""
+def require_fresh_mfa(proof: MfaProof | None, now: datetime, demand: Demand = Demand.ANY) -> MfaProof:
+    """Raise MfaRefused unless a second factor that is good enough was shown within MFA_FRESH."""
+    if demand is Demand.WEBAUTHN and (proof is None or proof.method != demand.value):
+        raise KeyNeeded("a security key is demanded here: a code is not enough", remedy=USE_A_KEY)
     if proof is None:
         raise MfaRefused(
             "a second factor is needed",
             remedy="give a code from your authenticator; `bastide mfa enrol` sets one up",
         )
     if not is_fresh(proof, now):
-        raise MfaRefused(
-            "the second factor was shown too long ago", remedy="give a fresh code from your authenticator"
+        again = (
+            "use your security key again"
+            if demand is Demand.WEBAUTHN
+            else "give a fresh code from your authenticator"
         )
+        raise MfaRefused("the second factor was shown too long ago", remedy=again)
     return proof

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, Refused
 from bastide.domain.ids import RequestId, Sid, parse_text
-from bastide.domain.people import Actor, PamUser
+from bastide.domain.people import Actor, Demand, PamUser
 from bastide.domain.requests import OPEN, PENDING, Request, State, admit
 from bastide.domain.roles import PamGroup, Role, length
 
@@ -26,6 +26,8 @@ FARTHEST_START = timedelta(days=90)
 #: A start this little in the past is "now" said by a clock that is a bit behind.
 PAST_TOLERANCE = timedelta(minutes=5)
 OPEN_LIMIT = 20
+#: The method of a security key, as its proofs name it.
+SECURITY_KEY = Demand.WEBAUTHN.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def submit(
         justification=justification,
         ticket=ticket,
         method=draft.method,
-        needs_mfa=role.mfa or actor.sid != user.priv.sid,  # (6)
+        needs_mfa=_needs_mfa(role, user, actor),  # (6)
+        factor=role.factor,
         needs_approval=bool(role.stages),
         proof=None,
         floor=role.floor,
@@ -146,6 +149,26 @@ def _start(role: Role, asked: datetime | None, now: datetime) -> datetime | None
     if role.window is not None and not role.window.contains(start or now):
         raise Conflict(f"role {role.name} is not available at that time", remedy=describe_window(role))
     return start
+
+
+def opens_again(role: Role, now: datetime) -> datetime | None:
+    """When the window of a role opens, if it is closed now; None: it is open, or there is none."""
+    if role.window is None or role.window.contains(now):
+        return None
+    return role.window.next_opening(now)
+
+
+def lacks(role: Role, user: PamUser, actor: Actor, methods: Collection[str]) -> str:
+    """What the person has to set up first, as a sentence, where step (6) will ask for it; empty: nothing. `methods`: what is set up."""
+    if not _needs_mfa(role, user, actor):
+        return ""
+    if role.factor is Demand.WEBAUTHN and SECURITY_KEY not in methods:
+        return "it is activated with a security key, and you have registered none"
+    return "" if methods else "it is activated with a second factor, and you have set up none"
+
+
+def _needs_mfa(role: Role, user: PamUser, actor: Actor) -> bool:
+    return role.mfa or actor.sid != user.priv.sid
 
 
 def describe_window(role: Role) -> str:

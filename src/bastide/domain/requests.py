@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from bastide.domain.errors import Conflict
 from bastide.domain.ids import GroupId, RequestId, RoleId, Sid, UserId
-from bastide.domain.people import MfaProof
+from bastide.domain.people import Demand, MfaProof
 from bastide.domain.roles import Enforcer, length
 
 
@@ -46,11 +46,28 @@ GRANTING = frozenset({State.PROCESSING, State.ACTIVE})
 #: An activation that did not come about by then fails: nobody expects power that arrives hours after it was asked.
 GIVE_UP = timedelta(minutes=15)
 OPEN = PENDING | LIVE | {State.SCHEDULED}
+#: How the reason of what the kill switch ended begins. Nobody else's does.
+KILLED = "kill switch: "
 
 
 class Decision(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a security key signed for a vote: kept whole, so that the worker can look at it again (domain/signatures.py). `key_sealed` is the
+    public key and whose accounts it is, sealed when it was registered as `key`.
+    """
+
+    key: str
+    key_sealed: bytes
+    nonce: bytes
+    credential: bytes
+    authenticator_data: bytes
+    client_data: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ class Vote:
     stage: str
     at: datetime
     proof: MfaProof | None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,8 @@ class Request:
     ticket: str = ""
     method: str = "api"
     needs_mfa: bool = False
+    #: Which second factor it takes.
+    factor: Demand = Demand.ANY
     needs_approval: bool = False
     proof: MfaProof | None = None
     votes: tuple[Vote, ...] = ()
@@ -246,6 +266,13 @@ def fail(request: Request, reason: str, now: datetime) -> Request:
     if request.ends_at is None:
         return replace(request, state=State.FAILED, outcome=State.FAILED, reason=reason, closed_at=now)
     return replace(request, state=State.CLOSING, outcome=State.FAILED, reason=reason)
+
+
+def disown(request: Request, reason: str, now: datetime) -> Request:
+    """Failed, because it is not what was approved: also when it is Active and is to end later. Raises Conflict."""
+    if request.state is State.ACTIVE:
+        return replace(request, state=State.CLOSING, outcome=State.FAILED, reason=reason)
+    return fail(request, reason, now)
 
 
 def finish(request: Request, now: datetime, cap: timedelta) -> Request:

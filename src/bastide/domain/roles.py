@@ -5,18 +5,20 @@ A role is checked as a whole when it is made (`check`): what can never work is r
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bastide.domain.errors import InvalidInput
 from bastide.domain.ids import GroupId, ObjectRef, RoleId, Sid, parse_name, parse_text
+from bastide.domain.people import Demand
 
 TTL_FLOOR = timedelta(seconds=60)
 TTL_CEILING = timedelta(days=30)
 PENDING_FLOOR = timedelta(minutes=1)
 PENDING_CEILING = timedelta(days=30)
 DESCRIPTION_LIMIT = 1000
+_WEEK = 7
 PATTERN_LIMIT = 200
 #: A repeated group or repetition takes exponential time; a look around or a set in a set is not needed here.
 _COSTLY = re.compile(r"[+*}?]\)?[+*{]|\)[+*{]|\\[1-9]|\(\?|\[\^?\[|\[[^\]]+(--|&&|~~|\|\|)")
@@ -132,6 +134,17 @@ class Window:
             return day in self.days
         return clock < self.closes and (day - 1) % 7 in self.days
 
+    def next_opening(self, after: datetime) -> datetime | None:
+        """When it next opens, in UTC; None: never. Where a change of the clocks leaves that hour out, the moment that takes its place."""
+        zone = ZoneInfo(self.zone)
+        today = after.astimezone(zone).date()
+        for ahead in range(_WEEK + 1):
+            day = today + timedelta(days=ahead)
+            moment = datetime.combine(day, self.opens, zone).astimezone(UTC)
+            if day.weekday() in self.days and moment > after:
+                return moment
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -144,6 +157,10 @@ class Role:
     stages: tuple[Stage, ...] = ()
     ttl: Ttl = field(default_factory=Ttl)
     mfa: bool = True
+    #: Which second factor activates.
+    factor: Demand = Demand.ANY
+    #: Which second factor approves; WEBAUTHN: every approval is signed (domain/signatures.py).
+    approval_factor: Demand = Demand.ANY
     justification: bool = True
     ticket_pattern: str = ""
     window: Window | None = None
@@ -171,6 +188,7 @@ def check(role: Role) -> Role:
             "pending_life", f"must be from {length(PENDING_FLOOR)} to {length(PENDING_CEILING)}"
         )
     _check_stages(role)
+    _check_factors(role)
     _check_pattern(role.ticket_pattern)
     if role.window is not None:
         _check_window(role.window)
@@ -214,6 +232,21 @@ def _check_stages(role: Role) -> None:
     names = [stage.name for stage in role.stages]
     if len(set(names)) != len(names):
         raise InvalidInput("stages", "two stages have the same name")
+
+
+def _check_factors(role: Role) -> None:
+    if role.factor is not Demand.ANY and not role.mfa:
+        raise InvalidInput("factor", "says which second factor is needed, and the role needs none")
+    if role.approval_factor is Demand.ANY:
+        return
+    if not role.stages:
+        raise InvalidInput("approval_factor", "says how approvals are given, and the role needs none")
+    if role.owner_auto_approval:
+        raise InvalidInput(
+            "approval_factor",
+            "an approval that is given by itself is signed by nobody",
+            remedy="leave owner-auto-approval out",
+        )
 
 
 def _check_pattern(pattern: str) -> None:

@@ -3,7 +3,7 @@
 (1) Headers are not larger than an honest caller's.
 (2) A browser does not send this on behalf of another site (Fetch Metadata, Origin, and Referer for those that send neither).
 (3) A body is JSON: forms of other sites cannot be. Only a route that says so takes forms too, and then (2) alone keeps those out.
-(4) The caller is known: a Kerberos ticket or the token of a session. Only a route that says so takes the token from the cookie, and a write
+(4) The caller is known: a Kerberos ticket, a token of the OIDC issuer, or the token of a session. Only a route that says so takes the token from the cookie, and a write
     with the cookie names the page that it comes from: a browser sends a cookie whoever asks it to.
 (5) The caller has the right that the route names, or will have it with the code that came with the call, or that is in the form.
 (6) A code that is shown with the call is proved, once: for this call, and for the session it came in.
@@ -113,7 +113,7 @@ class Door:
     def _authenticate(self, connection: Connection, handler: BaseRouteHandler) -> Actor:
         scheme, credential = credentials(connection)
         if scheme == "bearer":
-            return self._session(connection, credential)
+            return self._bearer(connection, credential)
         token = connection.cookies.get(COOKIE, "") if handler.opt.get("cookie", False) else ""
         if token:
             _check_sender(connection)
@@ -123,6 +123,12 @@ class Door:
                 if scheme != "negotiate":
                     raise
         return self._ticket(connection, scheme, credential)
+
+    def _bearer(self, connection: Connection, token: str) -> Actor:
+        """A token of an issuer has dots in it, that of a session has none."""
+        if "." in token:
+            return self._services.authn.issued(token)
+        return self._session(connection, token)
 
     def _session(self, connection: Connection, token: str) -> Actor:
         actor = self._services.authn.session(token)

@@ -1,6 +1,6 @@
 """Read the audit, prove that it is whole, and send it on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,15 +8,18 @@ from datetime import datetime
 from bastide.domain import audit
 from bastide.domain.audit import GENESIS, Checkpoint, Record
 from bastide.domain.errors import AuditBroken
-from bastide.domain.ids import RequestId, UserId
-from bastide.domain.people import Actor, Right, require
-from bastide.domain.requests import Request
-from bastide.services.lookup import find_group, find_user
-from bastide.services.ports import AuditQuery, AuditSink, Signer, Store
+from bastide.domain.ids import GroupId, RequestId
+from bastide.domain.people import Actor, Right, require, require_reader
+from bastide.domain.requests import Place, Request, State
+from bastide.services.events import by_actor
+from bastide.services.figures import HeldQuery
+from bastide.services.lookup import find_group, find_role, find_user
+from bastide.services.ports import AuditQuery, AuditSink, Signer, Store, UnitOfWork
 
 EVERYTHING = AuditQuery(limit=0)
 _BATCH = 500
-_HISTORY = 100_000
+#: The cursor that holds the record of the last proof of the chain.
+_PROOF = "verification"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,38 @@ class Held:
     since: datetime
     until: datetime | None
     true_end: datetime | None
+    state: State
+    justification: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Filters over who held what; empty ones do not filter. Names or ids."""
+
+    person: str = ""
+    group: str = ""
+    role: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPage:
+    """Who held what, newest request first. `onward`: where the next page begins; None: this was the last."""
+
+    items: tuple[Held, ...]
+    onward: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStatus:
+    """How long the chain is, what of it is signed, and who proved it whole last: the record that says so."""
+
+    seq: int
+    head: str
+    checkpoint: Checkpoint | None
+    proof: Record | None
 
 
 class Audit:
@@ -57,9 +92,24 @@ class Audit:
             return tuple(uow.audit.read(query))
 
     def verify(self, actor: Actor) -> Verdict:
-        """Check every record and every checkpoint. Raises NotAuthorized, AuditBroken."""
+        """Check every record and every checkpoint, and keep on record that it was done. Raises NotAuthorized, AuditBroken."""
         require(actor, Right.AUDIT)
-        return self.verify_chain()
+        verdict = self.verify_chain()
+        with self._store.write() as uow:
+            data = {"records": verdict.seq, "signed": verdict.signed}
+            uow.audit.append(by_actor("audit.verified", self._now(), actor, data=data))
+            uow.audit.move_cursor(_PROOF, uow.audit.head()[0])
+            uow.commit()
+        return verdict
+
+    def status(self, actor: Actor) -> ChainStatus:
+        """What is known of the chain without reading it. Raises NotAuthorized."""
+        require_reader(actor)
+        with self._store.read() as uow:
+            seq, head = uow.audit.head()
+            at = uow.audit.cursor(_PROOF)
+            proof = next(uow.audit.read(AuditQuery(after_seq=at - 1, limit=1)), None) if at else None
+            return ChainStatus(seq, head, uow.audit.newest_checkpoint(), proof)
 
     def verify_chain(self) -> Verdict:
         """The same for the operator on the server itself, who owns the database anyway. Raises AuditBroken."""
@@ -90,7 +140,8 @@ class Audit:
         """Sign the end of the chain; None if nothing came since the last time."""
         with self._store.write() as uow:
             seq, head = uow.audit.head()
-            if seq == 0 or any(checkpoint.seq == seq for checkpoint in uow.audit.checkpoints()[-1:]):
+            newest = uow.audit.newest_checkpoint()
+            if seq == 0 or (newest is not None and newest.seq == seq):
                 return None
             now = self._now()
             signature = self._signer.sign(audit.checkpoint_bytes(seq, head, now))
@@ -122,28 +173,49 @@ class Audit:
             raise failed
         return left
 
-    def who_had(
-        self,
-        actor: Actor,
-        *,
-        person: str = "",
-        group: str = "",
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> tuple[Held, ...]:
-        """Who had what, when: every activation that overlaps the span. Raises NotAuthorized, NotFound."""
-        require(actor, Right.AUDIT)
+    def who_had(self, actor: Actor, wanted: Wanted) -> Iterator[Held]:
+        """All of `holders`, with a transaction for each page. Raises at once what the first page raises: NotAuthorized, NotFound."""
+        first = self.holders(actor, wanted, limit=_BATCH)
+        return self._all(actor, wanted, first)
+
+    def _all(self, actor: Actor, wanted: Wanted, page: HeldPage) -> Iterator[Held]:
+        yield from page.items
+        while page.onward is not None:
+            page = self.holders(actor, wanted, limit=_BATCH, before=page.onward)
+            yield from page.items
+
+    def holders(self, actor: Actor, wanted: Wanted, *, limit: int, before: Place | None = None) -> HeldPage:
+        """Who had what, when: every activation that overlaps the span, of at most `limit` requests. Raises NotAuthorized, NotFound."""
+        require_reader(actor)
         with self._store.read() as uow:
-            user: UserId | None = find_user(uow, person).id if person else None
-            chosen = find_group(uow, group).id if group else None
-            names = {g.id: g.name for g in uow.groups.all()}
-            requests = uow.requests.history(user=user, limit=_HISTORY, before=None)
-        return tuple(
-            Held(r.user_name, names.get(g, g), r.role_name, r.id, r.active_from, r.closed_at, r.true_end)
-            for r in requests
+            chosen = find_group(uow, wanted.group).id if wanted.group else None
+            query = HeldQuery(
+                user=find_user(uow, wanted.person).id if wanted.person else None,
+                role=find_role(uow, wanted.role).id if wanted.role else None,
+                group=chosen,
+                since=wanted.since,
+                until=wanted.until,
+            )
+            found = uow.figures.held(query, limit=limit + 1, before=before)
+            names = _names(uow, found)
+        shown = found[:limit]
+        items = (
+            Held(
+                r.user_name, names.get(g, g), r.role_name, r.id, r.active_from, r.closed_at, r.true_end,
+                r.state, r.justification, r.ticket,
+            )
+            for r in shown
             for g in r.privileges
-            if r.active_from is not None and (chosen is None or g == chosen) and _overlaps(r, since, until)
-        )
+            if r.active_from is not None
+            and (chosen is None or g == chosen)
+            and _overlaps(r, wanted.since, wanted.until)
+        )  # fmt: skip
+        more = len(found) > limit
+        return HeldPage(tuple(items), Place(shown[-1].created_at, shown[-1].id) if more else None)
+
+
+def _names(uow: UnitOfWork, requests: Sequence[Request]) -> Mapping[GroupId, str]:
+    return {group.id: group.name for group in uow.groups.many({g for r in requests for g in r.privileges})}
 
 
 def _overlaps(request: Request, since: datetime | None, until: datetime | None) -> bool:

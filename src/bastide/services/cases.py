@@ -47,6 +47,8 @@ class Case:
     unseen: bool = False
     #: Requests whose links do not show their TTL everywhere.
     unproven: AbstractSet[RequestId] = frozenset()
+    #: Requests whose votes do not carry them (signed_votes.py), and why.
+    forged: dict[RequestId, str] = field(default_factory=dict)
     problem: BastideError | None = None
     #: The directory said no in a way that trying again will not change.
     hopeless: bool = False
@@ -74,6 +76,8 @@ def step(
 ) -> Request:
     """Advance and plan one request. What may not begin is not planned, and so nothing of it is written at all."""
     moved = requests.advance(request, now)
+    if cause := case.forged.get(moved.id):
+        return requests.disown(moved, cause, now)
     if moved.state is not State.PROCESSING:
         return moved
     if moved.ends_at is None and (case.problem is not None or not case.looked_at):
@@ -166,6 +170,23 @@ def end_moved_event(before: Request, after: Request, now: datetime) -> Event:
         request=after.id,
         data=data,
     )
+
+
+def disowned(case: Case, request: Request, now: datetime) -> list[Event]:
+    """Said by a name of its own: somebody wrote into the database."""
+    if request.id not in case.forged:
+        return []
+    data = {"cause": case.forged[request.id], "role": request.role_name}
+    return [
+        by_worker(
+            "request.signature-refused",
+            now,
+            subject=request.requester,
+            subject_name=request.user_name,
+            request=request.id,
+            data=data,
+        )
+    ]
 
 
 @contextmanager

@@ -1,8 +1,7 @@
-"""The second factor: register it, prove it, lock it. TOTP (RFC 6238: SHA-1, 6 digits, 30 s) and recovery codes today; another method is
-one more entry in `_verify`, and everything else sees only a MfaProof.
+"""Codes: register an authenticator, prove one, lock it. TOTP (RFC 6238: SHA-1, 6 digits, 30 s) and recovery codes; security keys are in
+security_keys.py, and everything else sees only a MfaProof.
 
-Registering is where a stolen CORP password would win, so a CORP sign-in alone cannot register: it takes a one-time invitation from an
-administrator, or a sign-in with the PRIV account. A proof, in order:
+Who may register is said in admission.py. A proof, in order:
 
   (1) The factor is confirmed and not locked.
   (2) The code fits the step before, this one or the next (clocks differ), compared in constant time.
@@ -19,13 +18,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain import totp
-from bastide.domain.errors import Conflict, MfaRefused, NotAuthorized, NotFound
+from bastide.domain.errors import Conflict, MfaRefused, NotFound
 from bastide.domain.ids import Sid
-from bastide.domain.people import Actor, Forest, MfaProof, Right, require
+from bastide.domain.people import Actor, MfaProof, Right, require
+from bastide.services.admission import Admission
 from bastide.services.events import by_actor
-from bastide.services.lookup import find_user
+from bastide.services.lookup import find_user, owner_of
 from bastide.services.people import Subjects
-from bastide.services.ports import CodeHasher, Factor, Invitation, Random, Sealer, Store, UnitOfWork
+from bastide.services.ports import CodeHasher, Random, Sealer, Store, UnitOfWork
+from bastide.services.signin import Factor, Invitation
 
 TOTP = "totp"
 RECOVERY = "recovery"
@@ -54,29 +55,28 @@ class Enrolment:
 
 
 class Factors:
-    """The use cases of the second factor."""
+    """The use cases of authenticators and their codes."""
 
     def __init__(
         self,
         *,
         store: Store,
         subjects: Subjects,
+        admission: Admission,
         sealer: Sealer,
         hasher: CodeHasher,
         random: Random,
         now: Callable[[], datetime],
         issuer: str = "Bastide",
-        single_forest: bool = False,
     ) -> None:
         self._store = store
         self._subjects = subjects
+        self._admission = admission
         self._sealer = sealer
         self._hasher = hasher
         self._random = random
         self._now = now
         self._issuer = issuer
-        #: In one forest every account is an everyday one, as far as the name of its forest tells.
-        self._everyday = single_forest
 
     def invite(self, actor: Actor, account: str) -> str:
         """A one-time code that lets a person register a factor within 24 hours. `account` is a PAM user or `CORP-backslash-name`. Raises NotFound."""
@@ -95,7 +95,7 @@ class Factors:
         """Register a TOTP factor; it counts once `confirm` saw a code from it. Raises NotAuthorized, Conflict."""
         require(actor, Right.USE)
         person = self._person(actor)
-        self._may_enrol(actor, person, invitation)
+        self._admission.admit(actor, person, invitation)
         secret = self._random.token(totp.SECRET_BYTES)
         codes = tuple(self._code(16) for _ in range(RECOVERY_CODES))
         hashes = tuple(self._hasher.hash(code) for code in codes)
@@ -132,7 +132,7 @@ class Factors:
         return self._prove(actor, code, confirmed=True)
 
     def status(self, actor: Actor) -> tuple[Factor, ...]:
-        """The caller's factors."""
+        """The caller's authenticators."""
         require(actor, Right.USE)
         person = self._person(actor)
         with self._store.read() as uow:
@@ -143,11 +143,13 @@ class Factors:
         require(actor, Right.ADMINISTER)
         sid, name = self._find(account)
         with self._store.write() as uow:
-            factors = uow.factors.of(sid)
-            if not factors:
+            factors, keys = uow.factors.of(sid), uow.factors.keys_of(sid)
+            if not factors and not keys:
                 raise NotFound(f"{name} has no second factor")
             for factor in factors:
                 uow.factors.remove(factor.id)
+            for key in keys:
+                uow.factors.remove_key(key.id)
             uow.audit.append(
                 by_actor(
                     "mfa.reset",
@@ -155,11 +157,11 @@ class Factors:
                     actor,
                     subject=sid,
                     subject_name=name,
-                    data={"factors": len(factors)},
+                    data={"factors": len(factors) + len(keys)},
                 )
             )
             uow.commit()
-        return len(factors)
+        return len(factors) + len(keys)
 
     def _prove(self, actor: Actor, code: str, *, confirmed: bool) -> MfaProof:
         person, code = self._person(actor), code.replace(" ", "")
@@ -215,42 +217,9 @@ class Factors:
         until = now + lock_after(factor.locks)
         return replace(factor, failures=0, locked_until=until, locks=factor.locks + 1), None
 
-    def _may_enrol(self, actor: Actor, person: Sid, invitation: str) -> None:
-        """The PRIV account itself may, with a ticket; an everyday one, or one with its password alone, needs an invitation, which is used up by trying a code, whatever comes of it."""
-        if invitation:
-            if self._use_invitation(actor, person, invitation):
-                return
-        elif (
-            actor.sid == person
-            and actor.forest is Forest.PRIV
-            and actor.via == "kerberos"
-            and not self._everyday
-        ):
-            return
-        raise NotAuthorized(
-            "a second factor is registered with a ticket of the PRIV account, or with an invitation",
-            remedy="ask an administrator for `bastide mfa invite`; a code that was mistyped is used up",
-        )
-
-    def _use_invitation(self, actor: Actor, person: Sid, code: str) -> bool:
-        """Whether it was the one that is stored, which is gone afterwards in any case."""
-        with self._store.read() as uow:
-            seen = uow.factors.invitation(person)
-        fits = seen is not None and self._hasher.matches(seen.code_hash, code)
-        with self._store.write() as uow:
-            now = self._now()
-            taken = uow.factors.take_invitation(person)
-            good = fits and taken is not None and taken == seen and taken.expires_at > now
-            if not good:
-                uow.audit.append(by_actor("mfa.invitation-refused", now, actor))
-            uow.commit()
-        return good
-
     def _person(self, actor: Actor) -> Sid:
-        """One identity for both accounts of a PAM user: the PRIV one."""
         with self._store.read() as uow:
-            user = uow.users.by_sid(actor.sid)
-        return user.priv.sid if user is not None else actor.sid
+            return owner_of(uow, actor)[0]
 
     def _find(self, account: str) -> tuple[Sid, str]:
         try:

@@ -5,7 +5,8 @@ a desired state from the rows, so a crash at any step is mended by running again
 
   (0) Take away what only time ended (ends.py): of all accounts that were claimed together, before any of them goes on.
   (1) Advance by time: what is over becomes Closing, what is due becomes Processing.
-  (2) Look first, where an earlier attempt may have written: access that began keeps its end; and where something begins (starts.py).
+  (2) Look first, where an earlier attempt may have written: access that began keeps its end; where something begins (starts.py); and at what
+      approvers signed (signed_votes.py).
   (3) Commit the plan before the directory is touched. Poke the links it needs or frees.
   (4) Close: lower account ends, then take members away.
   (5) Open: add members, then raise account ends. The account is the gate, so it opens last.
@@ -41,6 +42,7 @@ from bastide.services.cases import (
     blaming,
     by_group,
     closes,
+    disowned,
     end_moved_event,
     gate,
     idle_links,
@@ -61,6 +63,7 @@ from bastide.services.events import announce
 from bastide.services.pace import DENIED_LIMIT, LINK, delay
 from bastide.services.ports import AccountState, Directory, Store, UnitOfWork, Work
 from bastide.services.readback import SKEW, TOLERANCE, Seen, confirmed, gone
+from bastide.services.signed_votes import SignedVotes
 
 _log = logging.getLogger(__name__)
 NO_TIME = timedelta(0)
@@ -77,10 +80,12 @@ class Grants:
         store: Store,
         corp: Directory,
         priv: Directory,
+        votes: SignedVotes,
         now: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
+        self._votes = votes
         self._corp = corp
         self._priv = priv
         self._now = now
@@ -132,6 +137,7 @@ class Grants:
         seen = None
         try:
             facts = self._facts(cases, alone=len(works) == 1)  # (2)
+            self._votes.look(cases, groups, self._now())
             self._plan(cases, groups, facts)  # (1), (3)
             self._write(cases, groups)  # (4), (5)
             seen = self._look(cases, groups)  # (6)
@@ -205,6 +211,7 @@ class Grants:
                     case.requests[index] = after
                     changed.append(after)
                     events.extend(announce(before, after, now))
+                    events.extend(disowned(case, before, now))
                 if before.state is not after.state or before.ends_at is None:
                     moved.append(after)
             case.wanted = grants.desired(case.user, case.requests, now)

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Collection
 
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
-from bastide.domain.ids import GroupId, RoleId, UserId, parse_id, typed
-from bastide.domain.people import PamUser
+from bastide.domain.ids import GroupId, RoleId, Sid, UserId, parse_id, typed
+from bastide.domain.people import Actor, PamUser
 from bastide.domain.roles import PamGroup, Role
 from bastide.services.ports import UnitOfWork
 
@@ -64,3 +64,9 @@ def refuse_known_group(uow: UnitOfWork, name: str) -> None:
             f"{known.name} is a PAM group already; it carries {known.corp.name}",
             remedy=f"`bastide pam group show {shlex.quote(known.name)}` shows it; another one needs another name",
         )
+
+
+def owner_of(uow: UnitOfWork, actor: Actor) -> tuple[Sid, tuple[Sid, ...]]:
+    """Whose second factors the caller's are, one identity for both accounts of a PAM user: the PRIV one; and the accounts it stands for."""
+    user = uow.users.by_sid(actor.sid)
+    return (actor.sid, (actor.sid,)) if user is None else (user.priv.sid, tuple(user.sids))

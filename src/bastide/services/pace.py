@@ -10,6 +10,8 @@ EXPORT = "export"
 IMPORT = "import"
 #: Who was not heard any more is looked for.
 WATCH = "watch"
+#: What is to be told is read off the audit; the messages of a channel are work of a kind of their own, `notify:NAME`.
+NOTIFY = "notify"
 #: The vault's mark follows the audit.
 MARK = "mark"
 #: One row for each target object with an undelivered password; the key is its CS id.

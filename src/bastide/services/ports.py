@@ -13,7 +13,10 @@ from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserI
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Place, Request, State
 from bastide.domain.roles import PamGroup, Role, Scope
+from bastide.services.figures import Figures
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
+from bastide.services.proposals import Proposals
+from bastide.services.signin import Factors
 
 # ------------------------------------------------------------------------------------------------------------ directory
 
@@ -71,6 +74,15 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Above:
+    """Groups that SIDs are in, nested ones too. `unread`: groups that are there and cannot be read. Not `complete`: there are more."""
+
+    groups: tuple[Group, ...]
+    unread: frozenset[Sid] = frozenset()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class AccountState:
     """One account as one domain controller shows it. `groups`: GUIDs of the groups it is directly in. `expires` None: never."""
 
@@ -105,6 +117,11 @@ class Directory(Protocol):
 
     def find_caller(self, name: str) -> tuple[Person, frozenset[Sid]]:
         """A person, found as `find_person` does, and the SIDs of all their groups, nested ones too (tokenGroups). Raises NotFound, Ambiguous."""
+
+    def groups_above(self, sids: Collection[Sid], *, most: int) -> Above:
+        """Security groups of this forest that a ticket with these SIDs opens: those of the SIDs themselves, and all that one of them is in,
+        nested ones too. A SID of the other forest counts by the object that stands for it. What nobody knows gives nothing.
+        """
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         """Enabled user accounts in a group, nested ones too. Raises NotFound."""
@@ -226,51 +243,6 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Factor:
-    """A registered second factor. `secret_encrypted` is sealed to the row; `last_step` is the newest TOTP step used; `locks` counts the
-    locks since the last good code.
-    """
-
-    id: str
-    person: Sid
-    method: str
-    secret_encrypted: bytes
-    created_at: datetime
-    confirmed: bool = False
-    last_step: int = 0
-    failures: int = 0
-    locked_until: datetime | None = None
-    recovery_hashes: tuple[str, ...] = ()
-    locks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """Lets a person register a second factor once. Only a hash of the code is kept."""
-
-    person: Sid
-    code_hash: str
-    expires_at: datetime
-    issued_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A sign-in that outlives one call. Only a hash of the token is kept."""
-
-    token_hash: str
-    sid: Sid
-    name: str
-    forest: Forest
-    via: str
-    created_at: datetime
-    expires_at: datetime
-    mfa_method: str = ""
-    mfa_factor: str = ""
-    mfa_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AuditQuery:
     """Filters over the audit; empty fields do not filter. `person` is a SID or a name; `limit` 0 means all."""
 
@@ -278,6 +250,7 @@ class AuditQuery:
     until: datetime | None = None
     person: str = ""
     kind: str = ""
+    kinds: frozenset[str] = frozenset()
     request: str = ""
     after_seq: int = 0
     limit: int = 1000
@@ -344,6 +317,12 @@ class WorkRows(Protocol):
     def retry(self, work: Work, due: datetime, error: str) -> None:
         """Give the row back after a failure. Raises LostLease."""
 
+    def remove_many(self, done: Sequence[Work]) -> None:
+        """Done for good: the rows go, but for one that was poked since its claim. Raises LostLease if any was lost."""
+
+    def forget(self, kind: str) -> None:
+        """All rows of a kind that nobody does any more."""
+
     def listing(self) -> tuple[Mapping[str, object], ...]:
         """For people: kind, key, due, attempts, owner, lease, error."""
 
@@ -353,32 +332,19 @@ class AuditLog(Protocol):
         """Chain and store, in this commit."""
 
     def read(self, query: AuditQuery) -> Generator[Record, None, None]: ...
+    def last(self, kind: str, subject: str) -> Record | None:
+        """The newest of a kind about a subject."""
+
     def head(self) -> tuple[int, str]:
         """Sequence number and hash of the last record; (0, GENESIS) if there is none."""
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None: ...
     def checkpoints(self) -> tuple[Checkpoint, ...]: ...
+    def newest_checkpoint(self) -> Checkpoint | None: ...
     def cursor(self, sink: str) -> int:
         """The last record a sink has taken."""
 
     def move_cursor(self, sink: str, seq: int) -> None: ...
-
-
-class Factors(Protocol):
-    def add(self, factor: Factor) -> None: ...
-    def save(self, factor: Factor) -> None: ...
-    def of(self, person: Sid) -> tuple[Factor, ...]: ...
-    def remove(self, id: str) -> None: ...  # noqa: A002
-    def invite(self, invitation: Invitation) -> None: ...
-    def invitation(self, person: Sid) -> Invitation | None:
-        """Read, and leave it there."""
-
-    def take_invitation(self, person: Sid) -> Invitation | None:
-        """Read and delete: single use, whatever comes of it."""
-
-    def add_session(self, session: Session) -> None: ...
-    def session(self, token_hash: str) -> Session | None: ...
-    def end_session(self, token_hash: str) -> None: ...
 
 
 class UnitOfWork(Protocol):
@@ -397,6 +363,8 @@ class UnitOfWork(Protocol):
     changes: Changes
     switch: Switch
     contacts: Contacts
+    figures: Figures
+    proposals: Proposals
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...

@@ -1,11 +1,13 @@
 """Who a PAM user is, in the names that people type: for the caller, and for those who may see everybody."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bastide.domain.errors import InvalidInput, NotFound
-from bastide.domain.ids import UserId, parse_id
+from bastide.domain.ids import Sid, UserId, parse_id, typed
 from bastide.domain.people import Actor, Forest, PamUser, Right, require
+from bastide.domain.roles import Subject
 from bastide.services.ports import Directory, Person, Store
 
 
@@ -15,6 +17,12 @@ class Profile:
 
     user: PamUser
     person: Person
+
+
+def everyday(user: PamUser) -> Subject:
+    """A PAM user as a role names one: by the account that is used every day."""
+    forest = Forest.PRIV if user.corp.sid == user.priv.sid else Forest.CORP
+    return Subject(user.corp.sid, f"{forest.value.upper()}\\{user.corp.name}")
 
 
 class Profiles:
@@ -51,6 +59,21 @@ class Profiles:
         if user is None:
             raise NotFound("there is no such user")
         return self._profile(user)
+
+    def subject(self, actor: Actor, key: str, *, group: bool) -> Subject:
+        """Whom a role can name: a PAM user by id, another account or a group by SID. Raises NotAuthorized, NotFound, InvalidInput,
+        DirectoryUnavailable.
+        """
+        require(actor, Right.ADMINISTER)
+        user = None if group else self._by_id(key)
+        if user is not None:
+            return everyday(user)
+        for forest, directory in self._forests.items() if key.upper().startswith("S-1-") else ():
+            sid = Sid.parse(key.upper())
+            with suppress(NotFound):
+                found = directory.find_group(sid) if group else directory.find_person(sid)
+                return Subject(found.ref.sid, f"{forest.value.upper()}\\{found.ref.name}", is_group=group)
+        raise NotFound(f"there is no {'group' if group else 'user'} {typed(key)}")
 
     def _is_called(self, user: PamUser, name: str) -> bool:
         if "@" not in name:

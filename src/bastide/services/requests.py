@@ -3,36 +3,39 @@
 The subject of a request is always the person who calls. Status, approver and votes are never taken from a caller (CVE-2025-1969).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain import approvals, policy, requests
-from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
 from bastide.domain.grants import enforcer_for
 from bastide.domain.ids import RequestId, RoleId, parse_id, parse_text, typed
 from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa, require_reader
 from bastide.domain.policy import Draft
-from bastide.domain.requests import GRANTING, LIVE, OPEN, Decision, Place, Request, State, Vote
+from bastide.domain.requests import (
+    GRANTING,
+    KILLED,
+    LIVE,
+    OPEN,
+    Decision,
+    Place,
+    Request,
+    Signature,
+    State,
+    Vote,
+)
 from bastide.domain.roles import PamGroup, Role
 from bastide.services.caps import Caps
-from bastide.services.events import by_actor, by_worker, on_request
+from bastide.services.events import by_worker, on_request
+from bastide.services.kill import Aim
 from bastide.services.lookup import OWN_ROLES, find_role, find_user
+from bastide.services.offers import RoleOffer, offers
 from bastide.services.pace import ACCOUNT, LINK
 from bastide.services.ports import Directory, Random, Store, UnitOfWork
 
 REASON_LIMIT = 400
 HISTORY_LIMIT = 500
-
-
-@dataclass(frozen=True, slots=True)
-class RoleOffer:
-    """A role the caller is a candidate of, with the reason why it cannot be asked for now (empty: it can)."""
-
-    role: Role
-    why_not: str
-    window: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +66,7 @@ class Requests:
         """The roles the caller may ask for. Raises NotAuthorized."""
         require(actor, Right.USE)
         with self._store.read() as uow:
-            user = _user_of(uow, actor)
-            mine = uow.requests.of_users([user.id], OPEN)
-            groups = uow.groups.all()
-            now = self._now()
-            roles = [role for role in uow.roles.all() if policy.is_candidate(role, user, actor.sids)]
-            return tuple(
-                RoleOffer(
-                    role,
-                    policy.why_not(
-                        role=role, groups=groups, user=user, actor=actor, open_requests=mine, now=now
-                    ),
-                    policy.describe_window(role),
-                )
-                for role in roles
-            )
+            return offers(uow, _user_of(uow, actor), actor, self._now())
 
     def submit(
         self,
@@ -114,8 +103,9 @@ class Requests:
                 open_requests=uow.requests.of_users([user.id], OPEN),
                 now=now,
             )
-            if request.state is State.PENDING_MFA and (proved or is_fresh(actor.mfa, now)):
-                request = requests.prove(request, require_fresh_mfa(actor.mfa, now), now)
+            if request.state is State.PENDING_MFA and (proved or is_fresh(actor.mfa, now, request.factor)):
+                proof = require_fresh_mfa(actor.mfa, now, request.factor)
+                request = requests.prove(request, proof, now)
             request = approvals.auto_approve(request, role, actor=actor, user=user, now=now)
             uow.requests.add(request)
             asked = {
@@ -161,7 +151,7 @@ class Requests:
             now = self._now()
             user = _user_of(uow, actor)
             before = _own(uow, user, request_id)
-            proof = require_fresh_mfa(actor.mfa, now)
+            proof = require_fresh_mfa(actor.mfa, now, before.factor)
             after = requests.prove(before, proof, now)
             after = approvals.auto_approve(after, uow.roles.get(after.role), actor=actor, user=user, now=now)
             after = uow.requests.save(after)
@@ -178,7 +168,7 @@ class Requests:
         with self._store.write() as uow:
             now = self._now()
             before = _own(uow, _user_of(uow, actor), request_id)
-            text = parse_text("reason", reason, REASON_LIMIT) or "by the person"
+            text = _own_reason(reason)
             if not begun and before.state in GRANTING:
                 raise Conflict("the access has begun: it is ended, not withdrawn")
             after = _close(uow, before, text, now, actor)
@@ -195,7 +185,7 @@ class Requests:
             mine = [r for r in uow.requests.of_users([user.id], GRANTING) if r.role == role.id]
             if not mine:
                 raise Conflict(f"you have no access by {role.name} that could be given back")
-            text = parse_text("reason", reason, REASON_LIMIT) or "by the person"
+            text = _own_reason(reason)
             closed = [_close(uow, one, text, now, actor) for one in mine]
             if not dry_run:
                 uow.commit()
@@ -224,7 +214,7 @@ class Requests:
                     remedy="ask for the role again: the new grant overlaps the old one without a gap",
                 )
             if before.needs_mfa:
-                require_fresh_mfa(actor.mfa, now)
+                require_fresh_mfa(actor.mfa, now, before.factor)
             after = uow.requests.save(requests.extend(before, by, role.ttl.maximum, now))
             uow.audit.append(
                 on_request("request.extension-asked", now, actor, after, until=after.last_end().isoformat())
@@ -316,9 +306,16 @@ class Requests:
         )
 
     def decide(
-        self, actor: Actor, request_id: str, decision: Decision, reason: str = "", *, stage: str = ""
+        self,
+        actor: Actor,
+        request_id: str,
+        decision: Decision,
+        reason: str = "",
+        *,
+        stage: str = "",
+        signature: Signature | None = None,
     ) -> Request:
-        """Vote on a request, in the named stage or the first that is the caller's. Raises NotAuthorized, NotFound, Conflict, MfaRefused, InvalidInput."""
+        """Vote on a request, in the named stage or the first that is the caller's. `signature`: out of SecurityKeys.sign. Raises NotAuthorized, NotFound, Conflict, MfaRefused, InvalidInput."""
         require(actor, Right.APPROVE)
         with self._store.write() as uow:
             now = self._now()
@@ -336,6 +333,7 @@ class Requests:
                 reason=reason,
                 stage=stage,
                 now=now,
+                signature=signature,
             )
             after = uow.requests.save(after)
             vote = after.votes[-1]
@@ -347,7 +345,8 @@ class Requests:
                     after,
                     stage=vote.stage,
                     reason=vote.reason,
-                    mfa=_method(vote.proof),
+                    mfa=vote.proof.method if vote.proof is not None else "",
+                    signed=vote.signature is not None,
                 )
             )
             if after.state is State.REJECTED:
@@ -367,39 +366,47 @@ class Requests:
         role: str = "",
         user: str = "",
         everything: bool = False,
+        dry_run: bool = False,
     ) -> tuple[Request, ...]:
-        """The kill switch: end all open requests that match exactly one of the criteria. Raises NotAuthorized, NotFound, InvalidInput."""
+        """The kill switch: end all open requests that match (kill.Aim). `dry_run`: nothing is kept, and nothing left to end is no error. Raises NotAuthorized,
+        NotFound, Conflict, InvalidInput.
+        """
         require(actor, Right.ADMINISTER)
-        if sum([bool(request), bool(role), bool(user), everything]) != 1:
-            raise InvalidInput("criteria", "give exactly one of request, role, user, all")
+        aim = Aim(request, role, user, everything=everything)
+        aim.check()
         text = parse_text("reason", reason, REASON_LIMIT)
         if not text:
             raise InvalidInput("reason", "the kill switch needs a reason")
         with self._store.write() as uow:
             now = self._now()
-            hit = _matching(uow, request=request, role=role, user=user)
-            if not hit:
+            hit = aim.hits(uow)
+            # One that is named is refused in words of its own.
+            left = [one for one in hit if aim.request or one.state is not State.CLOSING]
+            if not hit or not (left or dry_run):
                 raise NotFound(
                     "no open request matches: nothing was ended",
-                    remedy="`bastide request list --all` shows what is open",
+                    remedy="`bastide request list --all` shows what is open; what is Closing ends already",
                 )
-            uow.audit.append(_kill_event(actor, now, text, len(hit), request=request, role=role, user=user))
-            ended = tuple(
-                _close(uow, r, f"kill switch: {text}", now, actor)
-                for r in hit
-                if r.state is not State.CLOSING
-            )
-            uow.commit()
+            uow.audit.append(aim.event(actor, now, text, len(left)))
+            ended = tuple(_close(uow, one, f"{KILLED}{text}", now, actor) for one in left)
+            if not dry_run:
+                uow.commit()
         return ended
 
     def all(
         self, actor: Actor, *, user: str = "", limit: int = 100, before: Place | None = None
     ) -> tuple[Request, ...]:
-        """Everybody's requests, newest first. Raises NotAuthorized."""
+        """Everybody's requests, or one PAM user's by name or id, newest first. Raises NotAuthorized, NotFound."""
         require_reader(actor)
         with self._store.read() as uow:
-            chosen = uow.users.by_name(user).id if user else None
+            chosen = find_user(uow, user).id if user else None
             return uow.requests.history(user=chosen, limit=min(limit, HISTORY_LIMIT), before=before)
+
+    def open(self, actor: Actor) -> tuple[Request, ...]:
+        """Everybody's requests that are not over, newest first. Raises NotAuthorized."""
+        require_reader(actor)
+        with self._store.read() as uow:
+            return uow.requests.in_states(OPEN)[::-1]
 
 
 def _user_of(uow: UnitOfWork, actor: Actor) -> PamUser:
@@ -409,6 +416,16 @@ def _user_of(uow: UnitOfWork, actor: Actor) -> PamUser:
             f"{actor.name} is not a PAM user", remedy="ask an administrator for `bastide pam user add`"
         )
     return user
+
+
+def _own_reason(text: str) -> str:
+    """Why a person ends what is their own. Raises InvalidInput: the words of the kill switch say what it ended, and nothing else."""
+    said = parse_text("reason", text, REASON_LIMIT) or "by the person"
+    if said.casefold().startswith(KILLED.strip()):
+        raise InvalidInput(
+            "reason", "begins with the words of the kill switch", remedy="say it in other words"
+        )
+    return said
 
 
 def _own(uow: UnitOfWork, user: PamUser, request_id: str) -> Request:
@@ -451,27 +468,6 @@ def _wake(uow: UnitOfWork, request: Request, now: datetime) -> None:
     due = now if request.state is State.PROCESSING else request.next_due()
     if due is not None:
         uow.work.poke(ACCOUNT, request.user, due)
-
-
-def _matching(uow: UnitOfWork, *, request: str, role: str, user: str) -> Sequence[Request]:
-    if request:
-        return [uow.requests.get(RequestId(parse_id("request", request)))]
-    if role:
-        return uow.requests.of_role(find_role(uow, role).id, OPEN)
-    if user:
-        return uow.requests.of_users([find_user(uow, user).id], OPEN)
-    return uow.requests.in_states(OPEN)
-
-
-def _kill_event(
-    actor: Actor, now: datetime, reason: str, hit: int, *, request: str, role: str, user: str
-) -> Event:
-    what = request or role or user or "all"
-    return by_actor("kill-switch", now, actor, data={"what": what, "reason": reason, "requests": hit})
-
-
-def _method(proof: object) -> str:
-    return str(getattr(proof, "method", ""))
 
 
 def _keep_cap(uow: UnitOfWork, user: PamUser, cap: timedelta, now: datetime) -> None:

@@ -34,6 +34,7 @@ _MOVE_HEAD = update(tables.audit_head).values(seq=bindparam("seq"), hash=bindpar
 _INSERT = insert(tables.audit)
 _INSERT_CHECKPOINT = insert(tables.audit_checkpoints)
 _CHECKPOINTS = select(_k.seq, _k.hash, _k.at, _k.key, _k.signature).order_by(_k.id)
+_NEWEST_CHECKPOINT = _CHECKPOINTS.order_by(None).order_by(_k.id.desc()).limit(1)
 _CURSOR = select(_u.seq).where(_u.sink == bindparam("sink"))
 _sqlite_cursor = sqlite_insert(tables.audit_cursors)
 _postgres_cursor = postgres_insert(tables.audit_cursors)
@@ -53,6 +54,13 @@ _values = attrgetter(*_FIELDS)
 _PERSONS = (_t.actor, _t.subject, _t.actor_name, _t.subject_name)
 _READ = select(*(tables.audit.c[name] for name in _FIELDS)).where(
     _t.seq > bindparam("after", type_=BigInteger)
+)
+
+_LAST = (
+    select(*(tables.audit.c[name] for name in _FIELDS))
+    .where(_t.subject == bindparam("subject_"), _t.kind == bindparam("kind_"))
+    .order_by(_t.seq.desc())
+    .limit(1)
 )
 
 
@@ -95,6 +103,12 @@ class SqlAuditLog:
         statement, parameters = _filtered(query)
         return _records(self._session.stream(statement, parameters, _CHUNK))
 
+    def last(self, kind: str, subject: str) -> Record | None:
+        """The newest of a kind about a subject, by the subject's index."""
+        self.flush()
+        row = self._session.run(_LAST, {"kind_": kind, "subject_": subject}).first()
+        return None if row is None else _record(row)
+
     def head(self) -> tuple[int, str]:
         """Sequence number and hash of the last record; (0, GENESIS) if there is none."""
         self.flush()
@@ -111,10 +125,12 @@ class SqlAuditLog:
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """All, in the order in which they were made."""
-        return tuple(
-            Checkpoint(row.seq, row.hash, moment(row.at), row.key, bytes(row.signature))
-            for row in self._session.run(_CHECKPOINTS)
-        )
+        return tuple(_checkpoint(row) for row in self._session.run(_CHECKPOINTS))
+
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """The one made last; None: there is none."""
+        row = self._session.run(_NEWEST_CHECKPOINT).first()
+        return None if row is None else _checkpoint(row)
 
     def cursor(self, sink: str) -> int:
         """The last record a sink has taken; 0 if none."""
@@ -124,6 +140,10 @@ class SqlAuditLog:
     def move_cursor(self, sink: str, seq: int) -> None:
         """A sink has taken everything up to `seq`."""
         self._session.run(_MOVE_CURSOR[self._session.dialect], {"sink": sink, "seq": seq})
+
+
+def _checkpoint(row: Row[Any]) -> Checkpoint:
+    return Checkpoint(row.seq, row.hash, moment(row.at), row.key, bytes(row.signature))
 
 
 def _records(rows: Generator[Row[Any], None, None]) -> Generator[Record, None, None]:
@@ -143,6 +163,8 @@ def _filtered(query: AuditQuery) -> tuple[Select[Any], dict[str, object]]:
         statement = statement.where(or_(*(column == query.person for column in _PERSONS)))
     if query.kind:
         statement = statement.where(_t.kind == query.kind)
+    if query.kinds:
+        statement = statement.where(_t.kind.in_(sorted(query.kinds)))
     if query.request:
         statement = statement.where(_t.request == query.request)
     if query.limit:

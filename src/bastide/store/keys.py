@@ -47,38 +47,38 @@ def read_key(path: Path, user: int | None = None) -> bytes:
     return key
 
 
-def read_guarded(path: Path, user: int | None = None) -> bytes:
+def read_guarded(path: Path, user: int | None = None, *, called: str = "key") -> bytes:
     """A small file that nobody else can read. Raises StoreUnavailable if it is missing or open to others. `user`: the uid whose it may be, beside
-    root; None: ours.
+    root; None: ours. `called`: what it holds.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise StoreUnavailable(
-            f"the key {path} cannot be read: {error.strerror}", remedy=HOW_TO_MAKE
+            f"the {called} {path} cannot be read: {error.strerror}", remedy=HOW_TO_MAKE
         ) from None
     try:
-        _check_access(path, os.fstat(descriptor), os.geteuid() if user is None else user)
+        _check_access(path, os.fstat(descriptor), os.geteuid() if user is None else user, called)
         return os.read(descriptor, _LARGEST_FILE)
     finally:
         os.close(descriptor)
 
 
-def _check_access(path: Path, found: os.stat_result, user: int) -> None:
+def _check_access(path: Path, found: os.stat_result, user: int, called: str) -> None:
     """Systemd gives the service its credentials through an access list, whose mask shows as group bits."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     is_credential = credentials is not None and path.parent == Path(credentials)
     refused = stat.S_IRWXO | (stat.S_IWGRP if is_credential else stat.S_IRWXG)
     if not stat.S_ISREG(found.st_mode):
-        raise StoreUnavailable(f"the key {path} is not a regular file", remedy=HOW_TO_MAKE)
+        raise StoreUnavailable(f"the {called} {path} is not a regular file", remedy=HOW_TO_MAKE)
     if stat.S_IMODE(found.st_mode) & refused:
         raise StoreUnavailable(
-            f"the key {path} can be read or changed by others (mode {stat.S_IMODE(found.st_mode):04o})",
-            remedy=f"chmod 0600 {path}; if others may have read it, change the key",
+            f"the {called} {path} can be read or changed by others (mode {stat.S_IMODE(found.st_mode):04o})",
+            remedy=f"chmod 0600 {path}; if others may have read it, change the {called}",
         )
     if found.st_uid not in {0, user}:
         raise StoreUnavailable(
-            f"the key {path} belongs to another user", remedy="give it to the service's user"
+            f"the {called} {path} belongs to another user", remedy="give it to the service's user"
         )
 
 

@@ -19,12 +19,19 @@ _BUSY = timedelta(seconds=10)
 _SIZE = 500
 _COLUMNS = (password_tables.management_agent_secrets.c.sealed, KEYS.c.sealed)
 _FACTORS = select(tables.factors.c.doc)
+_SECURITY_KEYS = select(tables.security_keys.c.doc)
 
 
 class _Factor(msgspec.Struct):
     """What concerns us of one."""
 
     secret_encrypted: bytes
+
+
+class _SecurityKey(msgspec.Struct):
+    """What concerns us of one."""
+
+    sealed: bytes
 
 
 def sealed_by(url: str) -> Counter[str]:
@@ -66,3 +73,6 @@ def _ids(session: Session) -> Iterator[str]:
     if tables.factors.name in names:
         for row in session.stream(_FACTORS, {}, _SIZE):
             yield AeadSealer.key_of(msgspec.json.decode(row.doc, type=_Factor).secret_encrypted)
+    if tables.security_keys.name in names:
+        for row in session.stream(_SECURITY_KEYS, {}, _SIZE):
+            yield AeadSealer.key_of(msgspec.json.decode(row.doc, type=_SecurityKey).sealed)

@@ -65,6 +65,18 @@ roles = Table(
     Column("doc", Text, nullable=False),
 )
 
+#: Changes of roles that wait for a second administrator. No foreign key: a role that is to be made is not there yet.
+role_proposals = Table(
+    "role_proposals",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("role_id", _Id, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_role_proposals_role", "role_id"),
+    Index("ix_role_proposals_made", "made_at"),
+)
+
 #: No foreign keys to users and roles: what happened stays on record when they are removed.
 requests = Table(
     "requests",
@@ -166,6 +178,28 @@ factors = Table(
     Column("person", _Sid, nullable=False),
     Column("doc", Text, nullable=False),
     Index("ix_factors_person", "person"),
+)
+
+#: `credential_hash`: SHA-256 of the authenticator's id, in hexadecimal: a key belongs to one person.
+security_keys = Table(
+    "security_keys",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("person", _Sid, nullable=False),
+    Column("credential_hash", _Id, nullable=False, unique=True),
+    Column("doc", Text, nullable=False),
+    Index("ix_security_keys_person", "person"),
+)
+
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("person", _Sid, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_challenges_person", "person"),
+    Index("ix_challenges_expires", "expires_at"),
 )
 
 invitations = Table(

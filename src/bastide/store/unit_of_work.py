@@ -15,18 +15,11 @@ from typing import Self, TypeVar
 from sqlalchemy import Engine
 
 from bastide.domain.errors import StoreError
+from bastide.services.figures import Figures
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
-from bastide.services.ports import (
-    AuditLog,
-    Factors,
-    Groups,
-    Requests,
-    Roles,
-    UnitOfWork,
-    Users,
-    Work,
-    WorkRows,
-)
+from bastide.services.ports import AuditLog, Groups, Requests, Roles, UnitOfWork, Users, Work, WorkRows
+from bastide.services.proposals import Proposals
+from bastide.services.signin import Factors
 from bastide.store import work as durable
 from bastide.store.audit_log import LOCKED_HEAD, SqlAuditLog
 from bastide.store.codec import micros
@@ -34,8 +27,10 @@ from bastide.store.contacts import SqlContacts
 from bastide.store.database import Database
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.factors import SqlFactors
+from bastide.store.figures import SqlFigures
 from bastide.store.objects import SqlGroups, SqlRoles, SqlUsers
 from bastide.store.passwords import SqlChanges, SqlSwitch
+from bastide.store.proposals import SqlProposals
 from bastide.store.requests import SqlRequests
 from bastide.store.session import Session
 from bastide.store.spaces import SqlAgents, SqlConnectorSpace, SqlMetaverse
@@ -65,6 +60,8 @@ class SqlUnitOfWork:
     changes: Changes
     switch: Switch
     contacts: Contacts
+    figures: Figures
+    proposals: Proposals
 
     def __init__(self, database: Database, *, write: bool, followers: Mapping[str, timedelta]) -> None:
         self._database = database
@@ -96,6 +93,8 @@ class SqlUnitOfWork:
         self.changes = SqlChanges(session)
         self.switch = SqlSwitch(session)
         self.contacts = SqlContacts(session)
+        self.figures = SqlFigures(session)
+        self.proposals = SqlProposals(session)
         self.work = self._work = SqlWorkRows(session)
         self.audit = self._audit = SqlAuditLog(session, head)
         self._session = session

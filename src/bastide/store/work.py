@@ -10,6 +10,7 @@ The rules this module keeps:
   (5) Leases begin and end by the database's clock on PostgreSQL, so a node whose clock is ahead steals nothing; `now` counts on SQLite
       only, where all are on one host.
   (6) Sets of rows are written in one call, in the order of (kind, key), so that no two writers wait for each other.
+  (7) A row that is removed takes its fence with it. Only work whose key is never made again is removed, or else an old claim could pass for a new one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +24,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     func,
     literal_column,
     null,
@@ -138,6 +140,11 @@ _RETRY = (
     .where(_HELD)
     .values(**_GIVEN_BACK, attempts=_t.attempts + 1, error=bindparam("error_"))
 )
+#: A row that was given back just now and that nobody poked since its claim.
+_REMOVE = delete(tables.work).where(
+    _t.kind == bindparam("kind_"), _t.key == bindparam("key_"), _t.owner.is_(None), _t.ready.is_(None)
+)
+_FORGET = delete(tables.work).where(_t.kind == bindparam("kind_"))
 _NOW: Mapping[str, ColumnElement[int]] = {
     "sqlite": bindparam("now_", type_=BigInteger),
     "postgresql": literal_column(
@@ -196,6 +203,20 @@ class SqlWorkRows:
         """Give the row back after a failure: one attempt more. Raises LostLease."""
         row = {**_held(work), "next_": micros(due), "error_": error[:ERROR_LIMIT].replace("\0", "\ufffd")}
         _write(self._session, _RETRY, [row])
+
+    def remove_many(self, done: Sequence[Work]) -> None:
+        """Done for good: the rows go, but for one that was poked since its claim. Raises LostLease if any was lost."""
+        self.finish_many([(work, None) for work in done])
+        rows = [
+            {"kind_": work.kind, "key_": work.key}
+            for work in sorted(done, key=lambda one: (one.kind, one.key))
+        ]
+        if rows:
+            self._session.run(_REMOVE, rows)
+
+    def forget(self, kind: str) -> None:
+        """All rows of a kind that nobody does any more."""
+        self._session.run(_FORGET, {"kind_": kind})
 
     def listing(self) -> tuple[Mapping[str, object], ...]:
         """For people: kind, key, due, attempts, owner, lease, error. `due` of a claimed row is when it was poked since."""

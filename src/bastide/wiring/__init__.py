@@ -8,7 +8,9 @@ from datetime import timedelta
 from bastide.authn import Authenticator, Realm, Rights
 from bastide.clock import Clock
 from bastide.domain.people import Forest
+from bastide.domain.webauthn import RelyingParty, relying_party
 from bastide.services.accounts import Accounts, Preparation
+from bastide.services.admission import Admission
 from bastide.services.audit import Audit
 from bastide.services.caps import Caps
 from bastide.services.factors import Factors
@@ -32,10 +34,16 @@ from bastide.services.ports import (
 )
 from bastide.services.probes import Probes
 from bastide.services.profiles import Profiles
+from bastide.services.reach import Reach
+from bastide.services.reports import Reports
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
-from bastide.services.signin import Acceptor
+from bastide.services.security_keys import SecurityKeys
+from bastide.services.sessions import Sessions
+from bastide.services.signed_votes import SignedVotes
+from bastide.services.signin import Acceptor, TokenReader
 from bastide.services.upkeep import Upkeep
+from bastide.wiring.notifications import NotificationAdapters, Notifications, assemble_notifications
 from bastide.wiring.passwords import PasswordAdapters, Passwords, assemble_passwords
 from bastide.wiring.spaces import SpaceServices, assemble_spaces
 
@@ -49,6 +57,7 @@ class Adapters:
     preparer: Preparer | None
     prober: Prober | None = None
     acceptor: Acceptor | None
+    tokens: TokenReader | None = None
     rights: Rights
     sealer: Sealer
     signer: Signer
@@ -60,6 +69,7 @@ class Adapters:
     #: DNS names in lower case of the domains that can be asked who their controllers are. None: nothing comes in from the network here.
     source_domains: frozenset[str] | None = None
     passwords: PasswordAdapters | None = None
+    notifications: NotificationAdapters | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +80,17 @@ class Services:
     clock: Clock
     forests: Mapping[Forest, Directory]
     authn: Authenticator
+    sessions: Sessions
     requests: Requests
+    reach: Reach
     roles: Roles
     profiles: Profiles
     accounts: Accounts
     factors: Factors
+    security_keys: SecurityKeys
     audit: Audit
     probes: Probes
+    reports: Reports
     grants: Grants
     links: Links
     upkeep: Upkeep
@@ -85,12 +99,19 @@ class Services:
     spaces: Spaces
     #: None: bastide.toml has no section [passwords].
     passwords: Passwords | None
+    #: None: bastide.toml has no section [notifications].
+    notifications: Notifications | None
 
 
 def assemble(
-    adapters: Adapters, preparation: Preparation, *, session_life: timedelta = timedelta(minutes=15)
+    adapters: Adapters,
+    preparation: Preparation,
+    *,
+    session_life: timedelta = timedelta(minutes=15),
+    address: str = "",
+    four_eyes: bool = False,
 ) -> Services:
-    """Wire the use cases to these adapters."""
+    """Wire the use cases to these adapters. `address`: the one that people use; without it security keys do not work. `four_eyes`: see Roles."""
     now, store, random = adapters.clock.now, adapters.store, adapters.random
     forests = {forest: realm.directory for forest, realm in adapters.realms.items()}
     priv = forests[Forest.PRIV]
@@ -100,6 +121,9 @@ def assemble(
     audit = Audit(store=store, signer=adapters.signer, now=now)
     jitter = chance.Random().random  # noqa: S311  # spreads retries; no secret depends on it
     spaces = _spaces(adapters, jitter)
+    party = relying_party(address)
+    factors, security_keys = _second_factors(adapters, subjects, party, preparation)
+    votes = SignedVotes(sealer=adapters.sealer, party=party, forests=tuple(forests.values()))
     return Services(
         store=store,
         clock=adapters.clock,
@@ -108,43 +132,70 @@ def assemble(
             realms=adapters.realms,
             rights=adapters.rights,
             acceptor=adapters.acceptor,
+            tokens=adapters.tokens,
             store=store,
             random=random,
             session_life=session_life,
             now=now,
         ),
+        sessions=Sessions(store=store, now=now),
         requests=Requests(store=store, priv=priv, caps=caps, random=random, now=now),
-        roles=Roles(store=store, subjects=subjects, random=random, now=now),
+        reach=Reach(forests=forests, now=now),
+        roles=Roles(store=store, subjects=subjects, random=random, now=now, party=party, four_eyes=four_eyes),
         profiles=Profiles(store=store, forests=forests),
-        accounts=Accounts(
-            store=store,
-            corp=corp,
-            priv=priv,
-            preparer=adapters.preparer,
-            preparation=preparation,
-            caps=caps,
-            random=random,
-            now=now,
-        ),
-        factors=Factors(
-            single_forest=preparation.single_forest,
-            store=store,
-            subjects=subjects,
-            sealer=adapters.sealer,
-            hasher=adapters.hasher,
-            random=random,
-            now=now,
-        ),
+        accounts=_accounts(adapters, corp, priv, caps, preparation),
+        factors=factors,
+        security_keys=security_keys,
         audit=audit,
-        probes=Probes(prober=adapters.prober),
-        grants=Grants(store=store, corp=corp, priv=priv, now=now, jitter=jitter),
+        probes=Probes(prober=adapters.prober, forests=forests),
+        reports=Reports(store=store, now=now),
+        grants=Grants(store=store, corp=corp, priv=priv, votes=votes, now=now, jitter=jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
         upkeep=Upkeep(store=store, audit=audit, sinks=adapters.sinks, now=now, jitter=jitter),
         management_agents=spaces.management_agents,
         imports=spaces.imports,
         spaces=spaces.spaces,
         passwords=_passwords(adapters),
+        notifications=_notifications(adapters, forests, jitter),
     )
+
+
+def _accounts(
+    adapters: Adapters, corp: Directory, priv: Directory, caps: Caps, preparation: Preparation
+) -> Accounts:
+    return Accounts(
+        store=adapters.store,
+        corp=corp,
+        priv=priv,
+        preparer=adapters.preparer,
+        preparation=preparation,
+        caps=caps,
+        random=adapters.random,
+        now=adapters.clock.now,
+    )
+
+
+def _second_factors(
+    adapters: Adapters, subjects: Subjects, party: RelyingParty | None, preparation: Preparation
+) -> tuple[Factors, SecurityKeys]:
+    """One rule admits both."""
+    store, random, now = adapters.store, adapters.random, adapters.clock.now
+    admission = Admission(
+        store=store, hasher=adapters.hasher, now=now, single_forest=preparation.single_forest
+    )
+    factors = Factors(
+        store=store,
+        subjects=subjects,
+        admission=admission,
+        sealer=adapters.sealer,
+        hasher=adapters.hasher,
+        random=random,
+        now=now,
+    )
+    keys = SecurityKeys(
+        store=store, admission=admission, sealer=adapters.sealer, random=random, now=now, party=party
+    )
+    return factors, keys
 
 
 def _spaces(adapters: Adapters, jitter: Callable[[], float]) -> SpaceServices:
@@ -156,6 +207,21 @@ def _spaces(adapters: Adapters, jitter: Callable[[], float]) -> SpaceServices:
         now=adapters.clock.now,
         jitter=jitter,
         source_domains=adapters.source_domains,
+    )
+
+
+def _notifications(
+    adapters: Adapters, forests: Mapping[Forest, Directory], jitter: Callable[[], float]
+) -> Notifications | None:
+    if adapters.notifications is None:
+        return None
+    return assemble_notifications(
+        adapters.notifications,
+        store=adapters.store,
+        forests=forests,
+        random=adapters.random,
+        now=adapters.clock.now,
+        jitter=jitter,
     )
 
 

@@ -9,7 +9,7 @@ from bastide.audit.file import FileSink
 from bastide.audit.syslog import SyslogSink
 from bastide.authn import NamedRights, Realm
 from bastide.clock import Clock, SystemClock
-from bastide.config import Account, Config, secret_path, source_domains
+from bastide.config import Account, Config, Oidc, secret_path, source_domains
 from bastide.directory.active_directory import ActiveDirectory
 from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
@@ -18,18 +18,22 @@ from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
 from bastide.directory.trust import AdProber
 from bastide.domain.people import Forest
 from bastide.services.accounts import Preparation
-from bastide.services.pace import CHECKPOINT, EXPORT, MARK
+from bastide.services.pace import CHECKPOINT, EXPORT, MARK, NOTIFY
 from bastide.services.ports import AuditSink
 from bastide.services.probes import samples_of
+from bastide.services.signin import TokenReader
 from bastide.store import keys
 from bastide.store.unit_of_work import SqlStore
 from bastide.targets.registry import Registry
 from bastide.wiring import Adapters, Services, assemble
 from bastide.wiring.database import database_url
+from bastide.wiring.notifications import notification_adapters
 from bastide.wiring.synchronization import password_adapters
 
 #: Records of about the same moment go to the sinks together.
 EXPORT_AFTER = timedelta(seconds=1)
+#: Of what happened at about the same moment people are told in one go.
+NOTIFY_AFTER = timedelta(seconds=1)
 #: What was configured and then lost by a restore is noticed, if it was older than that.
 MARK_AFTER = timedelta(seconds=1)
 
@@ -44,6 +48,8 @@ def build(config: Config) -> Services:
     )
     if config.passwords is not None:
         followers[MARK] = MARK_AFTER
+    if config.notifications is not None:
+        followers[NOTIFY] = NOTIFY_AFTER
     store = SqlStore(database_url(config), followers=followers)
     sealer, random = keys.load_sealer([secret_path(config.keys.master)]), keys.SystemRandom()
     adapters = Adapters(
@@ -51,6 +57,7 @@ def build(config: Config) -> Services:
         realms=_realms(config, sides),
         preparer=_preparer(config, clock),
         prober=AdProber(sides[Forest.PRIV], sides.get(Forest.CORP), clock.now, samples=samples_of(store)),
+        tokens=None if config.oidc is None else _tokens(config.oidc, clock),
         acceptor=SpnegoAcceptor(secret_path(config.http.keytab)) if config.http.keytab else None,
         rights=NamedRights(
             sides,
@@ -78,9 +85,14 @@ def build(config: Config) -> Services:
             clock=clock,
             domains=_domains(config, clock),
         ),
+        notifications=notification_adapters(config),
     )
     return assemble(
-        adapters, preparation(config), session_life=timedelta(minutes=config.http.session_minutes)
+        adapters,
+        preparation(config),
+        session_life=timedelta(minutes=config.http.session_minutes),
+        address=config.server.url,
+        four_eyes=config.policy.four_eyes,
     )
 
 
@@ -154,6 +166,12 @@ def _preparer(config: Config, clock: SystemClock) -> AdPreparer | None:
     if config.priv.preparer is None:
         return None
     return AdPreparer(controllers(config.priv.domain, config.priv.controllers, config.priv.preparer, clock))
+
+
+def _tokens(settings: Oidc, clock: SystemClock) -> TokenReader:
+    from bastide.wiring.issuer import issued_tokens  # noqa: PLC0415  # see there
+
+    return issued_tokens(settings, clock)
 
 
 def _sinks(config: Config) -> list[AuditSink]:

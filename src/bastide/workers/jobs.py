@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, MARK, PASSWORD, WATCH
+from bastide.services.notifications.deliver import BATCH as MESSAGES
+from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, MARK, NOTIFY, PASSWORD, WATCH
 from bastide.services.passwords.deliver import BATCH
 from bastide.services.passwords.lanes import WORKERS
 from bastide.services.ports import Lease, Work
@@ -37,6 +38,7 @@ def table(services: Services) -> tuple[Job, ...]:
         Job((CHECKPOINT, EXPORT), _fenced(services.upkeep.run), 1, LEASE),
         Job((IMPORT,), _fenced(services.imports.run), 1, LEASE),
         *_deliveries(services),
+        *_messages(services),
     )
 
 
@@ -47,6 +49,16 @@ def _fenced(run: Callable[[Sequence[Work]], None]) -> Callable[[Sequence[Work], 
         run(works)
 
     return ignoring_the_lease
+
+
+def _messages(services: Services) -> tuple[Job, ...]:
+    """One worker for each channel, so that a mail server that does not answer holds up neither access nor another channel."""
+    if services.notifications is None:
+        return ()
+    return (
+        Job((NOTIFY,), _fenced(services.notifications.plan.run), 1, LEASE),
+        *(Job((one.kind,), one.run, MESSAGES, LEASE) for one in services.notifications.deliveries),
+    )
 
 
 def _deliveries(services: Services) -> tuple[Job, ...]:

@@ -12,7 +12,7 @@ from bastide.api.mim.odata import Filter, Row, Value
 from bastide.domain.requests import Request, State
 from bastide.domain.roles import Role
 from bastide.http.fields import stamp
-from bastide.services.requests import RoleOffer
+from bastide.services.offers import RoleOffer
 
 #: As requests carry it that were made through this API.
 METHOD = "PAM Web API"

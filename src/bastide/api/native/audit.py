@@ -14,6 +14,7 @@ from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor, Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.services.audit import Wanted
 from bastide.services.ports import AuditQuery
 from bastide.wiring import Services
 
@@ -97,9 +98,8 @@ def list_holders(
     actor: Caller, services: UseCases, person: Text = "", group: Text = "", since: When = "", until: When = ""
 ) -> views.Holders:
     """Every activation that overlaps the span, with the true end of access."""
-    found = services.audit.who_had(
-        actor, person=person, group=group, since=moment("since", since), until=moment("until", until)
-    )
+    wanted = Wanted(person=person, group=group, since=moment("since", since), until=moment("until", until))
+    found = services.audit.who_had(actor, wanted)
     return views.Holders(items=[render.held(one) for one in found])
 
 

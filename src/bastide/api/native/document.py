@@ -33,7 +33,11 @@ def config() -> OpenAPIConfig:
     """For Litestar."""
     schemes: dict[str, SecurityScheme | Reference] = {
         "kerberos": SecurityScheme(type="http", scheme="negotiate", description="SPNEGO (RFC 4559)."),
-        "session": SecurityScheme(type="http", scheme="bearer", description="The token of POST /sessions."),
+        "session": SecurityScheme(
+            type="http",
+            scheme="bearer",
+            description="The token of POST /sessions or POST /tokens, or one of the OIDC issuer.",
+        ),
     }
     return OpenAPIConfig(
         title="Bastide",

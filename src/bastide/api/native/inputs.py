@@ -4,13 +4,14 @@ Lengths of time are whole seconds; times are RFC 3339 with an offset. Limits her
 """
 
 from datetime import datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from bastide.domain.approvals import REASON_LIMIT
 from bastide.domain.ids import NAME_LIMIT, RoleId
+from bastide.domain.people import Demand, Right
 from bastide.domain.policy import JUSTIFICATION_LIMIT, TICKET_LIMIT, Draft
 from bastide.domain.requests import Decision
 from bastide.domain.roles import (
@@ -24,6 +25,7 @@ from bastide.domain.roles import (
     Window,
 )
 from bastide.services.roles import RoleDraft, StageDraft
+from bastide.services.security_keys import Answer
 
 _LONGEST = int(TTL_CEILING.total_seconds())
 _LISTED = 500
@@ -59,6 +61,13 @@ class SignIn(SecretBody, frozen=True, kw_only=True):
     code: Code = ""
 
 
+class NewToken(Body, frozen=True, kw_only=True):
+    """A token for a program: how long it lives, and the rights that it gives, of those that the caller has."""
+
+    minutes: Annotated[int, Meta(ge=1, le=60)] = 15
+    rights: Annotated[tuple[Right, ...], Meta(min_length=1, max_length=4)] = (Right.USE,)
+
+
 class Enrol(SecretBody, frozen=True, kw_only=True):
     """A CORP sign-in needs an invitation."""
 
@@ -69,6 +78,38 @@ class Confirm(SecretBody, frozen=True, kw_only=True):
     """The first code of a new authenticator."""
 
     code: Code
+
+
+class KeyAnswer(Body, frozen=True, kw_only=True):
+    """What a security key answered. `challenge`: the id of what was asked. `credential`: the browser's PublicKeyCredential as JSON (toJSON)."""
+
+    challenge: Code
+    credential: dict[str, Any]
+
+    def answer(self) -> Answer:
+        """In the words of the use case."""
+        return Answer(self.challenge, self.credential)
+
+
+class NewKey(SecretBody, frozen=True, kw_only=True):
+    """`name`: what its person calls it. The first second factor needs an invitation, or a ticket of the PRIV account."""
+
+    name: Name
+    challenge: Code
+    credential: dict[str, Any]
+    invitation: Code = ""
+
+    def answer(self) -> Answer:
+        """In the words of the use case."""
+        return Answer(self.challenge, self.credential)
+
+
+class Ballot(Body, frozen=True, kw_only=True):
+    """How somebody is going to decide. `stage`: empty for the first one that is the caller's."""
+
+    decision: Decision
+    reason: Reason = ""
+    stage: OptionalName = ""
 
 
 class NewPassword(SecretBody, frozen=True, kw_only=True):
@@ -115,11 +156,18 @@ class Close(Body, frozen=True, kw_only=True):
     reason: Reason = ""
 
 
+class Signed(KeyAnswer, frozen=True, kw_only=True):
+    """What a security key signed for this decision and reason; `stage` as it was asked for."""
+
+    stage: Name
+
+
 class Decide(Body, frozen=True, kw_only=True):
-    """A rejection needs a reason."""
+    """A rejection needs a reason. `signature`: where the role demands that approvals are signed."""
 
     decision: Decision
     reason: Reason = ""
+    signature: Signed | None = None
 
 
 class NewPamUser(Body, frozen=True, kw_only=True):
@@ -141,7 +189,7 @@ class NewPamGroup(Body, frozen=True, kw_only=True):
 
 
 class Kill(Body, frozen=True, kw_only=True):
-    """Exactly one of request, role, user and all."""
+    """One of request, role, user and all; or role and user, for that person's access by that role."""
 
     reason: Reason
     request: OptionalName = ""
@@ -191,6 +239,8 @@ class RoleIn(Body, frozen=True, kw_only=True):
     stages: Annotated[list[StageIn], Meta(max_length=10)] = []
     ttl: TtlIn = TtlIn()
     mfa: bool = True
+    factor: Demand = Demand.ANY
+    approval_factor: Demand = Demand.ANY
     justification: bool = True
     ticket_pattern: Annotated[str, Meta(max_length=PATTERN_LIMIT)] = ""
     window: WindowIn | None = None
@@ -212,6 +262,8 @@ class RoleIn(Body, frozen=True, kw_only=True):
             description=self.description,
             ttl=Ttl(_span(self.ttl.default), _span(self.ttl.minimum), _span(self.ttl.maximum)),
             mfa=self.mfa,
+            factor=self.factor,
+            approval_factor=self.approval_factor,
             justification=self.justification,
             ticket_pattern=self.ticket_pattern,
             window=None if self.window is None else self.window.window(),

@@ -8,12 +8,12 @@ from litestar.params import FromPath, JSONBody
 from bastide.api.native import inputs, render, views
 from bastide.domain.errors import Conflict
 from bastide.domain.people import Actor, Right
-from bastide.http.door import code_of, credentials, needs, open_to_all
+from bastide.http.callers import origin
+from bastide.http.door import code_of, needs, open_to_all, session_of
 from bastide.http.handed import Caller, SignInThrottle, UseCases
 from bastide.wiring import Services
 
 TAGS = ["people"]
-_UNKNOWN = "unknown"
 
 
 @post(
@@ -33,11 +33,11 @@ def open_session(
     """Opens a session. Its token is in the answer, this once. With a code (in the body, or in the header Bastide-Code) the session holds a
     second factor for five minutes.
     """
-    address = request.client.host if request.client else _UNKNOWN
-    with throttle.attempt(data.account, address):
+    whence = origin(request)
+    with throttle.attempt(data.account, whence.address):
         actor = services.authn.password(data.account, data.password)
         actor = _with_code(services, actor, data.code or code_of(request))
-        token = services.authn.open_session(actor)
+        token = services.authn.open_session(actor, address=whence.address, agent=whence.agent)
     answer = views.NewSession(token=token, actor=_me(services, actor))
     return Response(answer, status_code=201, headers={"Location": "/api/v1/sessions/current"})
 
@@ -58,8 +58,8 @@ def _with_code(services: Services, actor: Actor, code: str) -> Actor:
 )
 def close_session(request: Request[Any, Any, Any], services: UseCases) -> None:
     """Ends the session whose token is sent."""
-    scheme, token = credentials(request)
-    if scheme != "bearer":
+    token = session_of(request)
+    if not token:
         raise Conflict("this call has no session", remedy="send the session's token")
     services.authn.end_session(token)
 
@@ -78,7 +78,9 @@ def _me(services: Services, actor: Actor) -> views.Me:
 @get("/me/factors", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Your second factors")
 def list_factors(actor: Caller, services: UseCases) -> views.Factors:
     """What is registered, whether it is confirmed or locked, and how many recovery codes are left."""
-    return views.Factors(items=[render.factor(one) for one in services.factors.status(actor)])
+    codes = [render.factor(one) for one in services.factors.status(actor)]
+    keys = [render.security_key(one) for one in services.security_keys.mine(actor)]
+    return views.Factors(items=codes + keys)
 
 
 @post("/me/factors", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Set up an authenticator")

@@ -11,11 +11,17 @@ from bastide.domain.audit import Record
 from bastide.domain.ids import GroupId, ObjectRef
 from bastide.domain.people import Actor, Forest, MfaProof, PamUser
 from bastide.domain.policy import describe_window
+from bastide.domain.proposals import Proposal
 from bastide.domain.requests import Request, Vote
 from bastide.domain.roles import PamGroup, Role, Stage, Subject, Ttl, Window
+from bastide.domain.webauthn import METHOD
 from bastide.services.audit import Held, Verdict
-from bastide.services.ports import Factor, Finding
-from bastide.services.requests import RoleOffer
+from bastide.services.offers import RoleOffer
+from bastide.services.ports import Finding
+from bastide.services.reach import Reached
+from bastide.services.roles import change_record
+from bastide.services.sessions import OpenSession
+from bastide.services.signin import Factor, SecurityKey
 
 
 def me(actor: Actor, user: PamUser | None) -> views.Me:
@@ -39,10 +45,25 @@ def factor(one: Factor) -> views.FactorView:
     return views.FactorView(
         id=one.id,
         method=one.method,
+        name="",
         created_at=one.created_at,
+        last_used_at=None,
         confirmed=one.confirmed,
         locked_until=one.locked_until,
         recovery_codes_left=len(one.recovery_hashes),
+    )
+
+
+def security_key(one: SecurityKey) -> views.FactorView:
+    return views.FactorView(
+        id=one.id,
+        method=METHOD,
+        name=one.name,
+        created_at=one.created_at,
+        last_used_at=one.last_used_at,
+        confirmed=True,
+        locked_until=None,
+        recovery_codes_left=0,
     )
 
 
@@ -54,13 +75,59 @@ def offer(one: RoleOffer) -> views.OfferView:
         description=role.description,
         ttl=_ttl(role.ttl),
         mfa=role.mfa,
+        factor=role.factor.value,
         justification=role.justification,
         ticket_pattern=role.ticket_pattern,
         needs_approval=bool(role.stages),
         extension=role.extension,
         window=one.window or describe_window(role),
         why_not=one.why_not,
+        opens_at=one.opens_at,
+        lacks=one.lacks,
     )
+
+
+def open_session(one: OpenSession) -> views.OpenSessionView:
+    return views.OpenSessionView(
+        id=one.id,
+        via=one.via,
+        created_at=one.began,
+        used_at=one.used,
+        expires_at=one.ends,
+        address=one.address,
+        agent=one.agent,
+        code_at=one.proved,
+        current=one.current,
+    )
+
+
+def gives(found: Iterable[Reached]) -> views.Gives:
+    items: list[views.OpenedView] = []
+    problems: list[str] = []
+    for one in found:
+        by, corp = one.group.name, one.group.corp
+        first = views.OpenedView(
+            name=corp.name,
+            sid=str(corp.sid),
+            forest=one.forest.value,
+            by=by,
+            carried=True,
+            protected=one.protected,
+        )
+        more = (
+            views.OpenedView(
+                name=group.name,
+                sid=str(group.sid),
+                forest=group.forest.value,
+                by=by,
+                carried=False,
+                protected=group.protected,
+            )
+            for group in one.further
+        )
+        items += [first, *more]
+        problems += [f"{by}: {problem}" for problem in one.problems]
+    return views.Gives(items=items, problems=problems)
 
 
 def request(one: Request, missing: Mapping[str, int]) -> views.RequestView:
@@ -95,6 +162,7 @@ def role(
     *,
     dry_run: bool = False,
     changes: Mapping[str, object] | None = None,
+    proposal: Proposal | None = None,
 ) -> views.RoleView:
     names = {group.id: group.name for group in groups}
     return views.RoleView(
@@ -106,6 +174,8 @@ def role(
         stages=[_stage(stage) for stage in one.stages],
         ttl=_ttl(one.ttl),
         mfa=one.mfa,
+        factor=one.factor.value,
+        approval_factor=one.approval_factor.value,
         justification=one.justification,
         ticket_pattern=one.ticket_pattern,
         window=None if one.window is None else _window(one.window),
@@ -118,7 +188,29 @@ def role(
         version=one.version,
         dry_run=dry_run or UNSET,
         changes=UNSET if changes is None else dict(changes),
+        proposal=UNSET if proposal is None or dry_run else proposal.id,
     )
+
+
+def proposal(one: Proposal, groups: Iterable[PamGroup]) -> views.ProposalView:
+    names: Mapping[object, str] = {group.id: group.name for group in groups}
+    changes = change_record(one.before, one.after)
+    if (gives := changes.get("privileges")) is not None:
+        changes["privileges"] = _named(gives, names)
+    return views.ProposalView(
+        id=one.id,
+        action=one.action.value,
+        role=one.subject.name,
+        role_id=one.role,
+        by=one.by_name,
+        made_at=one.made_at,
+        changes=changes,
+    )
+
+
+def _named(said: object, names: Mapping[object, str]) -> object:
+    """Groups by name, in lists of lists too."""
+    return [_named(one, names) for one in said] if isinstance(said, list) else names.get(said, said)
 
 
 def pam_user(one: PamUser, *, dry_run: bool = False) -> views.PamUserView:
@@ -210,7 +302,12 @@ def _ttl(ttl: Ttl) -> views.TtlView:
 
 def _vote(vote: Vote) -> views.VoteView:
     return views.VoteView(
-        name=vote.name, decision=vote.decision.value, reason=vote.reason, stage=vote.stage, at=vote.at
+        name=vote.name,
+        decision=vote.decision.value,
+        reason=vote.reason,
+        stage=vote.stage,
+        at=vote.at,
+        signed=vote.signature is not None,
     )
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
+from litestar import Request as Call
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -11,9 +12,10 @@ from bastide.api.native import inputs, render, views
 from bastide.api.native.given import Before, Text, place
 from bastide.domain.people import Right
 from bastide.domain.requests import Request
-from bastide.http.door import needs
+from bastide.http.door import needs, session_of
 from bastide.http.handed import Caller, UseCases
 from bastide.services.requests import HISTORY_LIMIT
+from bastide.services.security_keys import Ballot
 from bastide.wiring import Services
 
 TAGS = ["requests"]
@@ -52,6 +54,22 @@ def list_requests(
 def show_request(request_id: FromPath[str], actor: Caller, services: UseCases) -> views.RequestView:
     """For its person, its approvers, administrators and auditors. For others it does not exist."""
     return _one(services, services.requests.show(actor, request_id))
+
+
+@get(
+    "/requests/{request_id:str}/gives",
+    opt=needs(Right.USE),
+    sync_to_thread=True,
+    tags=TAGS,
+    summary="What a request would open",
+)
+def show_gives(request_id: FromPath[str], actor: Caller, services: UseCases) -> views.Gives:
+    """The groups that it carries and those that come with them, nested ones too, as the directories have them now (or a minute ago). For whom
+    the request is: as the request itself.
+    """
+    shown = services.requests.show(actor, request_id)
+    groups = services.requests.gives([shown])[shown.id]
+    return render.gives(services.reach.of(groups).values())
 
 
 @post(
@@ -117,13 +135,28 @@ def list_approvals(actor: Caller, services: UseCases) -> views.Requests:
     summary="Approve or reject",
 )
 def decide_request(
-    request_id: FromPath[str], data: JSONBody[inputs.Decide], actor: Caller, services: UseCases
+    request: Call[Any, Any, Any],
+    request_id: FromPath[str],
+    data: JSONBody[inputs.Decide],
+    actor: Caller,
+    services: UseCases,
 ) -> views.RequestView:
-    """Needs a fresh second factor. Nobody decides a request of their own, and nobody twice."""
+    """Needs a fresh second factor, or a signature by a security key, which is one. Nobody decides a request of their own, and nobody twice."""
     services.requests.show(
         actor, request_id
     )  # a request that is none of the caller's business does not exist
-    return _one(services, services.requests.decide(actor, request_id, data.decision, data.reason))
+    signature, stage = None, ""
+    if data.signature is not None:
+        stage = data.signature.stage
+        ballot = Ballot(request_id, data.decision, data.reason, stage)
+        proof, signature = services.security_keys.sign(
+            actor, session_of(request), ballot, data.signature.answer()
+        )
+        actor = actor.proved(proof)
+    done = services.requests.decide(
+        actor, request_id, data.decision, data.reason, stage=stage, signature=signature
+    )
+    return _one(services, done)
 
 
 @get(
@@ -150,7 +183,7 @@ def list_all_requests(
     summary="The kill switch",
 )
 def kill(data: JSONBody[inputs.Kill], actor: Caller, services: UseCases) -> views.Killed:
-    """Ends all open requests that match exactly one of request, role, user and all."""
+    """Ends all open requests that match: a request, a role, a user, a role and a user, or all."""
     ended = services.requests.kill(
         actor, data.reason, request=data.request, role=data.role, user=data.user, everything=data.all
     )
@@ -171,6 +204,6 @@ def _page(services: Services, found: Sequence[Request], limit: int) -> views.Req
 
 
 HANDLERS = [
-    list_offers, submit_request, list_requests, show_request, prove_request, extend_request, close_request,
+    list_offers, submit_request, list_requests, show_request, show_gives, prove_request, extend_request, close_request,
     list_approvals, decide_request, list_all_requests, kill,
 ]  # fmt: skip

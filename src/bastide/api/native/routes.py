@@ -7,11 +7,14 @@ from bastide.api.native import (
     agents,
     audit,
     directory,
+    notifications,
     operations,
     passwords,
     people,
     requests,
     roles,
+    security_keys,
+    sessions,
     spaces,
 )
 
@@ -20,5 +23,19 @@ PREFIX = "/api/v1"
 
 def router() -> Router:
     """The native dialect."""
-    subjects = (people, requests, roles, accounts, audit, directory, operations, agents, spaces, passwords)
+    subjects = (
+        people,
+        security_keys,
+        sessions,
+        requests,
+        roles,
+        accounts,
+        audit,
+        directory,
+        operations,
+        agents,
+        spaces,
+        passwords,
+        notifications,
+    )
     return Router(PREFIX, route_handlers=[handler for subject in subjects for handler in subject.HANDLERS])

@@ -36,6 +36,17 @@ class Me(View, frozen=True, kw_only=True):
     pam_user: str | None
 
 
+class NewToken(View, frozen=True, kw_only=True):
+    """`token` is shown this once; send it as `Authorization: Bearer`."""
+
+    token: str
+    rights: list[str]
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return "NewToken(<hidden>)"
+
+
 class NewSession(View, frozen=True, kw_only=True):
     """`token` is shown this once; send it as `Authorization: Bearer`."""
 
@@ -46,10 +57,36 @@ class NewSession(View, frozen=True, kw_only=True):
         return "NewSession(<hidden>)"
 
 
+class OpenSessionView(View, frozen=True, kw_only=True):
+    """`id` names it and opens nothing. `used_at` is right to five minutes. `code_at`: when a second factor was last shown in it."""
+
+    id: str
+    via: str
+    created_at: datetime
+    used_at: datetime
+    expires_at: datetime
+    address: str
+    agent: str
+    code_at: datetime | None
+    current: bool
+
+
+class OpenSessions(View, frozen=True, kw_only=True):
+    items: list[OpenSessionView]
+
+
+class SessionsEnded(View, frozen=True, kw_only=True):
+    ended: int
+
+
 class FactorView(View, frozen=True, kw_only=True):
+    """`name` and `last_used_at`: of a security key (method webauthn)."""
+
     id: str
     method: str
+    name: str
     created_at: datetime
+    last_used_at: datetime | None
     confirmed: bool
     locked_until: datetime | None
     recovery_codes_left: int
@@ -57,6 +94,21 @@ class FactorView(View, frozen=True, kw_only=True):
 
 class Factors(View, frozen=True, kw_only=True):
     items: list[FactorView]
+
+
+class Asked(View, frozen=True, kw_only=True):
+    """`options`: for the browser, as in PublicKeyCredential.parseCreationOptionsFromJSON or parseRequestOptionsFromJSON. `challenge`: to be sent
+    back with the answer.
+    """
+
+    challenge: str
+    options: dict[str, Any]
+
+
+class AskedToSign(Asked, frozen=True, kw_only=True):
+    """`stage`: the one that the vote will count in."""
+
+    stage: str
 
 
 class Enrolled(View, frozen=True, kw_only=True):
@@ -94,19 +146,24 @@ class TtlView(View, frozen=True, kw_only=True):
 
 
 class OfferView(View, frozen=True, kw_only=True):
-    """`why_not`: why the role cannot be asked for now; empty: it can."""
+    """`why_not`: why the role cannot be asked for now; empty: it can. `opens_at`: when its window opens, if it is closed. `lacks`: what the
+    caller must set up before a request goes on; empty: nothing.
+    """
 
     id: str
     name: str
     description: str
     ttl: TtlView
     mfa: bool
+    factor: str
     justification: bool
     ticket_pattern: str
     needs_approval: bool
     extension: bool
     window: str
     why_not: str
+    opens_at: datetime | None
+    lacks: str
 
 
 class Offers(View, frozen=True, kw_only=True):
@@ -119,6 +176,7 @@ class VoteView(View, frozen=True, kw_only=True):
     reason: str
     stage: str
     at: datetime
+    signed: bool
 
 
 class RequestView(View, frozen=True, kw_only=True):
@@ -156,6 +214,26 @@ class Requests(View, frozen=True, kw_only=True):
     next_before: str | None = None
 
 
+class OpenedView(View, frozen=True, kw_only=True):
+    """A group that a request opens. `by`: through which PAM group. `carried`: it is the one that the PAM group carries; others come with it,
+    because that one is in them. `protected`: AdminSDHolder guards it, as it does Domain Admins.
+    """
+
+    name: str
+    sid: str
+    forest: str
+    by: str
+    carried: bool
+    protected: bool
+
+
+class Gives(View, frozen=True, kw_only=True):
+    """`problems`: what could not be found out, in sentences; then `items` is not all."""
+
+    items: list[OpenedView]
+    problems: list[str]
+
+
 class Killed(View, frozen=True, kw_only=True):
     """The requests that were ended. Tickets bought before live on until each one's true end."""
 
@@ -187,7 +265,7 @@ class WindowView(View, frozen=True, kw_only=True):
 
 
 class RoleView(DryRunnable, frozen=True, kw_only=True):
-    """`changes` is there after a change: rule to [old, new]."""
+    """`changes` is there after a change: rule to [old, new]. With `proposal`, its id, nothing was changed: a second administrator decides."""
 
     id: str
     name: str
@@ -197,6 +275,8 @@ class RoleView(DryRunnable, frozen=True, kw_only=True):
     stages: list[StageView]
     ttl: TtlView
     mfa: bool
+    factor: str
+    approval_factor: str
     justification: bool
     ticket_pattern: str
     window: WindowView | None
@@ -208,6 +288,23 @@ class RoleView(DryRunnable, frozen=True, kw_only=True):
     created_at: datetime
     version: int
     changes: dict[str, Any] | UnsetType = UNSET
+    proposal: str | UnsetType = UNSET
+
+
+class ProposalView(View, frozen=True, kw_only=True):
+    """`action`: add, edit or remove. `changes`: rule to [old, new], or all rules of a role that is to come or go."""
+
+    id: str
+    action: str
+    role: str
+    role_id: str
+    by: str
+    made_at: datetime
+    changes: dict[str, Any]
+
+
+class Proposals(View, frozen=True, kw_only=True):
+    items: list[ProposalView]
 
 
 class Roles(View, frozen=True, kw_only=True):
