@@ -34,8 +34,9 @@ def choose(person: Person, wanted: Locator, first_letter: str) -> None:
     person.page.keyboard.press(first_letter)
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with-js", "without-js"])
-@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize(
+    ("scripts", "size"), [(True, NARROW), (False, WIDE)], ids=["javascript-narrow", "plain-wide"]
+)
 def test_a_role_is_edited_by_keyboard_alone(
     api: ApiWorld, browser: Browser, origin: str, scripts: bool, size: dict[str, int]
 ) -> None:
@@ -101,8 +102,9 @@ def addresses(api: ApiWorld) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", WIDE), ("dark", NARROW)], ids=["light-wide", "dark-narrow"]
+)
 def test_every_page_fits_and_can_be_read(
     api: ApiWorld, browser: Browser, origin: str, scheme: str, size: dict[str, int]
 ) -> None:

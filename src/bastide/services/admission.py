@@ -8,14 +8,29 @@
 Argon2 takes its time on purpose, so it runs before the transaction and never in it: the write lock is one for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from bastide.domain.errors import MfaRefused, NotAuthorized
 from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Forest, is_fresh
 from bastide.services.events import by_actor
-from bastide.services.ports import CodeHasher, Store
+from bastide.services.ports import CodeHasher, Store, UnitOfWork
+
+
+def registered(uow: UnitOfWork, person: Sid) -> frozenset[str]:
+    """The ids of the second factors that a person has here."""
+    codes = {factor.id for factor in uow.factors.of(person) if factor.confirmed}
+    return frozenset(codes | {key.id for key in uow.factors.keys_of(person)})
+
+
+def require_own(held: Collection[str], actor: Actor, now: datetime) -> None:
+    """A fresh proof by one of these: what an issuer says of a factor of its own changes nothing here. Raises MfaRefused."""
+    if actor.mfa is None or not is_fresh(actor.mfa, now) or actor.mfa.factor not in held:
+        raise MfaRefused(
+            "your second factors are added and taken away with one of them",
+            remedy="show a code or use a security key first; if both are lost, ask an administrator for `bastide mfa reset`",
+        )
 
 
 class Admission:
@@ -36,15 +51,9 @@ class Admission:
                 "a token for a program registers no second factor", remedy="send the call with a ticket"
             )
         with self._store.read() as uow:
-            held = {key.id for key in uow.factors.keys_of(person)}
-            held |= {factor.id for factor in uow.factors.of(person) if factor.confirmed}
+            held = registered(uow, person)
         if held:
-            shown = actor.mfa.factor if actor.mfa is not None and is_fresh(actor.mfa, self._now()) else ""
-            if shown not in held:  # (1)
-                raise MfaRefused(
-                    "you have a second factor, and another one is registered with it",
-                    remedy="show a code or use a security key first; if both are lost, ask an administrator for `bastide mfa reset`",
-                )
+            require_own(held, actor, self._now())  # (1)
         elif invitation:
             if not self._redeem(actor, person, invitation):  # (2)
                 raise self._refusal()

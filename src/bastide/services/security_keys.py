@@ -23,11 +23,11 @@ from bastide.domain import signatures, webauthn
 from bastide.domain.approvals import REASON_LIMIT, stage_for
 from bastide.domain.errors import Conflict, InvalidInput, MfaRefused, NotFound
 from bastide.domain.ids import RequestId, Sid, parse_id, parse_name, parse_text
-from bastide.domain.people import Actor, Demand, MfaProof, Right, require, require_fresh_mfa
+from bastide.domain.people import Actor, Demand, MfaProof, Right, require
 from bastide.domain.requests import Decision, Request, Signature
 from bastide.domain.webauthn import Assertion, Descriptor, Purpose, RelyingParty
 from bastide.services import sessions
-from bastide.services.admission import Admission
+from bastide.services.admission import Admission, registered, require_own
 from bastide.services.events import by_actor
 from bastide.services.lookup import owner_of
 from bastide.services.ports import Random, Sealer, Store, UnitOfWork
@@ -169,8 +169,9 @@ class SecurityKeys:
             key = next((one for one in keys if key_id in {one.id, one.name}), None)
             if key is None:
                 raise NotFound("you have no such security key")
-            require_fresh_mfa(actor.mfa, now)
-            if len(keys) == 1 and not any(factor.confirmed for factor in uow.factors.of(person)):
+            held = registered(uow, person)
+            require_own(held, actor, now)
+            if len(held) == 1:
                 raise Conflict(
                     "this is your last second factor",
                     remedy="register another one first, or ask an administrator for `bastide mfa reset`",
