@@ -4,8 +4,9 @@
 
 PYTHON ?= python3
 RUN := .venv/bin/python
-# Lanes of tests on labs of their own (tests/support/lanes.py): they wait more than they work, so each has a worker beside those of the processors.
-LANES := 7
+# Tests on labs (tests/support/lanes.py) wait more than they work, so there are more workers than processors. With a worker for each of the seven lanes
+# the machine was so busy that what has to arrive within a minute did not.
+MORE := 4
 # Where it is set, each of the tests' hundreds of processes would compile all of Bastide again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -24,7 +25,7 @@ demo-embedded: ## The same in memory: no root, no network
 test: ## Everything that CI runs (root)
 	@$(PYTHON) tools/install.py --lab --windows
 	@$(MAKE) --no-print-directory -j2 lint types imports bytecode
-	@$(RUN) -m pytest -q -n $$(($$(nproc) + $(LANES))) --dist loadgroup tests
+	@$(RUN) -m pytest -q -n $$(($$(nproc) + $(MORE))) --dist loadgroup tests
 
 windows: ## Build the password filter for Windows, and run it under wine (root; fetches 157 MB)
 	@$(PYTHON) tools/install.py --windows

@@ -28,21 +28,11 @@ _GRAVE = {"serious", "critical"}
 _NO_PAGE = re.compile(r"/(?:static|events)/|\.(?:csv|jsonl)$")
 
 
-@pytest.fixture(params=[PHONE, DESK], ids=["390", "1280"])
-def size(request: pytest.FixtureRequest) -> dict[str, int]:
-    found: dict[str, int] = request.param
-    return found
-
-
-@pytest.fixture(params=["light", "dark"])
-def context(
-    browser: Browser, request: pytest.FixtureRequest, size: dict[str, int]
-) -> Iterator[BrowserContext]:
-    with browser.new_context(
-        ignore_https_errors=True,
-        color_scheme=request.param,
-        viewport=size,  # type: ignore[arg-type]  # a mapping with these two keys
-    ) as one:
+@pytest.fixture(params=[("dark", PHONE), ("light", DESK)], ids=["dark-390", "light-1280"])
+def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    """Each scheme and each width once: colours do not depend on the width, nor the other way round."""
+    scheme, size = request.param
+    with browser.new_context(ignore_https_errors=True, color_scheme=scheme, viewport=size) as one:
         yield one
 
 
@@ -104,11 +94,10 @@ def test_no_page_has_a_serious_fault_and_all_fit(
     api: ApiWorld,
     context: BrowserContext,
     origin: str,
-    size: dict[str, int],
     request: pytest.FixtureRequest,
 ) -> None:
     ids = populate(api)
-    scheme = request.node.callspec.params["context"]
+    scheme, size = request.node.callspec.params["context"]
     folder = PICTURES / f"{scheme}-{size['width']}"
     folder.mkdir(parents=True, exist_ok=True)
     found = []

@@ -30,13 +30,14 @@ COMMANDS = sorted(_walk(typer.main.get_command(app), ()))
 
 def test_the_commands_that_were_promised_are_there() -> None:
     wanted = """
-        whoami | offers | kill | init | serve | worker | demo | work list
+        whoami | offers | kill | init | serve | worker | demo | work list | token
+        session list | session end | session end-others
         request new | request list | request show | request prove | request extend | request close
-        approval list | approval approve | approval reject
+        approval list | approval gives | approval approve | approval reject
         mfa enrol | mfa confirm | mfa status | mfa remove | mfa invite | mfa reset
         pam user add | pam user list | pam user show | pam user password | pam user remove
         pam group add | pam group list | pam group show | pam group remove
-        role add | role list | role show | role edit | role remove
+        role add | role list | role show | role edit | role remove | role proposals | role approve | role reject
         ma add | ma list | ma show | ma edit | ma secret | ma enable | ma disable | ma import | ma remove
         cs search | cs show | cs project | mv search | mv show | join explain | join set | join remove
         passwords status | passwords enable | passwords disable | passwords explain | passwords coverage | passwords show

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from bastide.cli import ask, role_rules
-from bastide.cli.client import Answer
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit, Stop, by_option
 from bastide.cli.group import group as commands
@@ -17,6 +16,9 @@ from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
 from bastide.domain.people import Demand
 from bastide.domain.roles import Enforcer
+
+if TYPE_CHECKING:
+    from bastide.cli.client import Answer
 
 _EXAMPLE = (
     "bastide role add \"File administrator\" --gives PAM-FileAdmins --candidate 'CORP\\alice' "
@@ -281,7 +283,7 @@ def reject(
     call.done(answer, "rejected: the role stays as it is")
 
 
-def _outcome(answer: Answer, done: str, *, dry_run: bool) -> str:
+def _outcome(answer: "Answer", done: str, *, dry_run: bool) -> str:
     """What came of a change."""
     if dry_run:
         return "dry run: nothing was changed"
