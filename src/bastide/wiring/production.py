@@ -19,7 +19,7 @@ from bastide.directory.trust import AdProber
 from bastide.domain.people import Forest
 from bastide.services.accounts import Preparation
 from bastide.services.pace import CHECKPOINT, EXPORT, MARK, NOTIFY
-from bastide.services.ports import AuditSink
+from bastide.services.ports import AuditSink, Random, Sealer
 from bastide.services.probes import samples_of
 from bastide.services.signin import TokenReader
 from bastide.store import keys
@@ -28,7 +28,7 @@ from bastide.targets.registry import Registry
 from bastide.wiring import Adapters, Services, assemble
 from bastide.wiring.database import database_url
 from bastide.wiring.notifications import notification_adapters
-from bastide.wiring.synchronization import password_adapters
+from bastide.wiring.passwords import PasswordAdapters
 
 #: Records of about the same moment go to the sinks together.
 EXPORT_AFTER = timedelta(seconds=1)
@@ -75,16 +75,7 @@ def build(config: Config) -> Services:
         clock=clock,
         systems=Registry(clock.now, clock.monotonic),
         source_domains=frozenset(source_domains(config)),
-        passwords=None
-        if config.passwords is None
-        else password_adapters(
-            config.passwords,
-            store=store,
-            sealer=sealer,
-            random=random,
-            clock=clock,
-            domains=_domains(config, clock),
-        ),
+        passwords=_passwords(config, store, sealer, random, clock),
         notifications=notification_adapters(config),
     )
     return assemble(
@@ -93,6 +84,23 @@ def build(config: Config) -> Services:
         session_life=timedelta(minutes=config.http.session_minutes),
         address=config.server.url,
         four_eyes=config.policy.four_eyes,
+    )
+
+
+def _passwords(
+    config: Config, store: SqlStore, sealer: Sealer, random: Random, clock: Clock
+) -> PasswordAdapters | None:
+    if config.passwords is None:
+        return None
+    from bastide.wiring.synchronization import password_adapters  # noqa: PLC0415  # 3 MiB, of which OpenPGP is 2
+
+    return password_adapters(
+        config.passwords,
+        store=store,
+        sealer=sealer,
+        random=random,
+        clock=clock,
+        domains=_domains(config, clock),
     )
 
 
