@@ -31,7 +31,7 @@ windows: ## Build the password filter for Windows, and run it under wine (root; 
 	@$(PYTHON) tools/install.py --windows
 	@$(RUN) -m pytest -q tests/integration/test_windows_filter.py tests/unit/test_windows_frames.py tests/unit/test_windows_capture.py tests/unit/test_windows_pipe.py tests/contract/test_agent_sources.py
 
-check: ## Lint, types, imports, unit tests: seconds
+check: ## Lint, types, imports, unit tests: minutes, without the lab
 	@$(PYTHON) tools/install.py
 	@$(MAKE) --no-print-directory lint types imports unit
 
