@@ -3,10 +3,10 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -15,58 +15,22 @@ from bastide.domain.errors import LostLease
 from bastide.services.ports import Work
 from bastide.store.unit_of_work import SqlStore
 from tests.support.child import Child, end_backends
+from tests.support.work_rows import (
+    HOUR,
+    KIND,
+    LEASE,
+    SHORT,
+    SOON,
+    claim,
+    claim_one,
+    finish,
+    now,
+    poke,
+    retry,
+    row,
+)
 
 pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
-KIND = "account"
-LEASE = timedelta(seconds=30)
-SHORT = timedelta(milliseconds=200)
-SOON = timedelta(milliseconds=300)
-HOUR = timedelta(hours=1)
-A_SECOND_AGO = timedelta(seconds=-1)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def poke(store: SqlStore, key: str = "1", due: timedelta = A_SECOND_AGO, kind: str = KIND) -> datetime:
-    at = now() + due
-    with store.write() as uow:
-        uow.work.poke(kind, key, at)
-        uow.commit()
-    return at
-
-
-def claim(
-    store: SqlStore,
-    owner: str = "one",
-    lease: timedelta = LEASE,
-    limit: int = 10,
-    kinds: Sequence[str] = (KIND,),
-) -> tuple[Work, ...]:
-    return store.claim(kinds, owner=owner, lease=lease, limit=limit, now=now())
-
-
-def claim_one(store: SqlStore, owner: str = "one", lease: timedelta = LEASE) -> Work:
-    (work,) = claim(store, owner, lease)
-    return work
-
-
-def finish(store: SqlStore, work: Work, next_due: datetime | None = None) -> None:
-    with store.write() as uow:
-        uow.work.finish(work, next_due)
-        uow.commit()
-
-
-def retry(store: SqlStore, work: Work, due: datetime, error: str = "no answer") -> None:
-    with store.write() as uow:
-        uow.work.retry(work, due, error)
-        uow.commit()
-
-
-def row(store: SqlStore, key: str = "1") -> dict[str, object]:
-    with store.read() as uow:
-        return next(dict(found) for found in uow.work.listing() if found["key"] == key)
 
 
 # ---------------------------------------------------------------------------------------------------------- claim, finish
@@ -473,63 +437,3 @@ def test_waiting_says_whether_somebody_poked(store: SqlStore) -> None:
     store.next_due([KIND])
     poke(store, "a")
     assert store.wait(5) is True
-
-
-# ---------------------------------------------------------------------------------------------------------------- remove
-
-
-def remove(store: SqlStore, *works: Work) -> None:
-    with store.write() as uow:
-        uow.work.remove_many(works)
-        uow.commit()
-
-
-def keys(store: SqlStore) -> list[str]:
-    with store.read() as uow:
-        return [str(found["key"]) for found in uow.work.listing()]
-
-
-def test_what_is_done_for_good_is_gone(store: SqlStore) -> None:
-    for key in ("1", "2", "3"):
-        poke(store, key)
-    works = claim(store)
-    remove(store, works[0], works[2])
-    assert keys(store) == [works[1].key]
-    assert row(store, works[1].key)["owner"] == "one"
-
-
-def test_nothing_to_remove_is_nothing(store: SqlStore) -> None:
-    poke(store)
-    remove(store)
-    assert keys(store) == ["1"]
-
-
-def test_a_poke_since_the_claim_keeps_the_row(store: SqlStore) -> None:
-    poke(store)
-    work = claim_one(store)
-    poke(store, due=timedelta(seconds=-2))
-    remove(store, work)
-    assert claim_one(store).key == "1"
-
-
-def test_only_the_holder_of_the_fence_removes(store: SqlStore) -> None:
-    """(3), (7)"""
-    for key in ("1", "2"):
-        poke(store, key)
-    works = claim(store, lease=SHORT)
-    time.sleep(SHORT.total_seconds() + 0.1)
-    claim(store, "two", limit=1)
-    with pytest.raises(LostLease):
-        remove(store, *works)
-    assert keys(store) == ["1", "2"], "all or nothing"
-
-
-def test_a_kind_that_nobody_does_any_more_is_forgotten(store: SqlStore) -> None:
-    poke(store, "1")
-    poke(store, "2", kind="other")
-    poke(store, "3", kind="other")
-    claim(store, kinds=("other",), limit=1)
-    with store.write() as uow:
-        uow.work.forget("other")
-        uow.commit()
-    assert keys(store) == ["1"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
+TESTS = SOURCE.parent / "tests"
 FUNCTION_LINES = 60
 FILE_LINES = 500
 #: Written by a tool, or nothing but a table.
@@ -69,6 +70,11 @@ def _dotted(node: ast.expr) -> str:
 def test_a_file_is_short(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= FILE_LINES, f"{lines} lines; the budget is {FILE_LINES}: split it by subject"
+
+
+def test_files_of_tests_are_short_too() -> None:
+    lines = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in TESTS.rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > FILE_LINES} == {}
 
 
 @pytest.mark.parametrize("path", _files(), ids=_name)

@@ -10,8 +10,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from bastide.cli import connection, text
-from bastide.cli.console import Screen
+from bastide.cli import connection
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
@@ -482,27 +481,3 @@ def test_the_file_is_the_last_to_be_asked(tmp_path: Any, monkeypatch: pytest.Mon
     file.write_text('password = "x"\n')
     with pytest.raises(Stop, match="unknown: password"):
         connection.resolve("", "", "", file=file)
-
-
-# ----------------------------------------------------------------------------------------------------------------- text
-
-
-@pytest.mark.parametrize(
-    ("typed", "wanted"), [("1800", 1800), ("30m", 1800), ("1h30m", 5400), ("2d", 172800), ("1H 5s", 3605)]
-)
-def test_lengths(typed: str, wanted: int) -> None:
-    assert text.seconds(typed) == wanted
-
-
-@pytest.mark.parametrize("typed", ["", "soon", "30", "1h and", "-5m", "5 m x"])
-def test_what_is_no_length(typed: str) -> None:
-    if typed == "30":
-        assert text.seconds(typed) == 30
-        return
-    with pytest.raises(Stop):
-        text.seconds(typed)
-
-
-def test_screen_says_nothing_in_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen().line("[bold]not bold[/bold]")
-    assert capsys.readouterr().out == "[bold]not bold[/bold]\n"
