@@ -23,16 +23,12 @@ from bastide.domain.errors import (
     NotFound,
 )
 from bastide.domain.ids import Sid
-from bastide.domain.people import Actor, Forest, MfaProof, Right, require
+from bastide.domain.people import KERBEROS, OIDC, PASSWORD, TOKEN, Actor, Forest, MfaProof, Right, require
 from bastide.services import sessions
 from bastide.services.ports import Directory, Person, Random, Store, UnitOfWork
 from bastide.services.signin import Acceptor, Identified, Naming, PasswordChecker, Session, TokenReader
 
 _log = logging.getLogger(__name__)
-KERBEROS = "kerberos"
-PASSWORD = "password"  # noqa: S105  # a way to sign in
-OIDC = "oidc"
-TOKEN = "token"  # noqa: S105  # another
 SHORTEST_TOKEN, LONGEST_TOKEN = timedelta(minutes=1), timedelta(hours=1)
 #: People type passwords into the field for the account: what names nobody is not written down.
 UNKNOWN_ACCOUNT = "unknown account"

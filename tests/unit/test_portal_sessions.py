@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bastide.authn import KERBEROS, OIDC, PASSWORD, TOKEN
 from bastide.domain.errors import StoreBusy
+from bastide.domain.people import KERBEROS, OIDC, PASSWORD, TOKEN
 from bastide.http.callers import agent
 from bastide.services.ports import AuditQuery
 from bastide.services.sessions import Sessions

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pyotp
 import pytest
 
-from bastide.authn import KERBEROS, PASSWORD, UNKNOWN_ACCOUNT, unearned
+from bastide.authn import UNKNOWN_ACCOUNT, unearned
 from bastide.directory.memory import MemoryDirectory, MemoryPreparer
 from bastide.domain.errors import (
     Conflict,
@@ -22,7 +22,7 @@ from bastide.domain.errors import (
     StoreUnavailable,
 )
 from bastide.domain.ids import ObjectRef, Sid
-from bastide.domain.people import Actor, Forest, Right, require
+from bastide.domain.people import KERBEROS, PASSWORD, Actor, Forest, Right, require
 from bastide.domain.roles import Carrier, Scope
 from bastide.services.factors import LOCK, LONGEST_LOCK, Enrolment, lock_after
 from bastide.services.ports import AuditQuery, UnitOfWork

@@ -11,6 +11,11 @@ from enum import StrEnum
 from bastide.domain.errors import KeyNeeded, MfaRefused, NotAuthorized
 from bastide.domain.ids import ObjectRef, Sid, UserId
 
+#: Ways to sign in, of `Actor.via`.
+KERBEROS = "kerberos"
+PASSWORD = "password"  # noqa: S105  # a way to sign in
+OIDC = "oidc"
+TOKEN = "token"  # noqa: S105  # another
 #: How long a proof of the second factor counts as fresh.
 MFA_FRESH = timedelta(minutes=5)
 USE_A_KEY = "use your security key in the portal, with JavaScript; the page Sign-in factors registers one"

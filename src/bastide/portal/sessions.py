@@ -6,9 +6,8 @@ from litestar import Request as Call
 from litestar import Response, get, post
 from litestar.params import FromPath, RawBody
 
-from bastide.authn import KERBEROS, OIDC, PASSWORD, TOKEN
 from bastide.domain.errors import Refused
-from bastide.domain.people import Right
+from bastide.domain.people import KERBEROS, OIDC, PASSWORD, TOKEN, Right
 from bastide.http.door import needs
 from bastide.http.handed import UseCases
 from bastide.portal.addresses import SESSIONS

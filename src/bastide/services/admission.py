@@ -13,7 +13,7 @@ from datetime import datetime
 
 from bastide.domain.errors import MfaRefused, NotAuthorized
 from bastide.domain.ids import Sid
-from bastide.domain.people import Actor, Forest, is_fresh
+from bastide.domain.people import KERBEROS, TOKEN, Actor, Forest, is_fresh
 from bastide.services.events import by_actor
 from bastide.services.ports import CodeHasher, Store, UnitOfWork
 
@@ -46,7 +46,7 @@ class Admission:
 
     def admit(self, actor: Actor, person: Sid, invitation: str) -> None:
         """Raises NotAuthorized, MfaRefused."""
-        if actor.via == "token":  # (0)
+        if actor.via == TOKEN:  # (0)
             raise NotAuthorized(
                 "a token for a program registers no second factor", remedy="send the call with a ticket"
             )
@@ -63,7 +63,7 @@ class Admission:
     def _has_ticket(self, actor: Actor, person: Sid) -> bool:
         """A dormant account has none, and a password alone is not enough."""
         own = actor.sid == person and actor.forest is Forest.PRIV
-        return own and actor.via == "kerberos" and not self._everyday
+        return own and actor.via == KERBEROS and not self._everyday
 
     def _redeem(self, actor: Actor, person: Sid, code: str) -> bool:
         """Whether it was the one that is stored, which is gone afterwards in any case."""
