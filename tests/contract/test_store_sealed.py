@@ -1,7 +1,11 @@
 """Which keys sealed what is there, on SQLite and PostgreSQL; and that the look changes nothing."""
 
+import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -73,3 +77,26 @@ def test_a_vault_on_postgresql_counts_and_is_not_made(postgres_server: Server) -
     vault.close()
     assert sealed_by(url) == Counter({id_of(ONE): waiting(url)})
     assert waiting(url) == 2
+
+
+def test_a_commit_that_a_killed_process_left_unfinished_is_taken_back(tmp_path: Path) -> None:
+    """Its rollback journal lies beside the vault. A server that only may look could not read it, and refused to start for as long as nobody else had opened it."""
+    made, left = tmp_path / "vault.db", tmp_path / "left.db"
+    vault = SqlVault(f"sqlite:///{made}", ONE)
+    vault.put({str(number): bytes(32) for number in range(500)})
+    vault.close()
+    with closing(sqlite3.connect(made, isolation_level=None)) as raw:
+        raw.execute("PRAGMA journal_mode=TRUNCATE")
+        raw.execute("PRAGMA cache_size=2")
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute("DELETE FROM vault_keys")
+        shutil.copy(made, left)
+        shutil.copy(f"{made}-journal", f"{left}-journal")
+        raw.execute("ROLLBACK")
+    with (
+        closing(sqlite3.connect(f"file:{left}?mode=ro", uri=True)) as control,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        control.execute("SELECT count(*) FROM vault_keys")
+    assert waiting(f"sqlite:///{left}") == 500
+    assert sealed_by(f"sqlite:///{left}") == Counter({id_of(ONE): 500})

@@ -52,7 +52,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_granted_twice(world: SambaWorld
         worker.wait()
         worker = node.start_worker()
     for request in asked:
-        active = world.wait_for(request, State.ACTIVE, 90)
+        active = world.wait_for(request, State.ACTIVE)
         assert active.ends_at is not None
         assert active.ends_at <= active.created_at + timedelta(minutes=30, seconds=90)
     world.services.requests.kill(world.dave, "exercise", user=user.name)
@@ -61,7 +61,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_granted_twice(world: SambaWorld
     worker.wait()
     worker = node.start_worker()
     for request in asked:
-        world.wait_for(request, State.CLOSED, 90)
+        world.wait_for(request, State.CLOSED)
     time.sleep(3)  # the last one may still be starting, and what is not started has no clean end
     worker.terminate()
     assert worker.wait(20) == 0

@@ -87,7 +87,7 @@ def test_two_agents_tell_a_change_and_the_server_counts_it_once(scene: PasswordL
         def told() -> list[set[object]]:
             return [{e["tracking_id"] for e in a.events(2100) if e["user"] == person.name} for a in both]
 
-        until(lambda: all(told()), 30, lambda: f"{told()}")
+        until(lambda: all(told()), lambda: f"{told()}")
         one, other = told()
         assert one == other
     finally:
@@ -128,7 +128,7 @@ def test_what_bastide_set_itself_is_not_passed_on_again(scene: PasswordLab) -> N
     for number in (1, 2):
         scene.reset_by_ldap(person, scene.new_password())
         scene.arrives(person)
-        until(lambda number=number: len(told_by_priv()) == number, 20, lambda: f"{told_by_priv()}")  # type: ignore[misc]
+        until(lambda number=number: len(told_by_priv()) == number, lambda: f"{told_by_priv()}")  # type: ignore[misc]
     assert told_by_priv()[0] == "echo"
     newest = scene.history(person)[0]
     assert (newest["source"], newest["deliveries"]) == ("priv", [])

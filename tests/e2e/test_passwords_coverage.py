@@ -77,9 +77,7 @@ def test_shadow_mode_does_everything_but_the_write(scene: PasswordLab) -> None:
     with setting(scene, RECORDER, "shadow"):
         scene.reset_by_ldap(person, scene.new_password())
         scene.arrives(person, [name for name in EVERYWHERE if name != RECORDER])
-        until(
-            lambda: delivery(scene, "p8", RECORDER)["state"] == "delivered", 20, lambda: scene.explain(person)
-        )
+        until(lambda: delivery(scene, "p8", RECORDER)["state"] == "delivered", lambda: scene.explain(person))
         found = delivery(scene, "p8", RECORDER)
     assert (found["code"], found["detail"]) == ("success", "shadow mode: not set")
     assert scene.systems[RECORDER].writes(person.name) == before

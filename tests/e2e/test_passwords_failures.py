@@ -70,17 +70,17 @@ def test_a_controller_without_network_tells_when_it_has_it_again(scene: Password
 def test_targets_without_network_and_targets_that_are_down(scene: PasswordLab) -> None:
     """Those that can be reached do not wait for the others."""
     person = scene.people["p4"]
-    until(lambda: scene.waiting() == 0, 30, lambda: scene.cli("passwords", "queue", "list"))
+    until(lambda: scene.waiting() == 0, lambda: scene.cli("passwords", "queue", "list"))
     with scene.cut("targets"):
         scene.reset_by_ldap(person, scene.new_password())
         took = scene.arrives(person, (RECORDER, PRIV))
         print(f"beside three dead targets: {max(took.values()) * 1000:.0f} ms")
         scene.lab.stop_target("slapd", kill=True)
     scene.arrives(person, (POSTGRES, MARIADB))
-    until(lambda: scene.waiting() == 1, 20, lambda: scene.cli("passwords", "queue", "list"))
+    until(lambda: scene.waiting() == 1, lambda: scene.cli("passwords", "queue", "list"))
     scene.lab.start_target("slapd")
     scene.arrives(person, (LDAP,))
-    until(lambda: scene.waiting() == 0, 20, lambda: scene.cli("passwords", "queue", "list"))
+    until(lambda: scene.waiting() == 0, lambda: scene.cli("passwords", "queue", "list"))
     assert scene.repeated(person) == 0
 
 
@@ -115,7 +115,7 @@ def test_kill_9_of_agent_server_and_worker_in_a_stream_of_changes(scene: Passwor
     )
     assert again <= len(people) * (VICTIMS.count("server") + VICTIMS.count("worker"))
     end(worker, signal.SIGTERM)
-    until(lambda: scene.waiting() == 0, 30, lambda: scene.cli("passwords", "queue", "list"))
+    until(lambda: scene.waiting() == 0, lambda: scene.cli("passwords", "queue", "list"))
     for log in (scene.node.log, scene.agents["corpdc"].log):
         assert "Traceback" not in log.read_text()
 

@@ -43,7 +43,7 @@ def test_a_standby_takes_over_what_waits_and_what_comes(scene: PasswordLab) -> N
     print(f"the standby had delivered everything {time.monotonic() - began:.1f} s after it was up")
     assert scene.history(coming)[-1]["receipt"] == "staged"
     assert scene.repeated(waiting) == scene.repeated(coming) == 0
-    until(lambda: scene.waiting() == 0, 30, lambda: scene.cli("passwords", "queue", "list"))
+    until(lambda: scene.waiting() == 0, lambda: scene.cli("passwords", "queue", "list"))
     scene.node = first
     first.start()
     tell_agents(scene, f"bastide.{CORP_DNS}")

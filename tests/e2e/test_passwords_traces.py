@@ -34,7 +34,7 @@ def test_a_worker_that_aborts_leaves_no_core(scene: PasswordLab) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     try:
         worker = scene.node.start("worker")
-        until(lambda: no_core_limit(worker.pid), 30, scene.node.tail)
+        until(lambda: no_core_limit(worker.pid), scene.node.tail)
         os.kill(worker.pid, signal.SIGABRT)
         assert worker.wait(20) == -signal.SIGABRT
         assert cores(scene.server) == []

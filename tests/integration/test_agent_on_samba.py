@@ -153,12 +153,12 @@ def test_a_key_that_samba_does_not_find_is_said(corp: AgentLab, agent: AgentOnDc
     away = ring.with_suffix(".away")
     ring.rename(away)
     try:
-        agent.until(lambda: agent.events(6022), 40)
+        agent.until(lambda: agent.events(6022))
         assert "every change of a password fails" in str(agent.events(6022)[-1]["detail"])
         assert agent.run("check").returncode == 1
     finally:
         away.rename(ring)
-    agent.until(lambda: agent.status()["key"] == {"ids": corp.fingerprints, "problems": []}, 40)
+    agent.until(lambda: agent.status()["key"] == {"ids": corp.fingerprints, "problems": []})
     checked = agent.run("check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "ok    target Bastide" in checked.stdout

@@ -16,6 +16,7 @@ from bastide_lab.lab import Lab
 from tests.support.agent_lab import AgentLab, AgentOnDc
 from tests.support.gss_server import accept_all
 from tests.support.inside import inside
+from tests.support.patience import PATIENCE
 
 _numbers = itertools.count(1)
 
@@ -78,7 +79,7 @@ def told(corp: AgentLab, account: str) -> list[Notification]:
 
 
 def await_told(
-    corp: AgentLab, agent: AgentOnDc, account: str, count: int = 1, seconds: float = 30
+    corp: AgentLab, agent: AgentOnDc, account: str, count: int = 1, seconds: float = PATIENCE
 ) -> list[Notification]:
     agent.until(lambda: len(told(corp, account)) >= count, seconds)
     return told(corp, account)

@@ -25,6 +25,7 @@ from bastide.wire import Notification
 from bastide_lab import plan
 from bastide_lab.lab import Lab
 from tests.support.gss_server import GssServer
+from tests.support.patience import PATIENCE
 
 #: Debian's user without rights; the docs make one of its own.
 USER = "nobody"
@@ -110,7 +111,7 @@ gnupg = "{site.gnupg(self.host)}"
         found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [one for one in found if number is None or one["event"] == number]
 
-    def until(self, good: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, good: Callable[[], object], seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not good():
             if self.process is not None and self.process.poll() is not None:

@@ -115,7 +115,9 @@ class PasswordLab:
         return made
 
     def restore(self) -> None:
-        """Everything runs again that a test has stopped, so that one that fails does not take the others with it."""
+        """Everything runs again that a test has stopped, and nothing else, so that one that fails does not take the others with it."""
+        for node in self.nodes:
+            node.end_others()
         for host in ("corpdc", "targets"):
             self.lab.mend(host)
         self.lab.start_dc("corpdc")
@@ -323,9 +325,7 @@ class PasswordLab:
 
     # ----------------------------------------------------------------------------------------------------------- looking
 
-    def arrives(
-        self, person: Person, systems: Collection[str] | None = None, seconds: float = 60
-    ) -> dict[str, float]:
+    def arrives(self, person: Person, systems: Collection[str] | None = None) -> dict[str, float]:
         """Until every system lets the person in with the newest password; the seconds that each took."""
         began = time.perf_counter()
         waiting = list(person.systems if systems is None else systems)
@@ -340,7 +340,6 @@ class PasswordLab:
 
         until(
             look,
-            seconds,
             lambda: f"{person.name} waits for {waiting}\n{self.explain(person)}\n{self._ends()}",
         )
         return took

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bastide_lab import plan
 from bastide_lab.lab import Lab
+from tests.support.patience import PATIENCE
 
 CORP_DNS, PRIV_DNS = plan.CORP.dns, plan.PRIV.dns
 SERVER = f"bastide.{PRIV_DNS}"
@@ -98,7 +99,7 @@ class Node:
         ready: list[str | Path] = [
             sys.executable, "-c", _READY, f"{self.url}/api/v1/health/ready", self.lab.ca,
         ]  # fmt: skip
-        until(lambda: self.lab.exec("bastide", ready).returncode == 0, 60, self.tail)
+        until(lambda: self.lab.exec("bastide", ready).returncode == 0, self.tail)
 
     def kill(self) -> None:
         """SIGKILL: no handler runs."""
@@ -116,6 +117,12 @@ class Node:
         """All processes that were ever started here."""
         for one in self.started:
             end(one, signal.SIGTERM)
+
+    def end_others(self) -> None:
+        """Those that are not the server: workers of their own."""
+        for one in self.started:
+            if one is not self.process:
+                end(one, signal.SIGKILL)
 
     def pid(self) -> int:
         assert self.process is not None
@@ -144,9 +151,9 @@ def end(process: "subprocess.Popen[str] | None", number: signal.Signals) -> None
     process.wait(40)
 
 
-def until(good: Callable[[], object], seconds: float, said: Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
+def until(good: Callable[[], object], said: Callable[[], str]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not good():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {said()}")
+            raise AssertionError(f"not within {PATIENCE} s: {said()}")
         time.sleep(0.01)

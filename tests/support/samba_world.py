@@ -22,6 +22,7 @@ from bastide.workers import jobs
 from bastide.workers.runner import Runner
 from tests.support import directory_lab
 from tests.support.directory_lab import DirectoryLab
+from tests.support.patience import PATIENCE
 from tests.support.world import BoundSealer, HashSigner, QuickHasher, SeededRandom
 
 SHORT = Ttl(timedelta(seconds=60), timedelta(seconds=60), timedelta(hours=1))
@@ -141,11 +142,11 @@ class SambaWorld:
         with self.store.read() as uow:
             return uow.requests.get(request.id)
 
-    def wait_for(self, request: Request, state: State, seconds: float = 30) -> Request:
+    def wait_for(self, request: Request, state: State, seconds: float = PATIENCE) -> Request:
         return self.until(lambda: self.get(request), lambda r: r.state is state, seconds)
 
     def until(
-        self, look: Callable[[], Request], good: Callable[[Request], bool], seconds: float = 30
+        self, look: Callable[[], Request], good: Callable[[Request], bool], seconds: float = PATIENCE
     ) -> Request:
         deadline = time.monotonic() + seconds
         while not good(found := look()):

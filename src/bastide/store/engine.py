@@ -27,6 +27,7 @@ _WRITES = "bastide_writes"
 #: KiB for each connection, of which there may be dozens: the kernel holds the file's pages for all of them.
 _CACHE = "cache_size=-512"
 _KEEP = ("journal_mode=WAL",)
+_LOOK = ("query_only=ON",)
 _ERASE = ("secure_delete=ON", "journal_mode=TRUNCATE")
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", _CACHE)
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
@@ -35,8 +36,9 @@ _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 def open_database(
     url: str, *, busy: timedelta, pool: int, erase: bool = False, read_only: bool = False
 ) -> Database:
-    """`sqlite://` (in memory), `sqlite:///path` (the file must exist) or a libpq URI. Raises StoreError for another URL. `read_only`: a
-    SQLite file is left as it is, its journal mode too.
+    """`sqlite://` (in memory), `sqlite:///path` (the file must exist) or a libpq URI. Raises StoreError for another URL. `read_only`: what a
+    SQLite file says is left as it is, its journal mode too; but a commit that a killed process left unfinished is taken back, as by everybody who opens
+    it: who only may read (`mode=ro`) could not, and would find the file read-only until somebody else has done it.
 
     Raises ModuleNotFoundError without psycopg, StoreUnavailable if psycopg finds no libpq: it says so with an ImportError without a name.
     """
@@ -75,12 +77,8 @@ def sqlite_path(url: str) -> str:
 
 def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool, read_only: bool) -> Database:
     memory = path == MEMORY
-    name = (
-        "file::memory:"
-        if memory
-        else f"file:{quote(str(Path(path).absolute()))}?mode={'ro' if read_only else 'rw'}"
-    )
-    journal = () if read_only else _ERASE if erase else _KEEP
+    name = "file::memory:" if memory else f"file:{quote(str(Path(path).absolute()))}?mode=rw"
+    journal = _LOOK if read_only else _ERASE if erase else _KEEP
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(
