@@ -35,9 +35,13 @@ class Document(Generic[T]):
         """As JSON text."""
         return self._encoder.encode(value).decode()
 
-    def load(self, text: str) -> T:
-        """From JSON text. Raises msgspec.ValidationError if it was not written by `dump`."""
-        return self._decoder.decode(text)
+    def load(self, text: str, **kept_elsewhere: object) -> T:
+        """From JSON text, with the fields that have columns of their own. Raises msgspec.ValidationError if it was not written by `dump`."""
+        loaded = self._decoder.decode(text)
+        for name, value in kept_elsewhere.items():
+            # Nobody else has seen it yet. `dataclasses.replace` would build it a second time, for each row of a batch.
+            object.__setattr__(loaded, name, value)
+        return loaded
 
 
 def _encode(value: Any) -> Any:

@@ -98,7 +98,7 @@ def _sqlite(path: str, busy: timedelta, pool: int, *, erase: bool, read_only: bo
         if memory
         else {"poolclass": QueuePool, "pool_size": pool, "max_overflow": 2 * pool}
     )
-    engine = create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
+    engine = create_engine("sqlite://", creator=connect, hide_parameters=True, paramstyle="named", **options)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "reset", _roll_back)
     return Database(

@@ -295,8 +295,9 @@ def _contents(delivery: Delivery) -> dict[str, object]:
 
 
 def _delivery(row: Row[Any]) -> Delivery:
-    loaded = _DELIVERY.load(row.doc)
-    return loaded if row.sealed is None else replace(loaded, sealed=bytes(row.sealed))
+    return (
+        _DELIVERY.load(row.doc) if row.sealed is None else _DELIVERY.load(row.doc, sealed=bytes(row.sealed))
+    )
 
 
 def _key(name: str) -> str:
