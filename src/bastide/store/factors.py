@@ -15,6 +15,7 @@ from bastide.services.signin import Challenge, Factor, Invitation, SecurityKey, 
 from bastide.store import tables
 from bastide.store.codec import Document, micros
 from bastide.store.session import Session as DatabaseSession
+from bastide.store.statements import one_of
 
 _FACTOR = Document(Factor)
 _KEY = Document(SecurityKey)
@@ -39,7 +40,7 @@ _INSERT_CHALLENGE = insert(tables.challenges)
 _TAKE_CHALLENGE = delete(tables.challenges).where(_c.id == bindparam("id")).returning(_c.doc)
 _OTHERS = select(_c.id).where(_c.person == bindparam("person")).order_by(_c.expires_at.desc(), _c.id)
 _FORGET_CHALLENGES = delete(tables.challenges).where(
-    or_(_c.expires_at <= bindparam("now"), _c.id.in_(bindparam("ids", expanding=True)))
+    or_(_c.expires_at <= bindparam("now"), one_of(_c.id, "ids"))
 )
 _INVITATION_OF = select(_i.doc).where(_i.person == bindparam("person"))
 _TAKE = delete(tables.invitations).where(_i.person == bindparam("person")).returning(_i.doc)

@@ -13,6 +13,7 @@ from bastide.domain.roles import PamGroup, Role
 from bastide.store import tables
 from bastide.store.codec import Document
 from bastide.store.session import Session
+from bastide.store.statements import one_of
 
 
 class _Named(Protocol):
@@ -45,7 +46,7 @@ class Kind(Generic[T]):
         self.update = update(table).where(c.id == bindparam("id_"), c.version == bindparam("version_"))
         self.delete = delete(table).where(c.id == bindparam("id"))
         self.by_id = select(c.doc).where(c.id == bindparam("id"))
-        self.by_ids = select(c.id, c.doc).where(c.id.in_(bindparam("ids", expanding=True)))
+        self.by_ids = select(c.id, c.doc).where(one_of(c.id, "ids"))
         self.by_name = select(c.doc).where(c.name_key == bindparam("name"))
         self.all = select(c.doc).order_by(c.name_key)
 

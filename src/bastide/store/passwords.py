@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Executable, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Executable, Row, bindparam, delete, func, insert, or_, select, update
 
 from bastide.domain.errors import NotFound
 from bastide.domain.ids import NAME_LIMIT
@@ -15,7 +15,7 @@ from bastide.services.passwords.ports import SourceState
 from bastide.store import password_tables as tables
 from bastide.store.codec import Document, micros, moment
 from bastide.store.session import Session
-from bastide.store.statements import pieces, upserts
+from bastide.store.statements import one_of, upserts
 
 _CHANGE = Document(Change)
 _DELIVERY = Document(Delivery)
@@ -25,7 +25,6 @@ _s = tables.password_stamps.c
 _o = tables.password_sources.c
 _w = tables.password_switch.c
 
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _PENDING = _d.state == State.PENDING.value
 _ROW = (_d.doc, _d.sealed)
 
@@ -36,23 +35,23 @@ _SAVE = (
     .where(_d.id == bindparam("id_"))
     .values(state=bindparam("state"), sealed=bindparam("sealed"), doc=bindparam("doc"))
 )
-_KNOWN = select(_c.reference, _c.domain).where(_c.reference.in_(_IDS))
+_KNOWN = select(_c.reference, _c.domain).where(one_of(_c.reference, "ids"))
 _GET = select(_c.doc).where(_c.reference == bindparam("reference"))
 _GET_DELIVERY = select(*_ROW).where(_d.id == bindparam("id"))
-_OF_REFERENCES = select(_d.reference, *_ROW).where(_d.reference.in_(_IDS)).order_by(_d.created_at, _d.id)
-_PENDING_OF = select(*_ROW).where(_d.object_id.in_(_IDS), _PENDING)
+_OF_REFERENCES = select(_d.reference, *_ROW).where(one_of(_d.reference, "ids")).order_by(_d.created_at, _d.id)
+_PENDING_OF = select(*_ROW).where(one_of(_d.object_id, "ids"), _PENDING)
 #: Undelivered, or held although delivered.
 _KEPT = or_(_PENDING, _d.sealed.is_not(None))
-_KEPT_OF = select(*_ROW).where(_d.object_id.in_(_IDS), _KEPT)
-_STILL_PENDING = select(_d.id).where(_d.id.in_(_IDS), _PENDING)
+_KEPT_OF = select(*_ROW).where(one_of(_d.object_id, "ids"), _KEPT)
+_STILL_PENDING = select(_d.id).where(one_of(_d.id, "ids"), _PENDING)
 _WAITING = select(_d.object_id).where(_KEPT).distinct()
-_MADE = select(*_ROW).where(_d.object_id.in_(_IDS), _d.created_at >= bindparam("since"))
-_NEWEST = select(_c.doc).where(_c.user_guid.in_(_IDS), _c.ma_id == bindparam("ma"))
-_APPLIED = select(_s.object_id, _s.changed_at, _s.revision, _s.source).where(_s.object_id.in_(_IDS))
+_MADE = select(*_ROW).where(one_of(_d.object_id, "ids"), _d.created_at >= bindparam("since"))
+_NEWEST = select(_c.doc).where(one_of(_c.user_guid, "ids"), _c.ma_id == bindparam("ma"))
+_APPLIED = select(_s.object_id, _s.changed_at, _s.revision, _s.source).where(one_of(_s.object_id, "ids"))
 _SOURCES = select(_o.object_id, _o.changed_at, _o.revision, _o.day_began, _o.count.label("number")).where(
-    _o.object_id.in_(_IDS)
+    one_of(_o.object_id, "ids")
 )
-_OPEN = select(_d.reference).where(_d.reference.in_(_IDS), _KEPT).distinct()
+_OPEN = select(_d.reference).where(one_of(_d.reference, "ids"), _KEPT).distinct()
 _PUT_STAMPS = upserts(tables.password_stamps, ["object_id"])
 _PUT_SOURCE = upserts(tables.password_sources, ["object_id"])
 _ALL_PENDING = select(*_ROW).where(_PENDING).order_by(_d.created_at, _d.id)
@@ -236,8 +235,8 @@ class SqlChanges:
         return int(self._session.run(_COUNT, {"state": state.value}).scalar_one())
 
     def _each(self, statement: Executable, ids: Collection[str], **more: object) -> Iterator[Row[Any]]:
-        for piece in pieces(sorted(set(ids))):
-            yield from self._session.run(statement, {"ids": piece, **more}).all()
+        if ids:
+            yield from self._session.run(statement, {"ids": sorted(set(ids)), **more}).all()
 
 
 class SqlSwitch:

@@ -12,6 +12,7 @@ from bastide.domain.requests import Place, Request, State
 from bastide.store import tables
 from bastide.store.codec import Document, micros
 from bastide.store.session import Session
+from bastide.store.statements import one_of
 
 _DOCUMENT = Document(Request)
 _t = tables.requests.c
@@ -26,13 +27,9 @@ _UPDATE = (
     .values(state=bindparam("state"), version=bindparam("version"), doc=bindparam("doc"))
 )
 _BY_ID = select(_t.doc).where(_t.id == bindparam("id"))
-_NOW = select(_t.id, _t.doc).where(_t.id.in_(bindparam("ids", expanding=True)))
+_NOW = select(_t.id, _t.doc).where(one_of(_t.id, "ids"))
 _OLDEST_FIRST = (_t.created_at, _t.id)
-_OF_USERS = (
-    select(_t.doc)
-    .where(_t.user_id.in_(bindparam("users", expanding=True)), _IN_STATES)
-    .order_by(*_OLDEST_FIRST)
-)
+_OF_USERS = select(_t.doc).where(one_of(_t.user_id, "users"), _IN_STATES).order_by(*_OLDEST_FIRST)
 _OF_ROLE = select(_t.doc).where(_t.role_id == bindparam("role"), _IN_STATES).order_by(*_OLDEST_FIRST)
 _OF_STATES = select(_t.doc).where(_IN_STATES).order_by(*_OLDEST_FIRST)
 _USING_GROUP = select(exists().where(_g.group_id == bindparam("group"), _g.request_id == _t.id, _IN_STATES))

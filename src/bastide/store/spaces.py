@@ -1,14 +1,13 @@
 """Management agents, connector space and metaverse.
 
-Sets go to the database in pieces, so that a page of any size stays below what a statement may have of parameters. Values and anchors are
-found by SHA-256: an index row has a limit, they have none.
+Values and anchors are found by SHA-256: an index row has a limit, they have none.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import BindParameter, Executable, bindparam, delete, func, insert, select, update
+from sqlalchemy import Executable, bindparam, delete, func, insert, select, update
 
 from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.joins import LOOSE
@@ -17,7 +16,7 @@ from bastide.store import password_tables as tables
 from bastide.store.codec import Document
 from bastide.store.objects import Kind, NamedObjects
 from bastide.store.session import Session
-from bastide.store.statements import pieces, upserts
+from bastide.store.statements import one_of, upserts
 
 #: Of what `search` looks through for one object, and of one value in it.
 _SEARCHED = 4000
@@ -55,11 +54,10 @@ _PUT_CS = upserts(tables.cs_objects, ["id"])
 _PUT_MV = upserts(tables.mv_objects, ["id"])
 _PUT_VALUES = insert(tables.mv_values)
 
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _CS_GET = select(_cs.doc).where(_cs.id == bindparam("id"))
-_CS_MANY = select(_cs.doc).where(_cs.id.in_(_IDS))
-_CS_ANCHORS = select(_cs.doc).where(_cs.ma_id == bindparam("ma"), _cs.anchor_key.in_(_IDS))
-_CS_OF_MVS = select(_cs.doc).where(_cs.mv_id.in_(_IDS)).order_by(_cs.id)
+_CS_MANY = select(_cs.doc).where(one_of(_cs.id, "ids"))
+_CS_ANCHORS = select(_cs.doc).where(_cs.ma_id == bindparam("ma"), one_of(_cs.anchor_key, "ids"))
+_CS_OF_MVS = select(_cs.doc).where(one_of(_cs.mv_id, "ids")).order_by(_cs.id)
 _CS_OF_MA = select(_cs.doc).where(_cs.ma_id == bindparam("ma")).order_by(_cs.id)
 _CS_LOOSE = (
     select(_cs.doc)
@@ -69,13 +67,13 @@ _CS_LOOSE = (
 _CS_COUNT = (
     select(_cs.link, func.count().label("number")).where(_cs.ma_id == bindparam("ma")).group_by(_cs.link)
 )
-_CS_REMOVE = delete(tables.cs_objects).where(_cs.id.in_(_IDS))
-_MV_MANY = select(_mv.doc).where(_mv.id.in_(_IDS))
-_MV_REMOVE = delete(tables.mv_objects).where(_mv.id.in_(_IDS))
-_VALUES_REMOVE = delete(tables.mv_values).where(_values.mv_id.in_(_IDS))
+_CS_REMOVE = delete(tables.cs_objects).where(one_of(_cs.id, "ids"))
+_MV_MANY = select(_mv.doc).where(one_of(_mv.id, "ids"))
+_MV_REMOVE = delete(tables.mv_objects).where(one_of(_mv.id, "ids"))
+_VALUES_REMOVE = delete(tables.mv_values).where(one_of(_values.mv_id, "ids"))
 _VALUES_FIND = (
     select(_values.value_key, _values.mv_id)
-    .where(_values.attribute == bindparam("attribute"), _values.value_key.in_(_IDS))
+    .where(_values.attribute == bindparam("attribute"), one_of(_values.value_key, "ids"))
     .order_by(_values.mv_id)
 )
 
@@ -133,12 +131,12 @@ class SqlConnectorSpace:
     def put(self, objects: Collection[CsObject]) -> None:
         """Insert or replace, by id. Raises Conflict if another object of the agent has that anchor."""
         rows = [_cs_row(one) for one in sorted(objects, key=lambda cs: cs.id)]
-        for piece in pieces(rows):
-            self._session.run(_PUT_CS[self._session.dialect], piece)
+        if rows:
+            self._session.run(_PUT_CS[self._session.dialect], rows)
 
     def remove(self, ids: Collection[CsId]) -> None:
         """What is gone already is fine."""
-        _each(self._session, _CS_REMOVE, sorted(ids))
+        self._session.run(_CS_REMOVE, {"ids": sorted(ids)})
 
     def get(self, id: CsId) -> CsObject:  # noqa: A002
         """Raises NotFound."""
@@ -192,8 +190,8 @@ class SqlConnectorSpace:
         return tuple(_CS.load(row.doc) for row in self._session.run(statement))
 
     def _read(self, statement: Executable, ids: Sequence[str], **more: object) -> Iterator[CsObject]:
-        for piece in pieces(ids):
-            for row in self._session.run(statement, {"ids": piece, **more}).all():
+        if ids:
+            for row in self._session.run(statement, {"ids": ids, **more}).all():
                 yield _CS.load(row.doc)
 
     def _stream(self, statement: Executable, ma: MaId) -> Iterator[CsObject]:
@@ -210,15 +208,17 @@ class SqlMetaverse:
     def put(self, objects: Collection[MvObject]) -> None:
         """Insert or replace, with all values to be found by."""
         ordered = sorted(objects, key=lambda mv: mv.id)
-        for piece in pieces([_mv_row(one) for one in ordered]):
-            self._session.run(_PUT_MV[self._session.dialect], piece)
-        _each(self._session, _VALUES_REMOVE, [one.id for one in ordered])
-        for piece in pieces([row for one in ordered for row in _value_rows(one)]):
-            self._session.run(_PUT_VALUES, piece)
+        if not ordered:
+            return
+        self._session.run(_PUT_MV[self._session.dialect], [_mv_row(one) for one in ordered])
+        self._session.run(_VALUES_REMOVE, {"ids": [one.id for one in ordered]})
+        values = [row for one in ordered for row in _value_rows(one)]
+        if values:
+            self._session.run(_PUT_VALUES, values)
 
     def remove(self, ids: Collection[MvId]) -> None:
         """What is gone already is fine."""
-        _each(self._session, _MV_REMOVE, sorted(ids))
+        self._session.run(_MV_REMOVE, {"ids": sorted(ids)})
 
     def get(self, id: MvId) -> MvObject:  # noqa: A002
         """Raises NotFound."""
@@ -229,20 +229,15 @@ class SqlMetaverse:
 
     def many(self, ids: Collection[MvId]) -> Mapping[MvId, MvObject]:
         """Those that exist."""
-        found: dict[MvId, MvObject] = {}
-        for piece in pieces(sorted(set(ids))):
-            for row in self._session.run(_MV_MANY, {"ids": piece}):
-                one = _MV.load(row.doc)
-                found[one.id] = one
-        return found
+        rows = self._session.run(_MV_MANY, {"ids": sorted(set(ids))}) if ids else ()
+        return {one.id: one for one in (_MV.load(row.doc) for row in rows)}
 
     def matching(self, attribute: str, values: Collection[str]) -> Mapping[str, tuple[MvId, ...]]:
         """Casefolded value to the objects that have it."""
         keys = {_hash(value.casefold()): value.casefold() for value in values}
         found: dict[str, list[MvId]] = {}
-        for piece in pieces(sorted(keys)):
-            for row in self._session.run(_VALUES_FIND, {"attribute": _attribute(attribute), "ids": piece}):
-                found.setdefault(keys[row.value_key], []).append(MvId(row.mv_id))
+        for row in self._session.run(_VALUES_FIND, {"attribute": _attribute(attribute), "ids": sorted(keys)}):
+            found.setdefault(keys[row.value_key], []).append(MvId(row.mv_id))
         return {value: tuple(ids) for value, ids in found.items()}
 
     def search(self, *, text: str, limit: int) -> tuple[MvObject, ...]:
@@ -251,11 +246,6 @@ class SqlMetaverse:
         if text:
             statement = statement.where(_mv.search_key.contains(_folded(text), autoescape=True))
         return tuple(_MV.load(row.doc) for row in self._session.run(statement))
-
-
-def _each(session: Session, statement: Executable, ids: Sequence[str]) -> None:
-    for piece in pieces(ids):
-        session.run(statement, {"ids": piece})
 
 
 def _hash(text: str) -> str:

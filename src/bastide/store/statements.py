@@ -1,21 +1,56 @@
 """Statements that several repositories build in the same way."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, bindparam
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Dialect, Executable, Text, bindparam
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
-#: Of parameters in one statement: SQLite's oldest limit is 999.
-PIECE = 500
-T = TypeVar("T")
+
+class _Texts(TypeDecorator[Collection[str]]):
+    """Any number of texts in one parameter: an array on PostgreSQL, JSON on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """What the driver is told."""
+        return dialect.type_descriptor(ARRAY(Text()) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Collection[str] | None, dialect: Dialect) -> Any:
+        """What the driver gets."""
+        texts = [*value] if value else []
+        return texts if dialect.name == "postgresql" else json.dumps(texts)
 
 
-def pieces(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """So that a set of any size stays below what a statement may have of parameters."""
-    for start in range(0, len(rows), PIECE):
-        yield rows[start : start + PIECE]
+class _OneOf(FunctionElement[bool]):
+    name = "one_of"
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_OneOf, "sqlite")
+def _on_sqlite(element: _OneOf, compiler: Any, **options: Any) -> str:
+    column, texts = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608  # of compiled parts
+
+
+@compiles(_OneOf, "postgresql")
+def _on_postgresql(element: _OneOf, compiler: Any, **options: Any) -> str:
+    column, texts = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} = ANY({texts})"
+
+
+def one_of(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether the column is one of the texts that come as the parameter `name`. It is one parameter, however many they are: a list of placeholders is built and parsed
+    anew each time, and has a limit.
+    """
+    return _OneOf(column, bindparam(name, type_=_Texts()))
 
 
 def upserts(

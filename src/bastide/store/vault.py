@@ -30,7 +30,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    bindparam,
     delete,
     select,
     text,
@@ -41,7 +40,7 @@ from bastide.services.ports import Random, Sealer
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.failures import translated
 from bastide.store.session import Session
-from bastide.store.statements import pieces, upserts
+from bastide.store.statements import one_of, upserts
 from bastide.store.transactions import transaction
 
 _log = logging.getLogger(__name__)
@@ -76,9 +75,9 @@ _PUT = upserts(KEYS, ["reference"])
 _RESET_MARK = upserts(_marks, ["id"])
 _PUT_MARK = upserts(_marks, ["id"], only_if=lambda new: _marks.c.seq < new.seq)
 _IDENTITY = select(_identity.c.vault)
-_GET = select(KEYS.c.reference, KEYS.c.sealed).where(KEYS.c.reference.in_(bindparam("ids", expanding=True)))
+_GET = select(KEYS.c.reference, KEYS.c.sealed).where(one_of(KEYS.c.reference, "ids"))
 _ALL = select(KEYS.c.reference)
-_DESTROY = delete(KEYS).where(KEYS.c.reference.in_(bindparam("ids", expanding=True)))
+_DESTROY = delete(KEYS).where(one_of(KEYS.c.reference, "ids"))
 #: Two nodes that make the tables together take turns ("bastide vault").
 _TURN = text("SELECT pg_advisory_xact_lock(7233171)")
 _MARK = select(_marks.c.seq, _marks.c.hash)
@@ -112,8 +111,8 @@ class SqlVault:
             for reference, key in sorted(keys.items())
         ]
         with self._transaction(write=True) as session:
-            for piece in pieces(rows):
-                session.run(_PUT[session.dialect], piece)
+            if rows:
+                session.run(_PUT[session.dialect], rows)
             if mark is not None:
                 session.run(_PUT_MARK[session.dialect], {"id": 1, "seq": mark[0], "hash": mark[1]})
             session.commit()
@@ -122,17 +121,15 @@ class SqlVault:
         """Those that are still there, and open: one that was tampered with is as good as gone."""
         found: dict[str, bytes] = {}
         with self._transaction(write=False) as session:
-            for piece in pieces(sorted(set(references))):
-                for row in session.run(_GET, {"ids": piece}).all():
-                    with suppress(StoreError):
-                        found[row.reference] = self._sealer.open(bytes(row.sealed), _context(row.reference))
+            for row in session.run(_GET, {"ids": sorted(set(references))}).all():
+                with suppress(StoreError):
+                    found[row.reference] = self._sealer.open(bytes(row.sealed), _context(row.reference))
         return found
 
     def destroy(self, references: Collection[str]) -> None:
         """Gone already is fine."""
         with self._transaction(write=True) as session:
-            for piece in pieces(sorted(set(references))):
-                session.run(_DESTROY, {"ids": piece})
+            session.run(_DESTROY, {"ids": sorted(set(references))})
             session.commit()
 
     def references(self) -> frozenset[str]:
