@@ -1,0 +1,1 @@
+"""One module for each subject. Each has CHECKS; registry.py gathers them."""

@@ -1,0 +1,70 @@
+"""All checks, in the order in which a person would look. docs/reference/checks.md lists them; a test compares."""
+
+from collections.abc import Collection
+
+from bastide.domain.health import Category
+from bastide.health.check import Check
+from bastide.health.checks import (
+    agents,
+    approvers,
+    audit,
+    certificates,
+    configuration,
+    database,
+    directory,
+    inventory,
+    kerberos,
+    names,
+    ports,
+    recovery,
+    service,
+    storage,
+    targets,
+    time,
+    work,
+)
+
+_MODULES = (
+    inventory, configuration, names, ports, time, kerberos, directory, database, storage, certificates, service,
+    agents, targets, approvers, audit, recovery, work,
+)  # fmt: skip
+CHECKS: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.CHECKS)
+#: What `bastide config check` looks at: everything that the settings name.
+OF_SETTINGS = frozenset(
+    {
+        Category.CONFIGURATION,
+        Category.DNS,
+        Category.PORTS,
+        Category.TIME,
+        Category.KERBEROS,
+        Category.DIRECTORY,
+        Category.CERTIFICATES,
+    }
+)
+#: And the one about the database's schema.
+_SCHEMA = "database.schema"
+#: Before anything is prepared these have nothing to look at.
+_LATER = frozenset({"directory.capabilities", "directory.rights"})
+
+
+def chosen(categories: Collection[Category] = ()) -> tuple[Check, ...]:
+    """Those of the categories; none named: all."""
+    return tuple(check for check in CHECKS if not categories or check.category in categories)
+
+
+def of_settings() -> tuple[Check, ...]:
+    """What `bastide config check` runs."""
+    return tuple(
+        check
+        for check in CHECKS
+        if (check.category in OF_SETTINGS and check.id not in _LATER) or check.id == _SCHEMA
+    )
+
+
+def of_surroundings() -> tuple[Check, ...]:
+    """The same without what `bastide init` has just made, or nobody has made yet: keys and database."""
+    return tuple(
+        check
+        for check in of_settings()
+        if check.category is not Category.CONFIGURATION and check.id != _SCHEMA
+    )

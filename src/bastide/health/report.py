@@ -1,0 +1,122 @@
+"""A report as JSON and as one HTML page, and the folder that reports are kept in: mode 0700, each file 0600, named by date and node."""
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from bastide.domain.errors import Conflict, InvalidInput, NotFound
+from bastide.domain.health import Category, Change, Move, Report, Severity
+
+FOLDER = Path("/var/lib/bastide/reports")
+_HERE = Path(__file__).parent / "templates"
+_FORMAT = 1
+_PLAIN = re.compile(r"[^A-Za-z0-9.-]+")
+_LARGEST = 32 * 1024 * 1024
+_MOVES = {
+    Move.WORSE: "became worse",
+    Move.NEW: "is new",
+    Move.UNKNOWN: "could not be looked at this time",
+    Move.BETTER: "became better",
+    Move.GONE: "is gone",
+}
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What stands in a file."""
+
+    format: int
+    report: Report
+
+
+def to_json(report: Report) -> str:
+    """With a line for each result."""
+    return msgspec.json.format(msgspec.json.encode(_Kept(_FORMAT, report)), indent=1).decode()
+
+
+def from_json(text: str | bytes) -> Report:
+    """Raises InvalidInput."""
+    try:
+        kept = msgspec.json.decode(text, type=_Kept)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("report", f"it is no report of `bastide validate`: {error}") from None
+    if kept.format != _FORMAT:
+        raise InvalidInput("report", f"it has format {kept.format}; this version reads {_FORMAT}")
+    return kept.report
+
+
+def to_html(report: Report, since: Report | None = None, changes: Sequence[Change] = ()) -> str:
+    """One page that asks nobody for anything. `since`: the report that `changes` are counted from."""
+    categories = [one for one in Category if any(result.category is one for result in report.results)]
+    return _template().render(
+        report=report,
+        categories=categories,
+        severities=list(Severity),
+        since=since,
+        changes=changes,
+        moves=_MOVES,
+        moment=_moment,
+    )
+
+
+def keep(folder: Path, report: Report, page: str) -> tuple[Path, Path]:
+    """Write both files; a folder that is missing is made. Returns JSON and HTML. Raises OSError, Conflict if others may enter the folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        raise Conflict(
+            f"others may look into {folder}, and a report says what is weak here",
+            remedy=f"chmod 700 {folder}, or name another folder with --reports",
+        )
+    stem = f"{report.began:%Y%m%dT%H%M%SZ}-{_PLAIN.sub('-', report.node) or 'node'}"
+    files = folder / f"{stem}.json", folder / f"{stem}.html"
+    for file, text in zip(files, (to_json(report), page), strict=True):
+        write_private(file, text)
+    return files
+
+
+def write_private(file: Path, text: str) -> None:
+    """Whole or not at all, mode 0600, whatever the umask. Raises OSError."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+    new.replace(file)
+
+
+def read(file: Path) -> Report:
+    """A kept report. Raises NotFound, InvalidInput, OSError."""
+    try:
+        with file.open("rb") as source:
+            return from_json(source.read(_LARGEST))
+    except FileNotFoundError:
+        raise NotFound(f"there is no report {file}", remedy="name one of the folder of reports") from None
+
+
+def latest(folder: Path) -> Path:
+    """The newest report that is kept there. Raises NotFound."""
+    found = sorted(folder.glob("*Z-*.json")) if folder.is_dir() else []
+    if not found:
+        raise NotFound(f"no report is kept in {folder}", remedy="run it once without --since")
+    return found[-1]
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
