@@ -3,7 +3,8 @@
 usage: install.py [--lab] [--windows] [--python-only]
 
   (nothing)       what building and checking need: headers, and the project with everything in .venv
-  --lab           also what the lab and the tests on it need: Samba 4.22, Kerberos tools, OpenLDAP, 389 Directory Server, PostgreSQL, MariaDB, chromium
+  --lab           also what the lab and the tests on it need: Samba 4.22, Kerberos tools, OpenLDAP, 389 Directory Server, PostgreSQL, Patroni, etcd, MariaDB,
+                  chromium
   --windows       also a compiler for Windows and wine, for the password filter (157 MB to fetch, 1.1 GB on the disk)
   --python-only   no Debian packages: .venv with the base dependencies, for the embedded demo without root
 
@@ -42,6 +43,12 @@ LAB_PACKAGES = (
     *("krb5-user", "ldap-utils", "libsasl2-modules-gssapi-mit", "iproute2", "openssl", "postgresql"),
     "libfaketime",  # a process with a wrong clock
     *("slapd", "389-ds-base", "libnss3-tools", "mariadb-server"),  # connected systems
+    *(
+        "patroni",
+        "etcd-server",
+        "etcd-client",
+        "python3-idna",
+    ),  # PostgreSQL on three hosts; Patroni with TLS loads idna
     "chromium",  # the portal's tests
     "python3-gpg",  # `samba-tool user syncpasswords --decrypt-samba-gpg`, beside which `make bench` measures
 )
@@ -57,6 +64,8 @@ SERVICES = {
     "samba": ("samba-ad-dc", "smbd", "nmbd", "winbind"),
     "slapd": ("slapd",),
     "postgresql": ("postgresql",),
+    "patroni": ("patroni",),
+    "etcd-server": ("etcd",),
     "mariadb-server": ("mariadb",),
 }
 

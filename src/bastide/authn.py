@@ -315,6 +315,16 @@ class Authenticator:
             )
             uow.commit()
 
+    def administers(self, account: Sid) -> bool:
+        """Whether an account has the right to administer now, apart from any sign-in: it is open, and in the group. Raises DirectoryUnavailable."""
+        realm = self._realms[Forest.PRIV]
+        try:
+            person, groups = realm.directory.find_caller(account)
+        except NotFound:
+            return False
+        rights = self._rights.rights_of(groups | {person.ref.sid}, realm.forest)
+        return person.open_at(self._now()) and Right.ADMINISTER in rights
+
     def _actor(self, realm: Realm, name: str, *, via: str) -> Actor:
         try:
             person, groups = realm.directory.find_caller(name)

@@ -25,3 +25,8 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that only grow, for durations and leases."""
         return time.monotonic()
+
+
+def booted() -> float:
+    """When this machine was started, in seconds since the epoch, by its own clock; changes only when that clock is set."""
+    return time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -33,6 +33,10 @@ _CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 #: From a minute to a day.
 _LEADS = range(1, 1441)
 _KEPT = range(1, 1441)
+#: From a second to an hour.
+_BEATS = range(1, 3601)
+#: What a partition is called.
+_PARTITION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
 class ConfigError(Exception):
@@ -51,8 +55,12 @@ class Server(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     port: int = 8443
     certificate: str = ""
     key: str = ""
+    #: Its name among the nodes; empty: the host's.
     node: str = ""
+    #: Nodes of one service partition finish each other's work, and no other's.
     partition: str = "default"
+    #: How often a node says that it is alive.
+    heartbeat_seconds: int = 10
     threads: int = 8
     #: Addresses or networks of reverse proxies that say truly who calls (X-Forwarded-For).
     trusted_proxies: list[str] = []
@@ -166,6 +174,13 @@ class AuditSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     checkpoint_minutes: int = 5
 
 
+class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Figures for Prometheus. Without this table there are none."""
+
+    #: A file or `credential:NAME` that holds the token which monitoring shows.
+    token: str
+
+
 class SourceDomain(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A domain beside PRIV and CORP whose controllers may tell of changed passwords. No principal: the service account of PRIV."""
 
@@ -234,6 +249,7 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rights: Rights
     policy: Policy = Policy()
     audit: AuditSettings = AuditSettings()
+    metrics: Metrics | None = None
     passwords: Passwords | None = None
     notifications: Notifications | None = None
 
@@ -257,7 +273,8 @@ def load(path: Path) -> Config:
                 f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
             )
     wrong = (
-        _wrong_number(config)
+        _wrong_node(config.server)
+        or _wrong_number(config)
         or _wrong_source(config)
         or _wrong_credential(config)
         or _wrong_vault(config)
@@ -297,6 +314,17 @@ def _is_dns_name(text: str) -> bool:
     return (
         len(text) <= _LONGEST_DNS_NAME and all(map(_DNS_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
     )
+
+
+def _wrong_node(server: Server) -> str:
+    """What cannot be said of a node; empty: nothing."""
+    if not _PARTITION.fullmatch(server.partition):
+        return f"server.partition: {server.partition!r} is no name; it has a to z, 0 to 9 and hyphens, at most 63"
+    if len(server.node) > _LONGEST_DNS_NAME or not server.node.isprintable():
+        return f"server.node is a name of at most {_LONGEST_DNS_NAME} characters"
+    if (given := server.heartbeat_seconds) not in _BEATS:
+        return f"server.heartbeat_seconds is {_BEATS.start} to {_BEATS.stop - 1}, not {given}"
+    return ""
 
 
 def _wrong_number(config: Config) -> str:
@@ -444,6 +472,11 @@ def _is_some_network(text: str) -> bool:
         return ipaddress.ip_network(text).prefixlen > 0
     except ValueError:
         return False
+
+
+def is_loopback(address: str) -> bool:
+    """Whether nobody else can reach what listens there."""
+    return address in {"localhost", "::1"} or address.startswith("127.")
 
 
 def secret_path(reference: str) -> Path:

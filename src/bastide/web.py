@@ -20,9 +20,10 @@ from bastide.api.mim import routes as mim
 from bastide.api.native.document import config
 from bastide.api.native.routes import router
 from bastide.domain.people import Actor
-from bastide.http.answers import INSTEAD, STARTED, finisher
+from bastide.http.answers import DIALECT, INSTEAD, STARTED, finisher
 from bastide.http.bodies import StrictRequest
-from bastide.http.door import CODE_HEADER, OURS, Door, check_routes
+from bastide.http.calls import Calls
+from bastide.http.door import CODE_HEADER, KEY_HEADER, OURS, Door, check_routes
 from bastide.http.problems import respond
 from bastide.http.throttle import Throttle
 from bastide.portal import addresses as portal_addresses
@@ -44,6 +45,7 @@ class Dialect:
     place of answers.HEADERS.
     """
 
+    name: str
     is_ours: Callable[[str], bool]
     respond: Callable[[Request[Any, Any, Any], Exception], Response[Any]]
     plain: Callable[[str], str] = _as_it_is
@@ -52,10 +54,10 @@ class Dialect:
 
 #: The first whose address it is answers; what is nobody's is the native API's.
 DIALECTS = (
-    Dialect(mim_addresses.is_ours, mim_errors.respond, plain=mim_addresses.plain),
-    Dialect(graph_addresses.is_ours, graph_errors.respond, plain=graph_addresses.plain),
-    Dialect(portal_addresses.is_ours, portal_errors.respond, headers=portal_addresses.HEADERS),
-    Dialect(lambda _: True, respond),
+    Dialect("mim", mim_addresses.is_ours, mim_errors.respond, plain=mim_addresses.plain),
+    Dialect("graph", graph_addresses.is_ours, graph_errors.respond, plain=graph_addresses.plain),
+    Dialect("portal", portal_addresses.is_ours, portal_errors.respond, headers=portal_addresses.HEADERS),
+    Dialect("native", lambda _: True, respond),
 )
 
 
@@ -66,7 +68,7 @@ class Api(Litestar):
         if scope["type"] == "http":
             dialect = _dialect(scope["path"])
             scope["path"] = dialect.plain(scope["path"])
-            scope[OURS] = {STARTED: self.now(), INSTEAD: dialect.headers}
+            scope[OURS] = {STARTED: self.now(), DIALECT: dialect.name, INSTEAD: dialect.headers}
         if scope["type"] == "http" and scope["method"] == "HEAD":
             as_get: Any = {**scope, "method": "GET"}
             await super().__call__(as_get, receive, _without_body(send))
@@ -93,16 +95,17 @@ class Api(Litestar):
 
 def create_app(services: Services, *, origins: Collection[str] = (), body_limit: int = BODY_LIMIT) -> Api:
     """The app over these use cases. `origins`: exact origins of browsers, other than its own, that may call."""
-    throttle, live = Throttle(services.clock.now), Live(services)
+    throttle, live, calls = Throttle(services.clock.now), Live(services), Calls()
     app = Api(
         route_handlers=[router(), mim.router(), graph.router(), portal.router(live)],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
             "throttle": Provide(lambda: throttle, sync_to_thread=False),
+            "calls": Provide(lambda: calls, sync_to_thread=False),
             "actor": Provide(_caller, sync_to_thread=False),
         },
         guards=[Door(services, origins).admit],
-        before_send=[finisher(services.clock, bearer=services.authn.takes_issued)],
+        before_send=[finisher(services.clock, calls, bearer=services.authn.takes_issued)],
         exception_handlers={Exception: _respond},
         request_class=StrictRequest,
         request_max_body_size=body_limit,
@@ -133,7 +136,7 @@ def _cors(origins: Collection[str]) -> CORSConfig:
     return CORSConfig(
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", CODE_HEADER],
+        allow_headers=["Authorization", "Content-Type", CODE_HEADER, KEY_HEADER],
         allow_credentials=True,
         max_age=600,
     )

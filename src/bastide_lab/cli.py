@@ -37,6 +37,11 @@ def _parser() -> argparse.ArgumentParser:
         "up", parents=[common], help="bring the lab up, in seconds if it was provisioned before"
     )
     up.add_argument("--second-dc", action="store_true", help="with a second controller of PRIV, privdc2")
+    up.add_argument(
+        "--cluster",
+        action="store_true",
+        help="with three hosts of PostgreSQL (Patroni) and three for servers",
+    )
     up.set_defaults(action=_up)
 
     down = commands.add_parser("down", parents=[common], help="leave nothing behind, also after a crash")
@@ -57,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(lab: Lab, options: argparse.Namespace) -> int:
     started = time.monotonic()
-    lab.up(second_dc=options.second_dc)
+    lab.up(second_dc=options.second_dc, cluster=options.cluster)
     print(f"lab {lab.prefix} is up ({time.monotonic() - started:.1f} s): {', '.join(lab.status()['hosts'])}")
     return 0
 
@@ -78,7 +83,8 @@ def _status(lab: Lab, options: argparse.Namespace) -> int:
         for name, host in status["hosts"].items():
             samba = {True: "samba runs", False: "samba is stopped", None: ""}[host.get("running")]
             link = "" if host["linked"] else "cut off"
-            print(f"  {name:8} {host['address']:12} {host['fqdn']:28} {samba} {link}".rstrip())
+            primary = "primary database" if name == status["primary"] else ""
+            print(f"  {name:8} {host['address']:12} {host['fqdn']:28} {samba}{primary} {link}".rstrip())
     return 0 if status["up"] else 3
 
 

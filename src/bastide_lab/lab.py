@@ -23,10 +23,13 @@ from types import FrameType
 from typing import Any
 
 from bastide_lab import capture, controller, network, passwords, plan, scene, snapshot, targets, tls
+from bastide_lab.cluster import NEEDED as NEEDED_BY_CLUSTER
+from bastide_lab.cluster import Databases
 from bastide_lab.errors import LabError
 from bastide_lab.locks import exclusive
 from bastide_lab.plan import (
     ADMINISTRATOR,
+    CLUSTER,
     CORPDC,
     FIRST_CONTROLLERS,
     HOSTS,
@@ -99,9 +102,12 @@ class Lab:
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    def up(self, *, second_dc: bool = False) -> None:
-        """Bring the lab up, or up again, and return when it answers. Whatever stops it half-way takes it down again."""
-        _check_machine()
+    def up(self, *, second_dc: bool = False, cluster: bool = False) -> None:
+        """Bring the lab up, or up again, and return when it answers. Whatever stops it half-way takes it down again.
+
+        `cluster`: with two more hosts for servers, and three with PostgreSQL (`databases`).
+        """
+        _check_machine((*NEEDED, *NEEDED_BY_CLUSTER) if cluster else NEEDED)
         with exclusive(self.prefix), _interruptible():
             try:
                 if self._is_built():
@@ -109,8 +115,10 @@ class Lab:
                 else:
                     self._destroy()
                     self._build(second_dc=second_dc)
-                if second_dc and not self._has_second_dc():
+                if second_dc and not self._has("second_dc"):
                     self._add_second_dc()
+                if cluster and not self._has("cluster"):
+                    self._add_cluster()
             except BaseException:
                 self._destroy()
                 raise
@@ -125,8 +133,21 @@ class Lab:
         """Join privdc2 to the running lab."""
         with exclusive(self.prefix):
             self._check_up()
-            if not self._has_second_dc():
+            if not self._has("second_dc"):
                 self._add_second_dc()
+
+    def add_cluster(self) -> None:
+        """Add the hosts of `up(cluster=True)` to the running lab."""
+        with exclusive(self.prefix), _interruptible():
+            self._check_up()
+            _check_machine(NEEDED_BY_CLUSTER)
+            if not self._has("cluster"):
+                self._add_cluster()
+
+    @property
+    def databases(self) -> Databases:
+        """The verbs for the databases of a cluster."""
+        return Databases(self.site)
 
     def stop_dc(self, host: str, *, kill: bool = False) -> None:
         """Stop samba on a controller: in order, or as a power cut would."""
@@ -152,13 +173,28 @@ class Lab:
             controller.start(self.site, [chosen])
         return fingerprints
 
-    def cut(self, host: str) -> None:
-        """Pull the host's network cable."""
-        network.set_link(self.site, self._present(host), up=False)
+    def cut(self, host: str, *others: str) -> None:
+        """Pull the host's network cable; or, with others, lose only what it sends to them."""
+        for other in others:
+            network.lose(self.site, self._present(host), self._present(other))
+        if not others:
+            network.set_link(self.site, self._present(host), up=False)
 
     def mend(self, host: str) -> None:
-        """Plug the host's network cable in again."""
+        """Undo every cut of the host."""
         network.set_link(self.site, self._present(host), up=True)
+
+    def kill_host(self, host: str) -> None:
+        """End all that runs on a host, as a power cut does. What stood there is on its disk. LabError for whoever is on it himself."""
+        network.kill(self.site, self._present(host))
+
+    def pause(self, host: str) -> None:
+        """Stop all that runs on a host without ending it (SIGSTOP). LabError for whoever is on it himself."""
+        network.signal_all(self.site, self._present(host), signal.SIGSTOP)
+
+    def resume(self, host: str) -> None:
+        """Let it go on (SIGCONT), as if no time had passed."""
+        network.signal_all(self.site, self._present(host), signal.SIGCONT)
 
     def start_target(
         self, kind: str, name: str = "", *, pair: targets.Pair | None = None
@@ -247,9 +283,20 @@ class Lab:
             "prefix": self.prefix,
             "root": str(self.root),
             "up": self._is_built() and all(controller.is_running(self.site, dc) for dc in FIRST_CONTROLLERS),
-            "second_dc": self._has_second_dc(),
+            "second_dc": self._has("second_dc"),
+            "cluster": self._has("cluster"),
+            "primary": self._primary(),
             "hosts": {host.name: self._host_status(host) for host in present},
         }
+
+    def _primary(self) -> str:
+        """Empty: there is none, or nobody can say."""
+        if not self._has("cluster"):
+            return ""
+        try:
+            return self.databases.primary()
+        except LabError:
+            return ""
 
     def _host_status(self, host: Host) -> dict[str, Any]:
         status: dict[str, Any] = {
@@ -274,16 +321,18 @@ class Lab:
     def _is_built(self) -> bool:
         return self._marker.exists() and network.is_complete(self.site, self._hosts())
 
-    def _has_second_dc(self) -> bool:
-        return self._marker.exists() and bool(json.loads(self._marker.read_text())["second_dc"])
+    def _has(self, group: str) -> bool:
+        """Whether the hosts are there that come on demand: "second_dc", "cluster"."""
+        return self._marker.exists() and bool(json.loads(self._marker.read_text())[group])
 
-    def _mark(self, *, second_dc: bool) -> None:
-        self._marker.write_text(json.dumps({"second_dc": second_dc}))
+    def _mark(self, *, second_dc: bool, cluster: bool) -> None:
+        self._marker.write_text(json.dumps({"second_dc": second_dc, "cluster": cluster}))
 
     def _hosts(self) -> list[Host]:
         """Those that must be there."""
         standing = [host for host in HOSTS.values() if host not in ON_DEMAND]
-        return [*standing, PRIVDC2] if self._has_second_dc() else standing
+        second = [PRIVDC2] if self._has("second_dc") else []
+        return [*standing, *second, *(CLUSTER if self._has("cluster") else ())]
 
     def _check_up(self) -> None:
         if not self._is_built():
@@ -309,6 +358,10 @@ class Lab:
             network.set_link(self.site, host, up=True)
         stopped = [h for h in self._hosts() if h.is_controller and not controller.is_running(self.site, h)]
         controller.start(self.site, stopped)
+        if self._has("cluster"):
+            for host in CLUSTER:
+                network.signal_all(self.site, host, signal.SIGCONT)
+            self.databases.start()
 
     def _destroy(self) -> None:
         network.destroy(self.site)
@@ -336,7 +389,7 @@ class Lab:
             if second_dc:
                 self._lay_down_second_dc(second)
         controller.start(self.site, (*FIRST_CONTROLLERS, PRIVDC2) if second_dc else FIRST_CONTROLLERS)
-        self._mark(second_dc=second_dc)
+        self._mark(second_dc=second_dc, cluster=False)
 
     def _lay_down_second_dc(self, second: Path) -> None:
         """Its files and those of the others, all stopped."""
@@ -383,7 +436,16 @@ class Lab:
     def _add_second_dc(self) -> None:
         network.add_host(self.site, PRIVDC2)
         self._join_second_dc()
-        self._mark(second_dc=True)
+        self._mark(second_dc=True, cluster=self._has("cluster"))
+
+    def _add_cluster(self) -> None:
+        """An attempt that ended half-way may have left some of it."""
+        network.remove(self.site, CLUSTER)
+        for host in CLUSTER:
+            shutil.rmtree(self.site.directory(host), ignore_errors=True)
+            network.add_host(self.site, host)
+        self.databases.build()
+        self._mark(second_dc=self._has("second_dc"), cluster=True)
 
     def _join_second_dc(self) -> None:
         password = self.password(rf"priv\{ADMINISTRATOR}")
@@ -403,9 +465,9 @@ def _check_root() -> None:
         )
 
 
-def _check_machine() -> None:
+def _check_machine(needed: Sequence[str]) -> None:
     _check_root()
-    missing = [name for name in NEEDED if shutil.which(name) is None]
+    missing = [name for name in needed if shutil.which(name) is None]
     if missing:
         raise LabError(f"not installed: {', '.join(missing)}. Run: {INSTALL}")
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from bastide_lab import samba_conf
 from bastide_lab.errors import LabError
-from bastide_lab.plan import CORP, HOSTS, PREFIX_LENGTH, PRIV, RESOLVER, TARGETS, Host, Site
+from bastide_lab.plan import CORP, DATABASES, HOSTS, PREFIX_LENGTH, PRIV, RESOLVER, TARGETS, Host, Site
 from bastide_lab.process import RUN_SAMBA, SYSTEM_PYTHON, Command, run, spawn
 
 NETNS = Path("/run/netns")
 ETC_NETNS = Path("/etc/netns")
 BRIDGE = "br0"
+NOWHERE = "02:00:00:00:00:01"
 KILL_LIMIT = 10.0
 POLL = 0.02
 
@@ -72,8 +73,16 @@ def add_host(site: Site, host: Host) -> None:
 
 
 def set_link(site: Site, host: Host, *, up: bool) -> None:
-    """Plug the host's cable in, or pull it: what it sends is lost, nothing answers."""
+    """Plug the host's cable in, or pull it: what it sends is lost, nothing answers. Plugged in, it reaches everybody again."""
     run(["ip", "-n", site.switch, "link", "set", _port(host), "up" if up else "down"])
+    if up:
+        run(["ip", "-n", site.namespace(host), "neighbour", "flush", "dev", "eth0", "nud", "permanent"])
+
+
+def lose(site: Site, host: Host, other: Host) -> None:
+    """What the host sends to the other is lost, until its cable is plugged in: it goes to a network card that nobody has."""
+    entry = [other.address, "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent"]
+    run(["ip", "-n", site.namespace(host), "neighbour", "replace", *entry])
 
 
 def is_linked(site: Site, host: Host) -> bool:
@@ -85,16 +94,45 @@ def processes(site: Site, host: Host) -> list[int]:
     return _processes(site.namespace(host))
 
 
+def signal_all(site: Site, host: Host, number: signal.Signals) -> None:
+    """To every process of the host. LabError if the caller is one of them: a test that went inside would end itself."""
+    pids = processes(site, host)
+    if os.getpid() in pids:
+        raise LabError(f"this process is on {host.name} itself")
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def kill(site: Site, host: Host) -> None:
+    """End every process of the host without a word, as a power cut does. Raises LabError."""
+    signal_all(site, host, signal.SIGKILL)
+    _kill_processes(site.namespace(host))
+
+
 def destroy(site: Site) -> None:
     """Take away every process, namespace and file in /etc of the lab, whatever is there."""
-    for namespace in (*map(site.namespace, HOSTS.values()), site.switch):
-        if exists(namespace):
-            _kill_processes(namespace)
-            run(["ip", "netns", "delete", namespace])
-    for host in HOSTS.values():
-        shutil.rmtree(site.netns_files(host), ignore_errors=True)
+    remove(site, HOSTS.values())
+    _end(site.switch)
     with suppress(OSError):  # other labs, or the machine's own namespaces, keep it
         ETC_NETNS.rmdir()
+
+
+def remove(site: Site, hosts: Iterable[Host]) -> None:
+    """Take these hosts away, whatever is there of them. A cable would end some time after its namespace: it is pulled out first."""
+    switched = exists(site.switch)
+    for host in hosts:
+        if switched:
+            with suppress(LabError):
+                run(["ip", "-n", site.switch, "link", "delete", _port(host)])
+        _end(site.namespace(host))
+        shutil.rmtree(site.netns_files(host), ignore_errors=True)
+
+
+def _end(namespace: str) -> None:
+    if exists(namespace):
+        _kill_processes(namespace)
+        run(["ip", "netns", "delete", namespace])
 
 
 def _processes(namespace: str) -> list[int]:
@@ -135,8 +173,9 @@ def _write_files(site: Site, host: Host) -> None:
 
 
 def _hosts(host: Host) -> str:
-    """The connected systems are in no zone: the controllers' zones lie in snapshots."""
-    names = "".join(f"{one.address} {one.fqdn} {one.name}\n" for one in dict.fromkeys((host, TARGETS)))
+    """The connected systems and the databases are in no zone: with every controller cut off, they are still found."""
+    known = dict.fromkeys((host, TARGETS, *DATABASES))
+    names = "".join(f"{one.address} {one.fqdn} {one.name}\n" for one in known)
     return f"127.0.0.1 localhost\n{names}"
 
 

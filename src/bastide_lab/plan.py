@@ -57,14 +57,32 @@ BASTIDE = Host("bastide", "10.51.0.40", PRIV)
 CLIENT = Host("client", "10.51.0.50", CORP)
 #: Connected systems that are no domain controllers, when somebody starts one.
 TARGETS = Host("targets", "10.51.0.60", PRIV)
-HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT, TARGETS)}
+BASTIDE2 = Host("bastide2", "10.51.0.41", PRIV)
+BASTIDE3 = Host("bastide3", "10.51.0.42", PRIV)
+#: Where nodes of Bastide run.
+SERVERS = (BASTIDE, BASTIDE2, BASTIDE3)
+#: PostgreSQL under Patroni, and etcd: `cluster/`.
+DATABASES = (
+    Host("db1", "10.51.0.71", PRIV),
+    Host("db2", "10.51.0.72", PRIV),
+    Host("db3", "10.51.0.73", PRIV),
+)
+CLUSTER = (BASTIDE2, BASTIDE3, *DATABASES)
+HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT, TARGETS, *CLUSTER)}
 #: The others are there from the beginning. A host cannot be added by somebody who is inside of another one: its namespace would end with his mounts.
-ON_DEMAND = (PRIVDC2,)
+ON_DEMAND = (PRIVDC2, *CLUSTER)
 FIRST_CONTROLLERS = (PRIVDC, CORPDC)
 PREFIX_LENGTH = 16
 # The switch has an address of its own, where the site's name server listens.
 RESOLVER = "10.51.0.2"
-SERVER_NAMES = (BASTIDE.fqdn, f"{BASTIDE.name}.{CORP.dns}")
+
+
+def server_names(server: Host) -> tuple[str, str]:
+    """What a host of Bastide is called in PRIV and in CORP: the trust is one way, so it needs a name, and a service principal, in each."""
+    return server.fqdn, f"{server.name}.{CORP.dns}"
+
+
+SERVER_NAMES = server_names(BASTIDE)
 
 
 def realm(key: str) -> Realm:

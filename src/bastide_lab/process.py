@@ -64,7 +64,7 @@ def run(
     return done.stdout
 
 
-def spawn(command: Command, *, log: Path) -> None:
+def spawn(command: Command, *, log: Path, env: Mapping[str, str] | None = None) -> None:
     """Start a program that outlives us and is not our child; what it prints goes to `log`."""
     with log.open("ab") as output:
         subprocess.run(
@@ -72,6 +72,7 @@ def spawn(command: Command, *, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env=env,
             check=True,
         )
 

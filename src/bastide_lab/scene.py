@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from bastide_lab.plan import (
     ADMINISTRATOR,
-    BASTIDE,
     CORP,
     CORPDC,
     PRIV,
     REALMS,
     SERVER_NAMES,
+    SERVERS,
     Host,
     Realm,
     Site,
+    server_names,
 )
 
 # [MS-ADTS] 2.2.12 Group Type Flags, security-enabled, as the signed 32-bit number that the attribute holds
@@ -88,7 +89,7 @@ CORP_FOREST = Forest(
     ),
     # The trust is one way: a CORP person can only ever get a ticket for a name in CORP.
     services=(
-        Service("svc-bastide-http", principals=(f"HTTP/{SERVER_NAMES[1]}",)),
+        Service("svc-bastide-http", principals=tuple(f"HTTP/{server_names(one)[1]}" for one in SERVERS)),
         Service("svc-bastide-pcns", principals=(f"PCNSCLNT/{SERVER_NAMES[1]}",)),
     ),
     shares=(
@@ -114,7 +115,7 @@ PRIV_FOREST = Forest(
         Group("Team Network", GLOBAL),
     ),
     services=(
-        Service("svc-bastide", "OU=Services", (f"HTTP/{SERVER_NAMES[0]}",)),
+        Service("svc-bastide", "OU=Services", tuple(f"HTTP/{server_names(one)[0]}" for one in SERVERS)),
         Service("svc-bastide-prepare", "OU=Services"),
         Service("svc-bastide-pcns", "OU=Services", (f"PCNSCLNT/{SERVER_NAMES[0]}",)),
     ),
@@ -166,7 +167,7 @@ def order(site: Site, controller: Host, passwords: dict[str, str]) -> dict[str, 
             }
             for service in forest.services
         ],
-        "addresses": [[f"{BASTIDE.name}.{forest.realm.dns}", BASTIDE.address]],
+        "addresses": [[f"{server.name}.{forest.realm.dns}", server.address] for server in SERVERS],
         "shares": [
             {
                 "path": str(site.data(controller) / "shares" / share.name),

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from bastide_lab.plan import HOSTS, SERVER_NAMES, Host, Site
+from bastide_lab.plan import BASTIDE2, BASTIDE3, DATABASES, HOSTS, SERVER_NAMES, Host, Site, server_names
 from bastide_lab.process import run
 
 DAYS = "3650"
@@ -29,17 +29,28 @@ extendedKeyUsage = serverAuth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = {names}
+[peer]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth,clientAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = {names}
 """
 
 
 def create(directory: Path) -> None:
-    """ca.crt, server.crt, server.key, and one pair a controller; every key has mode 0600."""
+    """ca.crt, server.crt and server.key of the first server, and one pair each for the others, the controllers and the databases; every key has mode 0600."""
     directory.mkdir(parents=True, exist_ok=True)
     issue(directory, "ca", "ca", ["bastide-lab CA"])
     issue(directory, "server", "server", SERVER_NAMES)
     for host in HOSTS.values():
         if host.is_controller:
             issue(directory, host.name, "server", [host.fqdn, host.realm.dns])
+    for host in (BASTIDE2, BASTIDE3):
+        issue(directory, host.name, "server", server_names(host))
+    for host in DATABASES:
+        issue(directory, host.name, "peer", [host.fqdn])
 
 
 def install(site: Site, host: Host) -> None:
@@ -56,7 +67,7 @@ def install(site: Site, host: Host) -> None:
 
 
 def issue(directory: Path, stem: str, section: str, names: Sequence[str]) -> None:
-    """STEM.crt and STEM.key in `directory`, signed by the ca.key there; section "ca" makes ca.key itself."""
+    """STEM.crt and STEM.key in `directory`, signed by the ca.key there; section "ca" makes ca.key itself, "peer" one that also shows who calls."""
     configuration = directory / f"{stem}.cnf"
     alternatives = ",".join(f"DNS:{name}" for name in names)
     configuration.write_text(CONFIGURATION.format(name=names[0], names=alternatives))

@@ -181,3 +181,20 @@ def luminance(colour: str) -> float:
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_after_signing_out_the_way_back_shows_nothing(api: ApiWorld, browser: Browser, origin: str) -> None:
+    """Somebody else at the same machine presses Back: neither the browser's memory nor its cache has a page of Alice's."""
+    api.ask(justification="only for the eyes of those who approve")
+    context = browser.new_context(ignore_https_errors=True)
+    alice = Person(context, origin)
+    alice.sign_in("CORP\\alice", "alice-corp-pw")
+    alice.open("/history")
+    alice.sees("File administrators")
+    alice.press("Sign out")
+    alice.sees("You are signed out.")
+    for _ in range(2):
+        alice.page.go_back()
+        alice.sees("go on without a password")
+        assert "File administrators" not in alice.page.content()
+    context.close()

@@ -10,9 +10,10 @@ from bastide.domain.requests import Decision, Place, Request, State, Vote
 from bastide.services.figures import (
     REACH,
     Activations,
+    Called,
     Fault,
     HeldQuery,
-    Node,
+    Holder,
     Outcomes,
     Queue,
     Span,
@@ -77,13 +78,26 @@ def test_who_held_within_a_span(store: SqlStore) -> None:
 
 def test_who_held_by_person_role_and_group(store: SqlStore) -> None:
     first, second = access(1, NOW - HOUR), access(2, NOW - 2 * HOUR)
-    second = replace(second, user=UserId("u-2"), role=RoleId("r-2"), privileges=(build.group("Db").id,))
+    second = replace(
+        second,
+        user=UserId("u-2"),
+        user_name="Priv.Two",
+        role=RoleId("r-2"),
+        role_name="Second",
+        privileges=(build.group("Db").id,),
+    )
     requests(store, first, second)
-    for field in ("user", "role"):
-        assert held(store, **{field: getattr(second, field)}) == ids([second])
+    for field, name in (("user", "priv.two"), ("role", "SECOND")):
+        for id_, wanted in (
+            (getattr(second, field), [second]),
+            ("", [second]),
+            (getattr(first, field), [first, second]),
+        ):
+            query: dict[str, Any] = {field: Called(id_, name)}
+            assert held(store, **query) == ids(wanted), "the one that is, and the one that was"
     assert held(store, group=second.privileges[0]) == ids([second])
     assert held(store, group=first.privileges[0]) == ids([first])
-    assert held(store, user=UserId("u-2"), role=first.role) == []
+    assert held(store, user=Called("u-2", ""), role=Called(first.role, "")) == []
 
 
 def test_who_held_in_pages(store: SqlStore) -> None:
@@ -163,7 +177,7 @@ def test_an_empty_database_counts_nothing(store: SqlStore) -> None:
         found = [
             figures.activations(EVERYTHING),
             figures.outcomes(EVERYTHING),
-            figures.nodes(),
+            figures.holders(),
             figures.faults(9),
         ]
         assert not any([*found, figures.queues(NOW), figures.ending_next(5)])
@@ -190,12 +204,11 @@ def test_work_that_waits_runs_and_fails(store: SqlStore) -> None:
         )
         assert uow.figures.faults(10) == (Fault("audit", "5", 1, now + HOUR, "disk\nfull"),)
         assert uow.figures.faults(0) == ()
-        (node,) = uow.figures.nodes()
-    assert (node.name, node.claimed) == ("node-1", 1)
-    assert node.until > now
-    assert node == Node("node-1", 1, node.until)
+        (holder,) = uow.figures.holders()
+    assert holder.until > now
+    assert holder == Holder("node-1", 1, holder.until)
     with store.write() as uow:
         uow.work.finish(link, None)
         uow.commit()
     with store.read() as uow:
-        assert uow.figures.nodes() == ()
+        assert uow.figures.holders() == ()

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from bastide.domain.errors import Conflict, NotFound
+from bastide.domain.errors import Conflict, NotAuthorized, NotFound
 from bastide.domain.ids import RoleId
 from bastide.domain.people import Forest
-from bastide.domain.proposals import Action, Proposal, check_base, check_second
+from bastide.domain.proposals import Action, Proposal, check_base, check_first, check_second
 from bastide.domain.roles import Role
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
@@ -24,7 +24,7 @@ def proposal(number: int, before: Role | None, after: Role | None) -> Proposal:
         after=after,
         by=build.sid(1, Forest.PRIV),
         by_name="PRIV\\dave",
-        person="p",
+        accounts=frozenset({build.sid(7)}),
         made_at=NOW + timedelta(seconds=number),
     )
 
@@ -67,7 +67,14 @@ def test_what_a_proposal_is_about_is_what_is_there() -> None:
 
 def test_the_second_is_another_person() -> None:
     one = proposal(1, build.role(), None)
-    check_second(one, build.sid(2, Forest.PRIV), "q")
-    for sid, person in ((one.by, "q"), (build.sid(2, Forest.PRIV), "p")):
-        with pytest.raises(Exception, match="nobody approves a change of their own"):
-            check_second(one, sid, person)
+    check_second(one, {build.sid(2, Forest.PRIV), build.sid(8)})
+    check_second(replace(one, accounts=frozenset()), {build.sid(7)})
+    for mine in (one.by, build.sid(7)):
+        with pytest.raises(NotAuthorized, match="nobody approves a change of their own"):
+            check_second(one, {build.sid(2, Forest.PRIV), mine})
+
+
+def test_the_first_is_an_administrator_still() -> None:
+    check_first(proposal(1, build.role(), None), administers=True)
+    with pytest.raises(NotAuthorized, match="is no administrator any more"):
+        check_first(proposal(1, build.role(), None), administers=False)

@@ -14,9 +14,10 @@ from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
 from bastide.directory.session import ADD
 from bastide.directory.trust import AdProber
 from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable
+from bastide.domain.health import Severity
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
-from bastide.services.ports import NewAccount, Samples, Severity
+from bastide.services.ports import NewAccount, Samples
 from tests.support.directory_lab import (
     CORP,
     CORP_GROUPS,
@@ -336,6 +337,8 @@ def test_the_doctor_sees_a_dead_controller(directory_lab: DirectoryLab) -> None:
         directory_lab.lab.mend("privdc2")
         ad.close()
     bad = [f for f in found if f.severity is Severity.ERROR]
-    assert {f.key for f in bad} == {"ports", "sign-in"}
+    assert {f.key for f in bad} == {"ports"}
+    consequences = {(f.key, f.subject) for f in found if f.severity is Severity.SKIPPED}
+    assert consequences == {("sign-in", f"privdc2.{PRIV}"), ("clock", f"privdc2.{PRIV}")}
     assert all(f"privdc2.{PRIV}" in f.text and f.remedy for f in bad)
     assert any("unreachable" in f.evidence or "timed out" in f.evidence for f in bad)

@@ -78,11 +78,12 @@ class Node:
     def start(
         self, command: str = "serve", *flags: str, env: Mapping[str, str] | None = None, wait: bool = True
     ) -> "subprocess.Popen[str]":
-        """`serve`, until it answers; or `worker`."""
+        """`serve`, until it answers; or `worker`, which is a node of its own beside it."""
+        settings = self._of_worker() if command == "worker" else self.settings
         with self.log.open("a") as log:
             started = self.lab.popen(
                 "bastide",
-                [*BASTIDE, command, *flags, "--config", self.settings],
+                [*BASTIDE, command, *flags, "--config", settings],
                 stdout=log,
                 stderr=log,
                 env=env,
@@ -94,6 +95,15 @@ class Node:
             if wait:
                 self.until_ready()
         return started
+
+    def _of_worker(self) -> Path:
+        """The same settings with another name: two processes under one are refused."""
+        made = self.work / f"{self.name}-worker.toml"
+        said = self.settings.read_text()
+        named = f'node = "{self.name}"'
+        assert said.count(named) == 1, said
+        made.write_text(said.replace(named, f'node = "{self.name}-worker"'))
+        return made
 
     def until_ready(self) -> None:
         ready: list[str | Path] = [

@@ -16,6 +16,7 @@ from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision, Request, State
 from bastide.domain.roles import Carrier, PamGroup, Role, Scope
 from bastide.services.accounts import Preparation
+from bastide.services.measures import digest
 from bastide.services.ports import AuditQuery
 from bastide.services.roles import RoleDraft, StageDraft
 from bastide.services.signin import Accepted
@@ -29,6 +30,9 @@ from bastide.workers.runner import Runner
 ADDRESS = "https://bastide.priv.bastide.test:8443"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # a Friday
 EVERYBODY = frozenset(Right)
+
+#: What monitoring shows.
+MONITORING = "m" * 32
 
 
 class TestClock:
@@ -189,6 +193,7 @@ class World:
             sinks=(),
             clock=self.clock,
             systems=self.systems,
+            metrics_token=digest(MONITORING),
         )
 
     @staticmethod

@@ -9,8 +9,8 @@ import pytest
 from litestar.testing import TestClient
 
 from bastide.domain.audit import GENESIS
+from bastide.domain.health import Finding, Severity
 from bastide.domain.people import Forest
-from bastide.services.ports import Finding, Severity
 from bastide.web import create_app
 from bastide.wiring import assemble
 from tests.support.api import ASK, NOBODYS, ApiWorld, Caller, role_body

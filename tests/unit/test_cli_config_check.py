@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from bastide.cli import config_file, probes
+from bastide.cli import config_file
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.config import (
@@ -25,7 +25,15 @@ from bastide.config import (
     Server,
     SourceDomain,
 )
+from bastide.directory import ldap
+from bastide.directory.network import RealNetwork
 from bastide.domain.errors import DirectoryUnavailable
+from bastide.domain.health import Finding, Severity
+from bastide.health.checks import configuration, kerberos
+from bastide.health.checks.kerberos import Identity
+from bastide.health.look import look, secret
+from bastide.wiring import production
+from tests.support.health import by_key, looking_at
 
 
 def nothing_is_there(folder: Path) -> Config:
@@ -56,26 +64,34 @@ def nothing_is_there(folder: Path) -> Config:
     )
 
 
+def _nobody(domain: str) -> None:
+    raise DirectoryUnavailable(
+        f"nobody answers for {domain}", remedy="set `controllers` beside that domain in bastide.toml"
+    )
+
+
 @pytest.fixture
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
-    def nobody(domain: str) -> None:
-        raise DirectoryUnavailable(f"nobody answers for {domain}")
+    def nobody(_network: object, question: str) -> None:
+        raise OSError(f"nobody answers for {question}")
 
-    monkeypatch.setattr(probes, "find_controllers", nobody)
+    monkeypatch.setattr(RealNetwork, "services", nobody)
+    monkeypatch.setattr(ldap, "discover", lambda domain: lambda: _nobody(domain))
+    monkeypatch.setattr(production, "discover", lambda domain: lambda: _nobody(domain))
     file = tmp_path / "bastide.toml"
     file.write_text(config_file.render(nothing_is_there(tmp_path)), encoding="utf-8")
     result = CliRunner().invoke(app, ["config", "check", "--config", str(file), "--json"])
     assert result.exit_code == Exit.REFUSED
-    return {one["check"]: one for one in json.loads(result.stdout)}
+    return {one["subject"]: one for one in json.loads(result.stdout)}
 
 
 def test_each_problem_has_a_command_or_a_setting_as_its_remedy(checked: dict[str, dict[str, str]]) -> None:
-    problems = [one for one in checked.values() if not one["ok"]]
+    problems = [one for one in checked.values() if Severity(one["severity"]).is_problem]
     assert len(problems) >= 12
     names = "|".join(re.escape(path) for path in config_file.settings())
     for one in problems:
         assert re.search(rf"`[a-z][^`]* [^`]+`|\b({names})\b|`controllers`", one["remedy"]), one
-        assert "Errno" not in one["problem"]
+        assert "Errno" not in one["text"]
         assert "docs/" not in one["remedy"]
 
 
@@ -128,7 +144,7 @@ def test_agents_ask_for_the_name_in_their_own_domain(checked: dict[str, dict[str
 
 def test_a_forest_alone_has_one_name(tmp_path: Path) -> None:
     alone = msgspec.structs.replace(nothing_is_there(tmp_path), corp=None, http=Http())
-    found = {check.name: check for check in probes.passwords(alone)}
+    found = by_key(kerberos.keytabs(looking_at(alone)))
     assert "add PCNSCLNT/bastide.priv.test " in found["passwords: keytab"].remedy
 
 
@@ -136,7 +152,7 @@ def test_a_keytab_that_is_a_credential_goes_where_the_unit_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    keytab = next(probes.identity("priv.test", "my svc@PRIV.TEST", "credential:svc.keytab", ()))
+    keytab = Identity("priv.test", "my svc@PRIV.TEST", "credential:svc.keytab").file()
     assert "exportkeytab svc.keytab --principal='my svc@PRIV.TEST'`" in keytab.remedy
     assert "put it where LoadCredential=svc.keytab of the unit looks" in keytab.remedy
 
@@ -150,7 +166,7 @@ def test_the_command_that_makes_a_key_works_where_others_are_already(
         config = msgspec.structs.replace(
             nothing_is_there(tmp_path), keys=Keys(master=master, signing=signing)
         )
-        return [check.remedy for check in probes.local_things(config) if check.name.startswith("keys")]
+        return [found.remedy for found in configuration.keys(looking_at(config))]
 
     to = "`bastide keys generate --to"
     assert remedies(f"{tmp_path}/my keys/master.key", f"{tmp_path}/k/audit.key") == [
@@ -197,15 +213,15 @@ def test_a_file_of_another_user_is_said_to_be_so() -> None:
     def probe() -> str:
         raise PermissionError(13, "no", "/x")
 
-    check = probes.look("key", probe)
-    assert (check.problem, "config check" in check.remedy) == ("/x cannot be read by this user", True)
+    check = look("key", probe)
+    assert (check.text, "config check" in check.remedy) == ("/x cannot be read by this user", True)
 
 
 def test_a_library_that_is_missing_is_installed_by_a_command() -> None:
     def probe() -> str:
         raise ModuleNotFoundError("No module named 'gssapi'", name="gssapi")
 
-    assert probes.look("ticket", probe).remedy == f"`{sys.prefix}/bin/pip install 'bastide[ad]'`"
+    assert look("ticket", probe).remedy == f"`{sys.prefix}/bin/pip install 'bastide[ad]'`"
 
 
 @pytest.mark.parametrize(
@@ -221,9 +237,9 @@ def test_an_error_without_a_file_names_none(error: OSError, said: str) -> None:
     def probe() -> str:
         raise error
 
-    assert probes.look("socket", probe, "do") == probes.Check("socket", problem=said, remedy="do")
+    assert look("socket", probe, "do") == Finding("socket", Severity.ERROR, said, remedy="do")
 
 
 def test_an_empty_file_says_what_makes_a_good_one(tmp_path: Path) -> None:
     (tmp_path / "key").touch(0o600)
-    assert probes.secret("key", str(tmp_path / "key"), "`make it`").remedy == "`make it`"
+    assert secret("key", str(tmp_path / "key"), "`make it`").remedy == "`make it`"

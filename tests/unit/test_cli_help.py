@@ -30,7 +30,7 @@ COMMANDS = sorted(_walk(typer.main.get_command(app), ()))
 
 def test_the_commands_that_were_promised_are_there() -> None:
     wanted = """
-        whoami | offers | kill | init | serve | worker | demo | work list | token
+        whoami | offers | kill | init | backup | restore | serve | worker | demo | work list | token
         session list | session end | session end-others
         request new | request list | request show | request prove | request extend | request close
         approval list | approval gives | approval approve | approval reject
@@ -45,8 +45,10 @@ def test_the_commands_that_were_promised_are_there() -> None:
         pcns extend-schema | pcns list | pcns service
         pcns target add | pcns target edit | pcns target enable | pcns target disable | pcns target remove
         audit tail | audit show | audit verify | audit export | audit who
+        node list | node show | node drain | node resume | node adopt | node remove
         notify list | notify test
-        trust test | domain test | config check | keys generate | db upgrade | db check | delegation script
+        cluster create | cluster join | cluster leave | cluster status | cluster rotate
+        validate | diagnose | trust test | domain test | config check | keys generate | db upgrade | db check | delegation script
     """
     names = {tuple(name.split()) for line in wanted.splitlines() for name in line.split("|") if name.strip()}
     assert set(COMMANDS) == names

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from bastide.cli import ask, config_file, exits, probes, setup
+from bastide.cli import ask, config_file, exits, setup
 from bastide.cli.console import Screen
-from bastide.cli.exits import Exit, Stop
+from bastide.cli.exits import Exit
 from bastide.cli.main import app
+from bastide.clock import SystemClock
 from bastide.config import (
     Account,
     Config,
@@ -22,6 +23,7 @@ from bastide.config import (
     Corp,
     Database,
     Keys,
+    Metrics,
     Passwords,
     Priv,
     Rights,
@@ -29,9 +31,16 @@ from bastide.config import (
     load,
     source_domains,
 )
+from bastide.domain.health import Category, Finding, Severity
+from bastide.health import opened, registry
+from bastide.health.check import Check
+from bastide.health.checks import certificates, configuration, kerberos
+from bastide.health.checks.kerberos import Identity
+from bastide.health.look import Problem, look, secret
 from bastide.store.keys import generate_key_files, load_sealer
 from bastide.store.openpgp import generate_openpgp
 from bastide.store.vault import SqlVault
+from tests.support.health import by_key, looking_at
 
 ANSWERS = """
 [server]
@@ -85,7 +94,7 @@ def test_what_init_writes_is_loaded_field_by_field(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     config = load(output)
     wanted = msgspec.to_builtins(config)
-    assert [wanted.pop(name) for name in ("passwords", "oidc", "notifications")] == [None] * 3
+    assert [wanted.pop(name) for name in ("passwords", "oidc", "notifications", "metrics")] == [None] * 4
     assert tomllib.loads(output.read_text()) == wanted
     assert config.priv.principal == "svc-bastide@PRIV.EXAMPLE.COM"
     assert config.priv.users_container == "OU=Users,OU=PAM Objects,DC=priv,DC=example,DC=com"
@@ -148,20 +157,20 @@ def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
 def test_questions_are_answered_and_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
 
-    def network(domain: str, _names: object) -> list[probes.Check]:
+    def network(domain: str) -> list[Finding]:
         looked.append(domain)
         return []
 
-    def identity(_domain: str, principal: str, *_: object) -> list[probes.Check]:
-        looked.append(principal)
+    def identity(whose: Identity, _: object) -> list[Finding]:
+        looked.append(whose.principal)
         return []
 
     monkeypatch.setattr(ask, "line", lambda question, default="": default or _typed(question))
     monkeypatch.setattr(sys, "stdin", type("Tty", (), {"isatty": staticmethod(lambda: True)})())
-    monkeypatch.setattr(probes, "network", network)
-    monkeypatch.setattr(probes, "identity", identity)
+    monkeypatch.setattr(opened, "first_look", network)
+    monkeypatch.setattr(opened, "account", identity)
     given: dict[str, Any] = {}
-    checks: list[probes.Check] = []
+    checks: list[Finding] = []
     setup._ask_all(Screen(), given, checks, offline=False)
     setup._fill(given, tmp_path / "keys")
     config = setup._convert(given)
@@ -176,7 +185,7 @@ def test_questions_are_answered_and_looked_at(tmp_path: Path, monkeypatch: pytes
     )
     assert config.rights.administrators == ["Bastide Administrators"]
     assert config.server.url == "https://bastide.priv.example.com:8443"
-    assert [check.name for check in checks if not check.ok] == ["http.keytab", "server.key"]
+    assert [check.about for check in checks if not check.ok] == ["http.keytab", "server.key"]
 
 
 def _typed(question: str) -> str:
@@ -225,7 +234,7 @@ def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     server = msgspec.structs.replace(FULL.server, url="https://bastide.priv.example.com:8443")
     without = msgspec.structs.replace(FULL, server=server, corp=None, passwords=None, priv=alone)
     text = config_file.render(without)
-    tables = "corp|priv\\.preparer|oidc|passwords|\\[passwords\\.source_domains\\]|notifications|\\[notifications\\.channels\\]"
+    tables = "corp|priv\\.preparer|oidc|metrics|passwords|\\[passwords\\.source_domains\\]|notifications|\\[notifications\\.channels\\]"
     known = rf"^# (\[(?:{tables})\])"
     tables = re.sub(known, r"\1", text, flags=re.MULTILINE)
     file = tmp_path / "bastide.toml"
@@ -234,6 +243,7 @@ def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     issuer = load(file).oidc
     assert issuer is not None
     assert (issuer.claim, issuer.account, issuer.forest) == ("onprem_sid", "sid", "corp")
+    assert load(file).metrics == Metrics(token="/etc/bastide/metrics.token")
     assert load(file).passwords == Passwords(
         openpgp=["/etc/bastide/keys/openpgp.key"],
         keytab="/etc/bastide/pcnsclnt.keytab",
@@ -286,13 +296,16 @@ def test_a_source_domain_that_cannot_be_is_refused(tmp_path: Path, wrong: Source
         load(file)
 
 
-def test_further_source_domains_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "_CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr(probes, "find_controllers", lambda _: ["127.0.0.1"])
-    found = {check.name: check for check in probes.directories(with_sources(SALES, LAB))}
-    assert found["Sales.Example.com: domain controllers"].ok
-    assert not found["127.0.0.1: ports"].ok
-    assert found["lab.test: domain controllers"].ok
+def test_further_source_domains_are_looked_at(tmp_path: Path) -> None:
+    config = with_sources(SALES, LAB)
+    with opened.opened(config, tmp_path / "bastide.toml", SystemClock()) as world:
+        assert set(world.domains()) == {
+            "priv.example.com",
+            "corp.example.com",
+            "sales.example.com",
+            "lab.test",
+        }
+        found = by_key(kerberos.keytabs(world))
     assert not found["svc-ask@LAB.TEST: keytab"].ok
 
 
@@ -301,42 +314,34 @@ def test_further_source_domains_are_looked_at(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_secret_that_others_may_read_is_a_problem(tmp_path: Path) -> None:
     file = tmp_path / "key"
-    assert not probes.secret("key", str(file)).ok
+    assert not secret("key", str(file)).ok
     file.write_text("x")
     file.chmod(0o640)
-    check = probes.secret("key", str(file))
-    assert "others may read" in check.problem
+    check = secret("key", str(file))
+    assert "others may read" in check.text
     assert check.remedy == f"chmod 600 {file}"
     file.chmod(0o600)
-    assert probes.secret("key", str(file)).ok
+    assert secret("key", str(file)).ok
     file.write_text("")
-    assert "empty" in probes.secret("key", str(file)).problem
+    assert "empty" in secret("key", str(file)).text
 
 
 def test_no_certificate_only_on_loopback() -> None:
     for address, ok in (("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)):
         config = msgspec.structs.replace(FULL, server=msgspec.structs.replace(FULL.server, address=address))
-        assert [check.ok for check in probes.certificate(config)] == [ok]
+        assert [found.ok for found in certificates.server(looking_at(config))] == [ok]
 
 
-def test_ports_that_do_not_answer_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "_CONNECT_SECONDS", 0.2)
-    checks = list(probes.network("priv.example.com", ["127.0.0.1"]))
-    assert checks[0].ok
-    assert "port 88" in checks[1].problem
-
-
-def test_config_check_names_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "directories", lambda _: [probes.Check("dc", "fine")])
+def test_config_check_names_each_problem(tmp_path: Path) -> None:
     file = tmp_path / "bastide.toml"
     file.write_text(
         config_file.render(msgspec.structs.replace(FULL, database=Database(url=f"sqlite:///{tmp_path}/x.db")))
     )
     result = CliRunner().invoke(app, ["config", "check", "--config", str(file), "--json"])
     assert result.exit_code == Exit.REFUSED
-    found = {check["check"]: check for check in json.loads(result.stdout)}
-    assert found["dc"]["ok"]
-    assert not found["keys: master"]["ok"]
+    found = {check["subject"]: check for check in json.loads(result.stdout)}
+    assert found["settings"]["severity"] == "ok"
+    assert found["keys: master"]["severity"] == "error"
     assert "db upgrade" in found["database"]["remedy"]
 
 
@@ -349,17 +354,17 @@ def test_what_password_synchronization_needs_is_looked_at_and_nothing_is_made(tm
     )
     keys = Keys(master=str(tmp_path / "master.key"), signing=str(tmp_path / "signing.key"))
     config = msgspec.structs.replace(FULL, keys=keys, passwords=table)
-    found = {check.name: check for check in probes.passwords(config)}
+    found = by_key(configuration.passwords(looking_at(config)))
     assert found["passwords: OpenPGP"].ok
-    assert not found["passwords: keytab"].ok
-    assert "is made when the service starts" in found["passwords: vault"].detail
+    assert not by_key(kerberos.keytabs(looking_at(config)))["passwords: keytab"].ok
+    assert "is made when the service starts" in found["passwords: vault"].text
     assert not vault.exists()
     SqlVault(f"sqlite:///{vault}", load_sealer([tmp_path / "master.key"])).put({"r": bytes(32)})
-    assert "1 changes" in {check.name: check for check in probes.passwords(config)}["passwords: vault"].detail
+    assert "1 changes" in by_key(configuration.passwords(looking_at(config)))["passwords: vault"].text
     damaged = msgspec.structs.replace(table, openpgp=[str(tmp_path / "master.key")])
-    wrong = {c.name: c for c in probes.passwords(msgspec.structs.replace(config, passwords=damaged))}
+    wrong = by_key(configuration.passwords(looking_at(msgspec.structs.replace(config, passwords=damaged))))
     assert not wrong["passwords: OpenPGP"].ok
-    assert list(probes.passwords(msgspec.structs.replace(FULL, passwords=None))) == []
+    assert list(configuration.passwords(looking_at(msgspec.structs.replace(FULL, passwords=None)))) == []
 
 
 def test_config_check_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
@@ -384,9 +389,9 @@ def test_db_upgrade_and_check(tmp_path: Path) -> None:
 
 def test_what_looks_fails_as_a_problem_not_as_a_crash() -> None:
     def broken() -> str:
-        raise Stop("no", remedy="yes")
+        raise Problem("no", remedy="yes")
 
-    assert probes.look("it", broken) == probes.Check("it", problem="no", remedy="yes")
+    assert look("it", broken) == Finding("it", Severity.ERROR, "no", remedy="yes")
 
 
 # ------------------------------------------------------------------------------------------------- what an operator met
@@ -428,7 +433,11 @@ def test_single_forest_mode_is_said(tmp_path: Path) -> None:
 
 
 def test_init_ends_with_1_after_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "directories", lambda _: [probes.Check("dc", problem="gone")])
+    def gone(_: object) -> list[Finding]:
+        return [Finding("dc", Severity.ERROR, "gone")]
+
+    check = Check(id="directory.sign-in", category=Category.DIRECTORY, subject="", why="", run=gone)
+    monkeypatch.setattr(registry, "CHECKS", (check,))
     file, output = tmp_path / "answers.toml", tmp_path / "etc" / "bastide.toml"
     file.write_text(ANSWERS)
     result = CliRunner().invoke(app, ["init", "--answers", str(file), "--output", str(output)])
@@ -438,7 +447,7 @@ def test_init_ends_with_1_after_a_problem(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_credential_is_not_called_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    assert not probes.secret("key", "credential:master.key").checked
+    assert secret("key", "credential:master.key").severity is Severity.SKIPPED
 
 
 def test_a_missing_extra_is_one_sentence() -> None:

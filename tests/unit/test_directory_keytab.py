@@ -8,14 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bastide.cli import probes
 from bastide.config import Config, Corp, Http, Keys, Passwords, Priv, Rights, SourceDomain
 from bastide.directory.kerberos import Identity
 from bastide.directory.keytab import principals, require
 from bastide.domain.errors import DirectoryDenied, InvalidInput, TargetDenied
+from bastide.domain.health import Finding
+from bastide.health.checks import kerberos
 from bastide.targets.ad_connection import ActiveDirectorySettings, open_session
 from bastide.targets.kinds import Opening
 from bastide.targets.registry import Registry
+from tests.support.health import by_key, looking_at
 from tests.support.keytabs import keytab
 
 SVC, OTHER = "svc-bastide@PRIV.TEST", "svc-old@PRIV.TEST"
@@ -101,33 +103,33 @@ def settings(folder: Path) -> Config:
     )
 
 
-def found(config: Config, monkeypatch: pytest.MonkeyPatch) -> dict[str, probes.Check]:
-    """Nothing listens on the ports, and no KDC is near."""
-    monkeypatch.setattr(probes, "_ports", lambda _host: "")
-    return {check.name: check for check in (*probes.passwords(config), *probes.directories(config))}
+def found(config: Config) -> dict[str, Finding]:
+    """Every port answers, as far as anybody knocks; no KDC is near."""
+    world = looking_at(config)
+    return by_key([*kerberos.keytabs(world), *kerberos.tickets(world)])
 
 
-def test_config_check_says_which_names_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_check_says_which_names_are_missing(tmp_path: Path) -> None:
     keytab(tmp_path / "svc.keytab", OTHER)
     keytab(tmp_path / "http.keytab", "HTTP/b.priv.test@PRIV.TEST", "HTTP/b.priv.test@CORP.TEST")
     keytab(tmp_path / "pcns.keytab", "PCNSCLNT/b.corp.test@CORP.TEST", SVC)
-    checks = found(settings(tmp_path), monkeypatch)
-    assert checks[f"{SVC}: ticket"].problem.endswith(f"has {OTHER}, not {SVC}")
-    assert checks["http: HTTP/"].problem.endswith("not HTTP/b.corp.test@CORP.TEST")
-    assert checks["passwords: PCNSCLNT/"].problem.endswith("not PCNSCLNT/*@SALES.TEST")
+    checks = found(settings(tmp_path))
+    assert checks[f"{SVC}: ticket"].text.endswith(f"has {OTHER}, not {SVC}")
+    assert checks["http: HTTP/"].text.endswith("not HTTP/b.corp.test@CORP.TEST")
+    assert checks["passwords: PCNSCLNT/"].text.endswith("not PCNSCLNT/*@SALES.TEST")
     for name in ("http: HTTP/", "passwords: PCNSCLNT/"):
         assert checks[name].remedy
 
 
-def test_names_that_are_all_there_are_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_all_there_are_ok(tmp_path: Path) -> None:
     keytab(tmp_path / "svc.keytab", SVC)
     keytab(tmp_path / "http.keytab", "HTTP/b.priv.test@PRIV.TEST", "HTTP/b.corp.test@CORP.TEST")
     keytab(tmp_path / "pcns.keytab", "PCNSCLNT/b.corp.test@CORP.TEST", "PCNSCLNT/x@SALES.TEST")
-    checks = found(settings(tmp_path), monkeypatch)
+    checks = found(settings(tmp_path))
     assert checks["http: HTTP/"].ok
     assert checks["passwords: PCNSCLNT/"].ok
     alone = msgspec.structs.replace(settings(tmp_path), corp=None)
-    assert checks.keys() > found(alone, monkeypatch).keys()
+    assert found(alone)["http: HTTP/"].text == "HTTP/b.priv.test@PRIV.TEST"
 
 
 # ------------------------------------------------------------------------------------------------------- management agents

@@ -9,9 +9,12 @@ import pytest
 
 from bastide.directory import trust
 from bastide.directory.active_directory import ActiveDirectory
-from bastide.directory.trust import PORTS, AdProber, RealNetwork
+from bastide.directory.domain_probe import PORTS
+from bastide.directory.network import RealNetwork
+from bastide.directory.trust import AdProber
+from bastide.domain.health import Finding, Severity
 from bastide.domain.people import Forest
-from bastide.services.ports import Finding, Samples, Severity
+from bastide.services.ports import Samples
 from tests.support.recording_ldap import BASE, DOMAIN_SID, RecordingDc, connected
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bastide.cli import probes
 from bastide.cli.config_file import render
 from bastide.config import Config, Database, Keys, Passwords, Priv, Rights
 from bastide.domain.errors import StoreUnavailable
+from bastide.domain.health import Finding
 from bastide.domain.ids import Sid
+from bastide.health.checks import configuration
 from bastide.services.signin import Factor
 from bastide.store import migrations
 from bastide.store.keys import AeadSealer, generate_key_files, load_sealer
@@ -24,6 +25,7 @@ from bastide.store.unit_of_work import SqlStore
 from bastide.store.vault import SqlVault
 from bastide.wiring.master_key import check_master_key, sealed_values
 from tests.support.callers import STRANGER
+from tests.support.health import by_key, looking_at
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -70,8 +72,8 @@ def with_keys(config: Config, folder: Path, *lost: str) -> Config:
     return msgspec.structs.replace(config, keys=keys)
 
 
-def master(config: Config) -> probes.Check:
-    return {check.name: check for check in probes.local_things(config)}["keys: master"]
+def master(config: Config) -> Finding:
+    return by_key(configuration.keys(looking_at(config)))["keys: master"]
 
 
 def one_id(config: Config) -> str:
@@ -82,7 +84,7 @@ def one_id(config: Config) -> str:
 def test_the_right_key_opens_all_in_database_and_vault(config: Config) -> None:
     assert sealed_values(config) == Counter({one_id(config): 3})
     assert check_master_key(config, sealed_values(config)) == 3
-    assert "fits the 3 sealed values" in master(config).detail
+    assert "fits the 3 sealed values" in master(config).text
 
 
 def test_another_key_is_refused_and_nobody_is_sent_to_make_one(config: Config, tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_root_may_look_at_the_keys_of_the_service_s_user(
             os.chown(path, STRANGER, STRANGER)
     else:  # the keys are ours, and we are told to be root
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-    found = {check.name: check for check in probes.local_things(config)}
+    found = by_key(configuration.keys(looking_at(config)))
     assert found["keys: master"].ok
     assert found["keys: signing"].ok
     with pytest.raises(StoreUnavailable, match="another user"):
@@ -145,8 +147,8 @@ def test_root_may_look_at_the_keys_of_the_service_s_user(
 
 def test_a_signing_key_that_is_none_is_found(config: Config) -> None:
     Path(config.keys.signing).write_bytes(b"garbage!")
-    found = {check.name: check for check in probes.local_things(config)}["keys: signing"]
-    assert "32 bytes" in found.problem
+    found = by_key(configuration.keys(looking_at(config)))["keys: signing"]
+    assert "32 bytes" in found.text
 
 
 def test_a_key_that_is_lost_for_ever_can_be_given_up(config: Config, tmp_path: Path) -> None:
@@ -168,15 +170,15 @@ def test_looking_makes_and_changes_nothing(config: Config, tmp_path: Path) -> No
     assert sealed_by(f"sqlite:///{tmp_path}/none") == Counter()
     assert waiting(f"sqlite:///{tmp_path}/none") is None
     assert waiting(config.database.url) is None
-    for check in probes.passwords(config):
-        assert check.name != "passwords: vault" or "2 changes" in check.detail
+    found = by_key(configuration.passwords(looking_at(config)))
+    assert "2 changes" in found["passwords: vault"].text
     assert {name: text for name, text in files().items() if not name.endswith(("-wal", "-shm"))} == before
 
 
 def test_a_database_that_cannot_be_read_sends_nobody_to_make_a_key(config: Config) -> None:
     """It says only that nothing was compared."""
     Path(config.database.url.removeprefix("sqlite:///")).write_bytes(b"no database" * 100)
-    assert "not compared" in master(config).detail
+    assert "not compared" in master(config).text
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])

@@ -11,20 +11,22 @@ import pytest
 from litestar.testing import TestClient
 from typer.testing import CliRunner
 
-from bastide.cli import probes
 from bastide.cli.config_file import remedy_for
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
 from bastide.config import Config, ConfigError
+from bastide.domain.health import Finding
 from bastide.domain.notifications import Occasion
 from bastide.domain.wording import Language
+from bastide.health.checks import configuration
 from bastide.notify.notifier import AppriseNotifier
 from bastide.services.notifications.ports import Channel
 from bastide.web import create_app
 from bastide.wiring.notifications import notification_adapters
 from tests.support import canary
 from tests.support.api import API, ApiWorld, served
+from tests.support.health import looking_at
 from tests.support.notification_world import CHAT, MAIL, ToldWorld
 from tests.support.world import ADDRESS
 from tests.unit.test_cli_client import Ticket
@@ -145,11 +147,11 @@ def test_a_credential_that_is_not_there_is_an_outcome(
 # --------------------------------------------------------------------------------------------------- bastide config check
 
 
-def checked(folder: Path, content: str, *, mode: int = 0o600, more: str = "") -> probes.Check:
+def checked(folder: Path, content: str, *, mode: int = 0o600, more: str = "") -> Finding:
     file = folder / "address"
     file.write_text(content, encoding="utf-8")
     file.chmod(mode)
-    (found,) = probes.channels(settings(folder, CHANNEL.format("m", file) + more))
+    (found,) = configuration.channels(looking_at(settings(folder, CHANNEL.format("m", file) + more)))
     return found
 
 
@@ -158,7 +160,7 @@ def test_config_check_opens_the_address_and_sends_nothing(tmp_path: Path) -> Non
         tmp_path, f"mailtos://bastide:{SECRET}@mail.example.com?from=b@example.com\n", more="people = true\n"
     )
     assert found.ok
-    assert "bastide notify test m" in found.detail
+    assert "bastide notify test m" in found.text
 
 
 @pytest.mark.parametrize(
@@ -173,24 +175,24 @@ def test_config_check_opens_the_address_and_sends_nothing(tmp_path: Path) -> Non
 )
 def test_config_check_says_what_is_wrong_without_the_address(tmp_path: Path, content: str, said: str) -> None:
     found = checked(tmp_path, content)
-    assert said in found.problem
+    assert said in found.text
     assert "notifications.channels.url" in found.remedy
     assert SECRET not in str(found)
 
 
 def test_config_check_wants_a_file_that_is_nobody_elses(tmp_path: Path) -> None:
-    assert "others may read" in checked(tmp_path, f"jsons://h.example.com/{SECRET}", mode=0o644).problem
+    assert "others may read" in checked(tmp_path, f"jsons://h.example.com/{SECRET}", mode=0o644).text
 
 
 def test_only_a_mail_server_can_tell_each_person(tmp_path: Path) -> None:
     assert (
         "not one of a mail server"
-        in checked(tmp_path, "jsons://hook.example.com/x", more="people = true\n").problem
+        in checked(tmp_path, "jsons://hook.example.com/x", more="people = true\n").text
     )
 
 
 def test_without_the_table_there_is_nothing_to_check(tmp_path: Path) -> None:
-    assert list(probes.channels(read(tmp_path, ""))) == []
+    assert list(configuration.channels(looking_at(read(tmp_path, "")))) == []
 
 
 # ------------------------------------------------------------------------------------------------------------------ API

@@ -16,13 +16,15 @@ import pytest
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from bastide.cli import probes
 from bastide.config import Config, Keys, Oidc, Priv, Rights
 from bastide.domain.errors import IssuerUnavailable
+from bastide.domain.health import Severity
+from bastide.health.checks import configuration
 from bastide.oidc import keys as subject
 from bastide.oidc.keys import PAUSE, IssuerKeys
 from bastide.wiring.issuer import issued_tokens
 from tests.support.certificates import issue
+from tests.support.health import looking_at
 from tests.support.issuer import Issuer, issuing, served_with
 from tests.support.world import TestClock
 
@@ -344,21 +346,23 @@ def configured(issuer: Issuer, /, **changes: Any) -> Config:
 
 
 def test_the_check_of_the_settings_asks_the_issuer(issuer: Issuer, tmp_path: Path) -> None:
-    (check,) = probes.issuer(configured(issuer))
-    assert (check.problem, check.detail) == ("", "1 keys for signatures")
+    (check,) = configuration.issuer(looking_at(configured(issuer)))
+    assert (check.severity, check.text) == (Severity.OK, "1 keys for signatures")
     other = issue(tmp_path, "other", "other-ca").certificate
     for changes in (
         {"ca_file": str(other)},
         {"ca_file": str(tmp_path / "nothing")},
         {"issuer": f"{issuer.url}/x"},
     ):
-        (check,) = probes.issuer(configured(issuer, **changes))
-        assert check.problem
+        (check,) = configuration.issuer(looking_at(configured(issuer, **changes)))
+        assert not check.ok
         assert check.remedy == "check oidc.issuer and oidc.ca_file"
     issuer.say(KEYS, {"keys": []})
-    (check,) = probes.issuer(configured(issuer))
-    assert "no key" in check.problem
-    assert list(probes.issuer(msgspec.structs.replace(configured(issuer), oidc=None))) == []
+    (check,) = configuration.issuer(looking_at(configured(issuer)))
+    assert "no key" in check.text
+    assert (
+        list(configuration.issuer(looking_at(msgspec.structs.replace(configured(issuer), oidc=None)))) == []
+    )
 
 
 def test_without_an_issuer_its_libraries_are_not_loaded(tmp_path: Path) -> None:

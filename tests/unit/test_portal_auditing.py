@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bastide.domain.ids import RequestId
+from bastide.domain.ids import GroupId, RequestId, RoleId, UserId
 from bastide.domain.requests import Request, State
 from bastide.portal.text import cell, pieces, visible
 from tests.support import build
@@ -121,6 +121,28 @@ def test_what_cannot_be_asked(api: ApiWorld, frank: Browser, query: str, status:
             )
 
 
+def test_who_and_what_is_gone_is_found_by_the_name_it_had(api: ApiWorld, frank: Browser) -> None:
+    """Somebody leaves, and another person is prepared under the same name: whoever asks for it sees both."""
+    had(api)
+    group = api.services.accounts.groups(api.dave)[0]
+    plant(api, 1, user_name="priv.carol", role_name="Night shift", role=RoleId(build.uid("r")))
+    plant(api, 2, user_name="Priv.Alice", user=UserId(build.uid("u")), privileges=(GroupId(build.uid("g")),))
+    for query, wanted in (
+        ("person=priv.carol", 1),
+        ("person=PRIV.Carol&role=night+shift", 1),
+        (f"role={build.uid('r')}", 1),
+        ("person=priv.alice", 2),
+        (f"person={build.uid('u')}", 1),
+        (f"group={build.uid('g')}", 1),
+        (f"group={group.name}", 2),
+    ):
+        page = frank.open(f"{AUDITING}?{query}")
+        assert (page.status, len(people(page))) == (200, wanted), query
+        assert len(frank.open(f"{AUDITING}/holders.jsonl?{query}").answer.text.splitlines()) == wanted
+    page = frank.open(f"{AUDITING}?person=priv.carol&until=2026-11-19T00:00&since=2026-11-18T00:00")
+    assert (page.status, "no PAM user 'priv.carol'" in page.text) == (404, True), "nor was there anybody then"
+
+
 def test_pages_show_each_access_once(api: ApiWorld, frank: Browser) -> None:
     for number in range(120):
         plant(api, number)
@@ -166,7 +188,7 @@ def test_hostile_words_on_the_page_and_in_what_is_taken_away(api: ApiWorld, fran
 def test_a_cell_is_shown_and_not_worked_out() -> None:
     assert [cell(one) for one in FORMULAS] == [f"'{one}" for one in FORMULAS]
     assert cell("priv.alice") == "priv.alice"
-    assert cell("\n=1") == "'\n=1"
+    assert cell("\n=1") == "'\n'=1"
     assert visible("a\tb\nc\u202ed\x00") == "a\tb\nc<U+202E>d<U+0000>"
 
 

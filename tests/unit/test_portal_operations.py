@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from bastide.domain.errors import DirectoryUnavailable
+from bastide.domain.health import Finding, Severity
 from bastide.domain.people import Forest
 from bastide.domain.requests import State
-from bastide.services.ports import Finding, Severity
 from bastide.services.probes import Probes
 from tests.support.admin import HOSTILE, by_ticket, is_quoted, is_sound
 from tests.support.api import ApiWorld

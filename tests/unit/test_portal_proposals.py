@@ -188,26 +188,50 @@ def test_there_is_no_way_around(two: ApiWorld) -> None:
 
 
 def test_both_accounts_of_a_person_are_one_administrator(two: ApiWorld) -> None:
-    made = two.services.roles.edit(two.dave, "Approved", replace_ttl(two))
-    assert made.proposal is not None
+    """Known to be one person's before, or since: a PAM user is prepared in between, and forgotten in between."""
     ivan = two.sign_in("ivan")
+    both = build.user(
+        "dave2",
+        priv=replace(build.ref("x", 9), sid=ivan.sid),
+        corp=replace(build.ref("y", 8), sid=two.dave.sid),
+    )
+    since = two.services.roles.edit(two.dave, "Approved", replace_ttl(two)).proposal
     with two.store.write() as uow:
-        uow.users.add(
-            build.user(
-                "dave2",
-                priv=replace(build.ref("x", 9), sid=ivan.sid),
-                corp=replace(build.ref("y", 8), sid=two.dave.sid),
-            )
-        )
+        uow.users.add(both)
         uow.commit()
+    before = two.services.roles.edit(two.dave, "Approved", replace_ttl(two)).proposal
+    assert since is not None
+    assert before is not None
+    refused = pytest.raises(NotAuthorized, match="nobody approves a change of their own")
+    for proposal in (since, before):
+        with refused:
+            two.services.roles.approve(ivan, proposal.id)
     with two.store.write() as uow:
-        known = uow.users.by_sid(ivan.sid)
-        assert known is not None
-        uow.proposals.remove(made.proposal.id)
-        uow.proposals.add(replace(made.proposal, person=known.id))
+        uow.users.remove(both.id)
         uow.commit()
-    with pytest.raises(NotAuthorized, match="nobody approves a change of their own"):
-        two.services.roles.approve(ivan, made.proposal.id)
+    with refused:
+        two.services.roles.approve(ivan, before.id)
+    assert role(two).version == 1
+
+
+@pytest.mark.parametrize("how", ["left the group", "was switched off", "is gone"])
+def test_a_proposal_of_who_is_no_administrator_any_more_is_not_approved(two: ApiWorld, how: str) -> None:
+    ivan, dave = by_ticket(two, "ivan"), by_ticket(two, "dave")
+    address = propose(two, dave).answer.url.path
+    account, directory = two.dave.sid, MemoryDirectory(two.priv)
+    if how == "left the group":
+        directory.remove_members(two.teams["Administrators"].ref, [account])
+    elif how == "was switched off":
+        two.priv.change(two.priv.account(account), two.clock.now())
+    else:
+        two.priv.remove(two.priv.account(account).person.ref)
+    page = ivan.open(address)
+    assert "who proposed this, is no administrator any more" in page.text
+    assert ("decision", "approve") not in page.form(address).buttons
+    page = ivan.post(address, {**page.form(address).fields, "decision": "approve"})
+    assert (page.status, role(two).version) == (403, 1)
+    page = ivan.post(address, {**ivan.open(address).form(address).fields, "decision": "reject"})
+    assert "The change is rejected." in page.text
 
 
 def test_a_proposal_that_is_not_there(two: ApiWorld) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from bastide.domain.health import Severity
 from bastide.domain.people import Forest
 from bastide.domain.requests import OPEN, Decision, State
 from bastide.domain.roles import Carrier
 from bastide.http.door import CODE_HEADER
-from bastide.services.ports import Severity
 from tests.support import powershell as ps
 from tests.support.api import ApiWorld, Caller, served
 

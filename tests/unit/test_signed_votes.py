@@ -19,10 +19,10 @@ from bastide.domain.webauthn import assertion_of
 from bastide.services.pace import ACCOUNT
 from bastide.services.ports import AuditQuery
 from bastide.services.roles import StageDraft
-from bastide.services.security_keys import Asked, Ballot
+from bastide.services.security_keys import CHALLENGE_LIFE, Asked, Ballot
 from bastide.services.signin import SecurityKey
 from tests.support.authenticator import PRESENT, Authenticator
-from tests.support.world import World
+from tests.support.world import START, World
 
 SESSION = "session"
 TWO = (StageDraft("owners", ("PRIV\\grace", "PRIV\\heidi"), 2),)
@@ -182,6 +182,8 @@ def forged_with(
 ) -> Change:
     """The first vote, signed with that key by a program that needs no browser."""
 
+    until = world.clock.now() + CHALLENGE_LIFE
+
     def change(request: Request) -> Request:
         vote = request.votes[0]
         digest = signatures.digest(
@@ -194,6 +196,7 @@ def forged_with(
             decision=vote.decision,
             reason=vote.reason,
             nonce=nonce,
+            until=until,
         )
         asked = Asked("", json.dumps({"challenge": bytes_to_base64url(digest)}))
         said = assertion_of(device.use(asked, **wrong).credential)
@@ -207,6 +210,7 @@ def forged_with(
                 said.authenticator_data,
                 said.client_data,
                 said.signature,
+                until,
             ),
         )(request)
 
@@ -246,12 +250,13 @@ def test_2_one_vote_counted_twice(world: Signing) -> None:
         on_vote(1, stage="another"),
         on_vote(0, name="PRIV\\somebody"),
         on_signature(nonce=b"x" * 32),
+        on_signature(until=START + timedelta(days=90)),
         on_signature(signature=b"\x30\x00"),
         on_signature(client_data=b"{}"),
         on_signature(authenticator_data=bytes(37)),
     ],
     ids=[
-        "ttl", "justification", "ticket", "requester", "reason", "stage", "name", "nonce", "signature",
+        "ttl", "justification", "ticket", "requester", "reason", "stage", "name", "nonce", "until", "signature",
         "client-data", "authenticator-data",
     ],
 )  # fmt: skip

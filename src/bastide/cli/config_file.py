@@ -12,6 +12,7 @@ from bastide.config import (
     Account,
     Config,
     Corp,
+    Metrics,
     NotificationChannel,
     Notifications,
     Oidc,
@@ -35,7 +36,8 @@ COMMENTS = MappingProxyType({
     "server.certificate": "PEM file with the certificate and its chain. Without one only a loopback address is accepted.",
     "server.key": "Its private key: a PEM file, or credential:NAME.",
     "server.node": "The name of this node in leases and logs. Empty: the host's name.",
-    "server.partition": "Nodes of the same partition finish each other's work.",
+    "server.partition": "Nodes of one partition finish each other's work, and no other's.",
+    "server.heartbeat_seconds": "How often the node says that it is alive.",
     "server.threads": "Calls worked on at the same time.",
     "server.trusted_proxies": "Addresses or networks of reverse proxies whose X-Forwarded-For is believed. Empty: none.",
     "database": "Where the state lives.",
@@ -114,6 +116,8 @@ COMMENTS = MappingProxyType({
     "notifications.channels.people": "Of a mail server: each person's own address takes the place of the recipients.",
     "notifications.channels.events": "asked, approved, rejected, unanswered, ending, ended, failed, kill-switch. Empty: all.",
     "notifications.channels.roles": "Names of roles; of these only. Empty: all.",
+    "metrics": "Figures for Prometheus at /api/v1/metrics. Without this table there are none.",
+    "metrics.token": "A file, or credential:NAME, with the token that monitoring shows: 32 characters or more.",
 })  # fmt: skip
 
 #: What a table that is left out looks like, as comments.
@@ -138,6 +142,7 @@ _LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
             name="mail", url="/etc/bastide/notify/mail", people=True
         ),
         "notifications": Notifications(channels=[]),
+        "metrics": Metrics(token="/etc/bastide/metrics.token"),  # noqa: S106  # a path
     }
 )
 

@@ -17,7 +17,7 @@ from bastide.domain.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from bastide.extras import install
+from bastide.extras import install, missing_extra
 
 
 class Exit(IntEnum):
@@ -79,15 +79,6 @@ def with_remedy(stop: Stop, remedy: str) -> Stop:
     """The same end with another remedy, in the server's own words too."""
     raw = json.dumps({**json.loads(stop.raw), "remedy": remedy}, ensure_ascii=False) if stop.raw else ""
     return Stop(stop.message, remedy=remedy, status=stop.status, code=stop.code, raw=raw)
-
-
-#: What only an extra installs.
-_EXTRAS = MappingProxyType({"ldap": "ad", "dns": "ad", "gssapi": "ad", "psycopg": "postgres"})
-
-
-def missing_extra(error: ImportError) -> str:
-    """The extra that would bring what could not be imported; empty: it is something else."""
-    return _EXTRAS.get((error.name or "").partition(".")[0], "")
 
 
 def as_stop(error: BaseException | None) -> Stop | None:

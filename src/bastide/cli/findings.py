@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bastide.cli.console import Screen
 from bastide.cli.exits import Exit
 from bastide.cli.remote import Call, remote
 from bastide.domain.people import Forest
@@ -40,17 +41,17 @@ def _run(call: Call, path: str, forest: Forest | None = None) -> None:
         call.screen.raw_json(answer.text)
     else:
         for finding in found:
-            print_finding(call, finding)
+            print_finding(call.screen, finding)
     if any(finding.get("severity") in _BAD for finding in found):
         raise typer.Exit(int(Exit.REFUSED))
 
 
-def print_finding(call: Call, finding: Mapping[str, Any]) -> None:
+def print_finding(screen: Screen, finding: Mapping[str, Any]) -> None:
     """Severity and what was found; evidence and remedy below."""
     severity = str(finding.get("severity", "info"))
     forest = f"{finding['forest'].upper()}: " if finding.get("forest") else ""
-    call.screen.line(f"{severity.upper():9}{forest}{finding.get('text')}", _STYLE.get(severity, ""))
+    screen.line(f"{severity.upper():9}{forest}{finding.get('text')}", _STYLE.get(severity, ""))
     if finding.get("evidence"):
-        call.screen.line(f"         {finding['evidence']}", "dim")
+        screen.line(f"         {finding['evidence']}", "dim")
     if finding.get("remedy"):
-        call.screen.line(f"         -> {finding['remedy']}")
+        screen.line(f"         -> {finding['remedy']}")

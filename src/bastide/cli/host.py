@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.group import group as commands
-from bastide.cli.probes import Check
 from bastide.cli.remote import local
+from bastide.cli.validate import look, print_result
 from bastide.config import DEFAULT_PATH, load
 
 db = typer.Typer(help="The database.", no_args_is_help=True)
@@ -75,12 +76,14 @@ def db_upgrade(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -
 
 @local(db, "check", example="bastide db check")
 def db_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:
-    """Whether the database has the schema this program needs. Exit code 3 if not."""
+    """Whether the database has the schema this program needs, or a newer one that carries it. Exit code 3 if not."""
     from bastide.store import migrations  # noqa: PLC0415
     from bastide.wiring.database import database_url  # noqa: PLC0415
 
-    migrations.check(database_url(load(config)))
-    _said(screen, {"version": migrations.newest()}, "the database fits", as_json=as_json)
+    fit = migrations.check(database_url(load(config)))
+    said = f"the database fits: it has version {fit.found}, this program needs {fit.needed}; programs from {fit.floor} on can work on it"
+    found = {"version": fit.found, "needed": fit.needed, "floor": fit.floor}
+    _said(screen, found, said, as_json=as_json)
 
 
 @local(keys, "generate", example="bastide keys generate --to /etc/bastide/keys")
@@ -91,9 +94,21 @@ def keys_generate(
     openpgp: Annotated[
         bool, typer.Option("--openpgp", help="Only the key that domain controllers encrypt passwords to.")
     ] = False,
+    backup: Annotated[
+        bool,
+        typer.Option("--backup", help="Only the key that backups are sealed to; it belongs on no server."),
+    ] = False,
 ) -> None:
-    """Make the master key and the audit's signing key, or the OpenPGP key of password synchronization, mode 0600. Never overwrites."""
-    from bastide.cli.setup import make_keys, make_openpgp  # noqa: PLC0415
+    """Make the master key and the audit's signing key, or the OpenPGP key of password synchronization, or the key of backups, mode 0600. Never overwrites."""
+    from bastide.cli.setup import make_backup_key, make_keys, make_openpgp  # noqa: PLC0415
+
+    if openpgp and backup:
+        raise Stop("--openpgp and --backup are two keys; make one after the other", status=Exit.USAGE)
+    if backup:
+        public, file = make_backup_key(to)
+        said = f"made {file}\npublic key {public}\n\ntake the file to where the backups are not; the server needs the public key alone"
+        _said(screen, {"files": [str(file)], "public": public}, said, as_json=as_json)
+        return
 
     if openpgp:
         fingerprint, files = make_openpgp(to)
@@ -114,50 +129,16 @@ def keys_generate(
 @local(config_app, "check", example="bastide config check")
 def config_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> None:
     """Open everything the settings name: keys, database, keytabs, controllers. Exit code 1 if anything is wrong."""
-    from bastide.cli import probes  # noqa: PLC0415
+    from bastide.health.registry import of_settings  # noqa: PLC0415  # SQLAlchemy takes its time
 
-    settings = load(config)
-    checks = [Check(f"{config}", "is well-formed")]
-    checks += [*probes.certificate(settings), *probes.local_things(settings), *probes.passwords(settings)]
-    checks += [*probes.channels(settings), *probes.issuer(settings)]
-    checks += probes.directories(settings)
-    report(screen, checks, as_json=as_json)
-    if not all(check.ok for check in checks):
-        raise typer.Exit(int(Exit.REFUSED))
-
-
-def report(screen: Screen, checks: list[Check], *, as_json: bool = False) -> None:
-    """Each check on a line, with its remedy below."""
+    results = look(screen, of_settings(), load(config), config)
     if as_json:
-        screen.json(
-            [
-                {
-                    "check": c.name,
-                    "ok": c.ok,
-                    "checked": c.checked,
-                    "detail": c.detail,
-                    "problem": c.problem,
-                    "remedy": c.remedy,
-                }
-                for c in checks
-            ]
-        )
-        return
-    for check in checks:
-        print_check(screen, check)
-
-
-def print_check(screen: Screen, check: Check) -> None:
-    """One check."""
-    if not check.checked:
-        screen.line(f"not checked  {check.name}: {check.detail}", "yellow")
-        return
-    if check.ok:
-        screen.line(f"ok       {check.name}: {check.detail}", "green")
-        return
-    screen.line(f"PROBLEM  {check.name}: {check.problem}", "bold red")
-    if check.remedy:
-        screen.line(f"         -> {check.remedy}")
+        screen.json(msgspec.to_builtins(results))
+    else:
+        for one in results:
+            print_result(screen, one)
+    if any(one.severity.is_error for one in results):
+        raise typer.Exit(int(Exit.REFUSED))
 
 
 _DIALECTS = {"samba", "windows", "policy"}

@@ -8,14 +8,18 @@ import typer
 from bastide.cli import (
     approval,
     audit,
+    backup,
+    cluster,
     cs,
     demo,
+    diagnose,
     findings,
     host,
     join,
     ma,
     mfa,
     mv,
+    node,
     notify,
     pam,
     passwords,
@@ -25,6 +29,7 @@ from bastide.cli import (
     role,
     session,
     setup,
+    validate,
 )
 from bastide.cli.root import Root
 
@@ -77,7 +82,9 @@ for _group, _name in (
     (mv.app, "mv"),
     (join.app, "join"),
     (notify.app, "notify"),
+    (node.app, "node"),
     (pcns.app, "pcns"),
+    (cluster.app, "cluster"),
     (role.app, "role"),
     (audit.app, "audit"),
     (findings.trust, "trust"),
@@ -90,6 +97,9 @@ for _group, _name in (
 ):
     app.add_typer(_group, name=_name)
 setup.add_to(app)
+validate.add_to(app)
+diagnose.add_to(app)
+backup.add_to(app)
 host.add_to(app)
 demo.add_to(app)
 

@@ -74,7 +74,7 @@ def _details(thing: Mapping[str, Any], columns: list[Column]) -> list[tuple[str,
 def _made(call: Call, thing: Mapping[str, Any], columns: list[Column], *, dry_run: bool) -> None:
     call.screen.fields(_details(thing, columns))
     for finding in thing.get("findings") or []:
-        print_finding(call, finding)
+        print_finding(call.screen, finding)
     call.screen.note("dry run: nothing was changed" if dry_run else "done")
 
 

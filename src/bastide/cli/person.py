@@ -94,6 +94,7 @@ def work_list(call: Call) -> None:
         ("DUE", lambda w: when(w.get("due"))),
         ("ATTEMPTS", lambda w: w.get("attempts")),
         ("OWNER", lambda w: w.get("owner")),
+        ("PARTITION", lambda w: w.get("partition") or "(all)"),
         ("LEASE", lambda w: when(w.get("lease"))),
         ("ERROR", lambda w: w.get("error")),
     ]

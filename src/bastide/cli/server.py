@@ -19,20 +19,25 @@ import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from bastide.cli import logs, probes
+from bastide.cli import logs
 from bastide.cli.exits import Stop
-from bastide.config import Config, load, secret_path
+from bastide.config import Config, is_loopback, load, secret_path
+from bastide.domain.errors import BastideError
+from bastide.domain.nodes import owner
 from bastide.receiver.conversation import Host
 from bastide.receiver.server import Receiver
 from bastide.wiring import Services
 from bastide.wiring.master_key import check_master_key, sealed_values
-from bastide.wiring.production import build, node_name
+from bastide.wiring.process import node_name
+from bastide.wiring.production import build
 from bastide.workers import jobs
+from bastide.workers.heartbeat import Heartbeat
 from bastide.workers.runner import Runner
 
 if TYPE_CHECKING:
@@ -137,7 +142,7 @@ def check_tls(config: Config) -> None:
     server = config.server
     if bool(server.certificate) != bool(server.key):
         raise Stop("server.certificate and server.key belong together", remedy="set both in bastide.toml")
-    if not server.certificate and not probes.is_loopback(server.address):
+    if not server.certificate and not is_loopback(server.address):
         raise Stop(
             f"no certificate is set, and {server.address} can be reached by others",
             remedy='set server.certificate and server.key, or server.address = "127.0.0.1"',
@@ -150,25 +155,37 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
     if not start:
         yield
         return
+    services.nodes.join()  # first: two processes under one name are refused before either does anything
     services.upkeep.plant()
     if services.passwords is not None:
         services.passwords.switchboard.plant()
         services.passwords.silence.plant()
     if services.notifications is not None:
         services.notifications.plan.plant()
-    owner = f"{node_name(config)}:{os.getpid()}"
     runner = Runner(
         store=services.store,
         jobs=jobs.table(services),
-        owner=owner,
+        owner=owner(node_name(config), os.getpid()),
         clock=services.clock,
         after_burst=return_memory,
     )
+    heartbeat = Heartbeat(services.nodes.beat, timedelta(seconds=config.server.heartbeat_seconds))
     runner.start()
+    heartbeat.start()
     try:
         yield
     finally:
         runner.stop()
+        heartbeat.stop()
+        _leave(services)
+
+
+def _leave(services: Services) -> None:
+    """A database that is down must not keep a node from stopping: it is taken for dead a little later."""
+    try:
+        services.nodes.leave()
+    except BastideError as error:
+        _log.warning("the node stops without a word: %s", error.message)
 
 
 @contextlib.contextmanager

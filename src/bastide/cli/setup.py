@@ -17,14 +17,15 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from bastide.cli import ask, config_file, probes
+from bastide.cli import ask, config_file
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.files import document_of
-from bastide.cli.host import print_check
-from bastide.cli.probes import Check
 from bastide.cli.remote import local
-from bastide.config import DEFAULT_PATH, Config, ConfigError
+from bastide.cli.validate import look, print_result
+from bastide.clock import SystemClock
+from bastide.config import DEFAULT_PATH, Config
+from bastide.domain.health import Finding
 
 Answers = dict[str, Any]
 _SECOND_KEYS = (
@@ -35,6 +36,7 @@ _SECOND_OPENPGP = (
     "`bastide config check` says whether the service can use it; to change it, `{}` makes one in another directory, and "
     "passwords.openpgp names both, the new one first"
 )
+_SECOND_BACKUP = "`{}` makes one in another directory; backups name every public key that may open them"
 #: Asked for, in this order: path, question, what it is by default (with what was answered before).
 _QUESTIONS = (
     ("priv.domain", "DNS name of the PRIV forest", ""),
@@ -90,16 +92,16 @@ def init(
     if output.exists() and not force:
         raise Stop(f"{output} exists", remedy="say --force to overwrite it, or --output for another file")
     given = document_of(answers, remedy="leave --answers out to be asked") if answers else {}
-    checks: list[Check] = []
+    checks: list[Finding] = []
     if answers is None:
         _ask_all(screen, given, checks, offline=offline)
     _fill(given, keys or output.parent / "keys")
     config = _convert(given)
     made = _missing_keys(config)
+    bad = [check.about for check in checks if not check.ok]
     if answers is not None and not offline:
-        checks = _look(screen, config, as_json=as_json)
+        bad = _look(screen, config, output, as_json=as_json)
     _write(output, config_file.render(config), force=force)
-    bad = [check.name for check in checks if not check.ok]
     if as_json:
         screen.json({"config": str(output), "keys": [str(path) for path in made], "problems": bad})
     else:
@@ -125,6 +127,15 @@ def make_openpgp(directory: Path) -> tuple[str, tuple[Path, ...]]:
     with _making(directory, "bastide keys generate --openpgp --to", _SECOND_OPENPGP):
         fingerprint = generate_openpgp(directory)
     return fingerprint, (directory / PRIVATE, directory / PUBLIC)
+
+
+def make_backup_key(directory: Path) -> tuple[str, Path]:
+    """The public key, and backup.key (mode 0600). Raises Stop if one exists."""
+    from bastide.backup.sealed import KEY, generate  # noqa: PLC0415  # takes its time
+
+    with _making(directory, "bastide keys generate --backup --to", _SECOND_BACKUP):
+        public = generate(directory)
+    return public, directory / KEY
 
 
 def make_keys(directory: Path, command: str = "bastide keys generate --to") -> tuple[Path, ...]:
@@ -163,7 +174,7 @@ def _making(directory: Path, command: str, second: str) -> Iterator[None]:
         ) from None
 
 
-def _ask_all(screen: Screen, given: Answers, checks: list[Check], *, offline: bool) -> None:
+def _ask_all(screen: Screen, given: Answers, checks: list[Finding], *, offline: bool) -> None:
     """Ask, and look at each forest as soon as its answers are there."""
     if not sys.stdin.isatty():
         raise Stop("nobody can be asked here", remedy="give --answers FILE", status=Exit.USAGE)
@@ -177,24 +188,26 @@ def _ask_all(screen: Screen, given: Answers, checks: list[Check], *, offline: bo
         _set(given, path, [answer] if path in _LISTS else answer)
         if not offline:
             for check in _after(path, given):
-                print_check(screen, check)
+                print_result(screen, check)
                 checks.append(check)
 
 
-def _after(path: str, given: Answers) -> list[Check]:
+def _after(path: str, given: Answers) -> list[Finding]:
     """What can be looked at once this is answered."""
-    domain, principal = _get(given, "priv.domain"), _get(given, "priv.principal")
+    from bastide.health import opened  # noqa: PLC0415  # SQLAlchemy takes its time
+    from bastide.health.checks.kerberos import Identity  # noqa: PLC0415
+    from bastide.health.look import secret  # noqa: PLC0415
+
+    domain = _get(given, "priv.domain")
     match path:
         case "priv.domain" | "corp.domain":
-            return list(probes.network(_get(given, path), ()))
-        case "priv.keytab":
-            return list(probes.identity(domain, principal, _get(given, path), ()))
-        case "priv.preparer.keytab":
-            return list(
-                probes.identity(domain, _get(given, "priv.preparer.principal"), _get(given, path), ())
-            )
+            return list(opened.first_look(_get(given, path)))
+        case "priv.keytab" | "priv.preparer.keytab":
+            principal = _get(given, path.replace("keytab", "principal"))
+            whose = Identity(domain, principal, _get(given, path))
+            return list(opened.account(whose, SystemClock()))
         case "http.keytab" | "server.key":
-            return [probes.secret(path, _get(given, path))]
+            return [secret(path, _get(given, path))]
         case _:
             return []
 
@@ -253,17 +266,14 @@ def _missing_keys(config: Config) -> tuple[Path, ...]:
     return make_keys(Path(master).parent, "bastide init --keys")
 
 
-def _look(screen: Screen, config: Config, *, as_json: bool) -> list[Check]:
-    """All checks but the database, which is not there yet."""
-    checks = []
-    try:
-        for check in (*probes.certificate(config), *probes.directories(config)):
-            checks.append(check)
-            if not as_json:
-                print_check(screen, check)
-    except ConfigError as error:
-        checks.append(Check("settings", problem=str(error)))
-    return checks
+def _look(screen: Screen, config: Config, output: Path, *, as_json: bool) -> list[str]:
+    """What is around: everything but keys and database. The names of what has a problem."""
+    from bastide.health.registry import of_surroundings  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    results = look(screen, of_surroundings(), config, output)
+    for one in [] if as_json else results:
+        print_result(screen, one)
+    return [one.subject for one in results if one.severity.is_error]
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

@@ -4,15 +4,14 @@ Names and justifications were chosen by others. On a terminal, an escape sequenc
 direction can make `cod.exe` of `exe.doc`; so whatever is not plain text is shown as its code point.
 """
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 
 from bastide.cli.exits import Exit, Stop
-from bastide.domain.ids import typed
+from bastide.domain.ids import UNSEEN, typed
 
-_HIDING = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+_HIDING = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{UNSEEN}]")
 #: A length of more digits is none that a clock knows.
 _NUMBER = re.compile(r"[0-9]{1,12}")
 _PART = re.compile(r"(?<![0-9])([0-9]{1,9})\s*([smhd])")
@@ -32,7 +31,7 @@ def one_line(text: object) -> str:
 
 def safe_json(text: str) -> str:
     """JSON that means the same, with what `safe` replaces written as escapes. Outside of strings JSON has none of it but line ends."""
-    return _HIDING.sub(lambda match: match[0] if match[0] == "\r" else f"\\u{ord(match[0]):04x}", text)
+    return _HIDING.sub(lambda match: match[0] if match[0] == "\r" else json.dumps(match[0])[1:-1], text)
 
 
 def seconds(text: str) -> int:

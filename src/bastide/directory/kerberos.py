@@ -61,6 +61,11 @@ def chosen(cache: str) -> Iterator[None]:
         gssapi.raw.krb5_ccache_name(before)
 
 
+def cache_in_use() -> bytes | None:
+    """What `chosen` chose for this thread; None: that of the environment."""
+    return _thread.cache
+
+
 class Identity:
     """A principal with a keytab. Safe to use from several threads."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bastide.domain.errors import DirectoryDenied
 
-_VERSION = b"\x05\x02"
+#: Of the form: what a file begins with.
+VERSION = b"\x05\x02"
 #: More than any has; a file named by mistake may be of any size.
 _LARGEST = 4 * 1024 * 1024
 _MOST_NAMED = 8
@@ -62,9 +63,9 @@ def _fits(wanted: str, name: str) -> bool:
 
 def _names(raw: bytes) -> Iterator[str]:
     """Raises struct.error, ValueError."""
-    if not raw.startswith(_VERSION):
+    if not raw.startswith(VERSION):
         raise ValueError("another version, or no keytab")
-    at = len(_VERSION)
+    at = len(VERSION)
     while at + 4 <= len(raw):
         (length,) = struct.unpack_from(">i", raw, at)
         at += 4

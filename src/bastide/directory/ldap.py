@@ -39,6 +39,14 @@ class NotReached(DirectoryUnavailable):
     """No connection came about: nothing was sent, so another controller may be asked even to make an object."""
 
 
+class ClockApart(DirectoryUnavailable):
+    """The clock of this machine and that of the controller are too far apart. `ahead`: how far the controller's is ahead of ours."""
+
+    def __init__(self, message: str, ahead: timedelta, *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.ahead = ahead
+
+
 class Connect(Protocol):
     """Opens a bound connection. Returns it and the seconds for which it may be used."""
 
@@ -94,9 +102,10 @@ class SealedConnect:
         """
         ahead = self._now() - clock_of(session)
         if abs(ahead) >= MOST_SKEW:
-            raise DirectoryUnavailable(
+            raise ClockApart(
                 f"the clock of this machine is {abs(round(ahead.total_seconds()))} s "
                 f"{'ahead of' if ahead > timedelta(0) else 'behind'} the clock of {session.controller}",
+                -ahead,
                 remedy="set the clock, and run a time service here and there: grants end by the controller's clock",
             )
 
@@ -260,7 +269,7 @@ class Controllers:
                     return session, until, False
                 _hang_up(session)
         if dead is not None and now < dead[0]:
-            raise NotReached(dead[1].message, remedy=dead[1].remedy)
+            raise NotReached(dead[1].message, remedy=dead[1].remedy) from dead[1]
         try:
             session, life = self._connect(name)
         except DirectoryUnavailable as error:

@@ -61,7 +61,7 @@ class AdPreparer:
         def make(session: Session) -> ObjectRef:
             session.add(dn, _new_account(account, name))  # (1)
             ref = _or_undo(session, dn, lambda: session.must_read(dn, _REF).ref())
-            _or_undo(session, dn, lambda: _set_password(session, by_guid(ref.guid), password))  # (2)
+            _or_undo(session, dn, lambda: write_password(session, by_guid(ref.guid), password))  # (2)
             _or_undo(
                 session,
                 dn,
@@ -94,7 +94,7 @@ class AdPreparer:
     def set_password(self, account: ObjectRef, password: str) -> None:
         self._controllers.on_any(
             f"set the password of {account.name}",
-            lambda session: _set_password(session, by_guid(account.guid), password),
+            lambda session: write_password(session, by_guid(account.guid), password),
         )
 
     def ensure_ticket_policy(self, name: str, cap: timedelta) -> str:
@@ -194,8 +194,8 @@ def _number(value: int) -> bytes:
     return str(int(value)).encode()
 
 
-def _set_password(session: Session, dn: str, password: str) -> None:
-    """[MS-ADTS] 3.1.1.3.1.5: unicodePwd, in quotes, UTF-16LE. Raises InvalidInput if the domain's rules refuse it."""
+def write_password(session: Session, dn: str, password: str) -> None:
+    """Set it, over a sealed connection ([MS-ADTS] 3.1.1.3.1.5: unicodePwd, in quotes, UTF-16LE). Raises InvalidInput if the domain's rules refuse it."""
     quoted = f'"{password}"'.encode("utf-16-le")
     try:
         session.modify(dn, [(REPLACE, "unicodePwd", [quoted])])

@@ -4,87 +4,23 @@ Everything is read with the service account's own rights; nothing is changed; wh
 person would look: name service, ports, sign-in, clock, then what the directory says.
 """
 
-import errno
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
 
-import dns.exception
-import dns.resolver
 from ldap.filter import filter_format
 
 from bastide.directory.active_directory import ActiveDirectory
 from bastide.directory.constants import TrustAttributes, TrustDirection
+from bastide.directory.domain_probe import DomainProber, clocks, ok, sign_in, warn, wrong
 from bastide.directory.entries import Entry
-from bastide.directory.ldap import MOST_SKEW, clock_of
-from bastide.directory.session import Session
+from bastide.directory.network import Network, RealNetwork
 from bastide.domain.errors import DirectoryError
+from bastide.domain.health import Finding, Severity
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
-from bastide.services.ports import Finding, Samples, Severity
+from bastide.services.ports import Samples
 
-#: Ports of a domain controller ([MS-ADTS] 6.3, [MS-KILE], [MS-SMB2]); True: Bastide or the people need it.
-PORTS = {
-    88: ("Kerberos", True),
-    389: ("LDAP", True),
-    445: ("SMB", True),
-    464: ("Kerberos password", True),
-    636: ("LDAPS", False),
-    3268: ("global catalogue", False),
-}
-_SRV = ("_ldap._tcp.dc._msdcs", "_kerberos._tcp")
-#: No connection is used from MOST_SKEW on; one minute already makes short grants end at another moment than the clock on the wall says.
-_SKEW_WARNING = timedelta(minutes=1)
 _TRUST = ("trustPartner", "trustDirection", "trustAttributes", "securityIdentifier")
-
-
-class Network(Protocol):
-    """What the tests need of the network; an argument, so that they can be tested."""
-
-    def services(self, question: str) -> list[str]:
-        """Targets of an SRV name. Raises OSError with the reason."""
-
-    def knock(self, host: str, port: int) -> str:
-        """Why the port cannot be reached; empty: it can."""
-
-
-class RealNetwork:
-    """DNS and TCP of this machine."""
-
-    def __init__(self, timeout: float = 3.0) -> None:
-        self.timeout = timeout
-
-    def services(self, question: str) -> list[str]:
-        """Raises OSError: no such name, no record of the type, or no answer."""
-        try:
-            answer = dns.resolver.Resolver().resolve(question, "SRV", lifetime=self.timeout, search=False)
-        except dns.resolver.NXDOMAIN:
-            raise OSError("no such name") from None
-        except dns.resolver.NoAnswer:
-            raise OSError("the name has no SRV record") from None
-        except dns.resolver.NoNameservers as error:
-            raise OSError(f"the name servers refuse or fail: {error}") from None
-        except dns.exception.Timeout:
-            raise OSError(f"the name servers did not answer within {self.timeout:g} s") from None
-        return sorted(f"{record.target}".rstrip(".").lower() for record in answer)
-
-    def knock(self, host: str, port: int) -> str:
-        """Refused, dropped and unresolved are three different repairs."""
-        try:
-            with socket.create_connection((host, port), timeout=self.timeout):
-                return ""
-        except socket.gaierror:
-            return "unresolved: DNS knows no address"
-        except ConnectionRefusedError:
-            return "refused: nothing listens there"
-        except TimeoutError:
-            return "timed out: a firewall drops it, or the host is down"
-        except OSError as error:
-            if error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH}:
-                return "unreachable: no route, or the host is down"
-            return f"failed: {error.strerror}"
 
 
 class AdProber:
@@ -117,68 +53,23 @@ class AdProber:
         priv = self._sides[Forest.PRIV]
         return tuple(_safely("trust", lambda: _trust(priv, corp)))
 
+    def capabilities(self, forest: Forest) -> tuple[Finding, ...]:
+        """What the directory proved to be able to do."""
+        return tuple(_safely("capability", lambda: _capabilities(forest, self._sides[forest])))
+
+    def rights(self, forest: Forest) -> tuple[Finding, ...]:
+        """What the service account may write, on one object of each kind."""
+        return tuple(_safely("rights", lambda: _rights(forest, self._sides[forest], self._samples())))
+
     def _domain(self, forest: Forest, side: ActiveDirectory) -> Iterator[Finding]:
-        name = side.connections.domain
-        yield from (self._dns(f"{service}.{name}") for service in _SRV)
-        controllers = side.connections.names()
-        with ThreadPoolExecutor(len(PORTS) * 2) as threads:
-            for controller in controllers:
-                yield self._ports(threads, controller)
-        yield from self._sign_in_and_clock(side)
+        prober = DomainProber(side.connections, self._network, self._now)
+        yield from prober.name_service()
+        yield from prober.ports()
+        answers = prober.asked()
+        yield from sign_in(answers)
+        yield from clocks(answers)
         yield from _capabilities(forest, side)
         yield from _rights(forest, side, self._samples())
-
-    def _dns(self, question: str) -> Finding:
-        try:
-            found = self._network.services(question)
-        except OSError as error:
-            return wrong(
-                "dns.srv",
-                f"DNS does not name the services of {question}: {error}",
-                f"let the name servers in resolv.conf forward the zone, then try: dig SRV {question}",
-            )
-        return ok("dns.srv", f"{question} names {len(found)} controller(s)", ", ".join(found))
-
-    def _ports(self, threads: ThreadPoolExecutor, controller: str) -> Finding:
-        answers = dict(
-            zip(PORTS, threads.map(lambda port: self._network.knock(controller, port), PORTS), strict=True)
-        )
-        shut = {port: why for port, why in answers.items() if why}
-        evidence = "; ".join(f"{port} {PORTS[port][0]} {why}" for port, why in shut.items())
-        if any(PORTS[port][1] for port in shut):
-            return wrong(
-                "ports", f"{controller} cannot be reached on all ports that are needed",
-                "open them in the firewall, or start the domain controller", evidence,
-            )  # fmt: skip
-        if shut:
-            return warn("ports", f"{controller} answers on all ports that are needed", "", evidence)
-        return ok("ports", f"{controller} answers on every port", ", ".join(map(str, PORTS)))
-
-    def _sign_in_and_clock(self, side: ActiveDirectory) -> Iterator[Finding]:
-        def read_clock(session: Session) -> timedelta:
-            return clock_of(session) - self._now()
-
-        for controller, answer in side.connections.on_each(read_clock).items():
-            if isinstance(answer, DirectoryError):
-                yield wrong("sign-in", f"no sealed connection to {controller}", answer.remedy, answer.message)
-                continue
-            yield ok("sign-in", f"{controller} lets the service account in, sealed")
-            yield _skew(controller, answer)
-
-
-def ok(key: str, text: str, evidence: str = "") -> Finding:
-    """All is as it should be."""
-    return Finding(key, Severity.OK, text, evidence)
-
-
-def warn(key: str, text: str, remedy: str, evidence: str = "") -> Finding:
-    """It works, and a person should know."""
-    return Finding(key, Severity.WARNING, text, evidence, remedy)
-
-
-def wrong(key: str, text: str, remedy: str, evidence: str = "") -> Finding:
-    """It cannot work like this, or it is not safe."""
-    return Finding(key, Severity.ERROR, text, evidence, remedy)
 
 
 def _safely(key: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -187,21 +78,6 @@ def _safely(key: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Fin
         yield from findings()
     except DirectoryError as error:
         yield wrong(f"{key}.stopped", "the test could not go on", error.remedy, error.message)
-
-
-def _skew(controller: str, offset: timedelta) -> Finding:
-    seconds = round(offset.total_seconds())
-    text, evidence = (
-        f"the clock of {controller} differs by {seconds} s",
-        "rootDSE currentTime, in whole seconds",
-    )
-    if abs(offset) >= MOST_SKEW:
-        return wrong("clock", text, "run a time service on both; Kerberos gives up at five minutes", evidence)
-    if abs(offset) >= _SKEW_WARNING:
-        return warn(
-            "clock", text, "run a time service on both: grants end by the controller's clock", evidence
-        )
-    return ok("clock", text, evidence)
 
 
 # --------------------------------------------------------------------------------------------- what the directory says

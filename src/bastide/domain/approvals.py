@@ -15,6 +15,7 @@ from datetime import datetime
 from bastide.domain import requests
 from bastide.domain.errors import Conflict, InvalidInput, KeyNeeded, NotAuthorized
 from bastide.domain.ids import Sid, parse_text
+from bastide.domain.once import Once
 from bastide.domain.people import USE_A_KEY, Actor, Demand, MfaProof, PamUser, Right, require_fresh_mfa
 from bastide.domain.requests import Decision, Request, Signature, State, Vote
 from bastide.domain.roles import Role, Stage
@@ -34,6 +35,7 @@ def decide(
     now: datetime,
     stage: str = "",
     signature: Signature | None = None,
+    once: Once | None = None,
 ) -> Request:
     """The request with one vote more; in the named stage, or in the first that is the voter's. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
     requests.in_time(request, now)  # (1)
@@ -55,7 +57,8 @@ def decide(
     if decision is Decision.REJECT and not text:  # (5)
         raise InvalidInput("reason", "a rejection needs a reason")
     vote = replace(_vote(voter, person, decision, text, chosen, now, proof), signature=signature)
-    voted = replace(request, votes=(*request.votes, vote))
+    done = request.once if once is None else (*request.once, once)
+    voted = replace(request, votes=(*request.votes, vote), once=done)
     if decision is Decision.REJECT:
         return replace(voted, state=State.REJECTED, closed_at=now, reason=f"rejected by {voter.name}: {text}")
     if complete(voted, role):  # (6)

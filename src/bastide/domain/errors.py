@@ -22,6 +22,7 @@ BastideError
 |  |- TargetDenied         it knows our account and refuses, or does not know it
 |  |- NotConfigured        its settings name no way to do that
 |  `- BadSource            what it shows cannot be read
+|- NotServing              this node is drained, or another process has its name: ask another one
 |- StoreError              the database did not do what was asked
 |  |- StoreBusy            locked by others: try again
 |  |- StoreUnavailable     gone or full: an operator must act
@@ -174,6 +175,12 @@ class BadSource(TargetError):
     """What the system shows cannot be read: a broken file, an unknown cookie. Nothing of it was taken."""
 
     code = "bad-source"
+
+
+class NotServing(BastideError):
+    """This node takes no new work: a load balancer is to leave it alone."""
+
+    code = "not-serving"
 
 
 class StoreError(BastideError):

@@ -13,11 +13,15 @@ changes with every version, so nothing is left that looks like it, whatever the 
 import re
 import unicodedata
 
+from bastide.domain.ids import UNSEEN
+
 #: From a character to its wide form.
 _WIDER = 0xFF01 - ord("!")
 _MARKUP = {ord(c): ord(c) + _WIDER for c in "<>&*_~`|#[]{}^$=@"}
 #: C: control, format, surrogate, private, unassigned. Zl, Zp: separators of lines and paragraphs.
 _HIDDEN = ("C", "Zl", "Zp")
+#: And letters and marks that are blank.
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 _MARKS = "M"
 _MARKS_KEPT = 2
 #: `corp.com`, `www.4corp.com`, `javascript:x`, `//host`, `\\host`; U+3002 counts as a dot in names of hosts.
@@ -43,7 +47,7 @@ def _visible(text: str) -> str:
         category = unicodedata.category(c)
         marks = marks + 1 if category.startswith(_MARKS) else 0
         if marks <= _MARKS_KEPT:
-            kept.append(" " if category.startswith(_HIDDEN) else c)
+            kept.append(" " if category.startswith(_HIDDEN) or _UNSEEN.match(c) else c)
     return " ".join("".join(kept).split())
 
 

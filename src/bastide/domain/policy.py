@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, Refused
 from bastide.domain.ids import RequestId, Sid, parse_text
+from bastide.domain.once import Once
 from bastide.domain.people import Actor, Demand, PamUser
 from bastide.domain.requests import OPEN, PENDING, Request, State, admit
 from bastide.domain.roles import PamGroup, Role, length
@@ -39,6 +40,8 @@ class Draft:
     justification: str = ""
     ticket: str = ""
     method: str = "api"
+    #: Of the call, so that it makes one request however often it arrives (domain/once.py); empty: it has none.
+    key: str = ""
 
 
 def submit(
@@ -51,6 +54,7 @@ def submit(
     actor: Actor,
     open_requests: Iterable[Request],
     now: datetime,
+    once: Once | None = None,
 ) -> Request:
     """A request before its first gate. Raises NotAuthorized, InvalidInput, Conflict."""
     _usable(role, groups, user)  # (1)
@@ -80,6 +84,7 @@ def submit(
         needs_approval=bool(role.stages),
         proof=None,
         floor=role.floor,
+        once=() if once is None else (once,),
     )
     return admit(request, now)
 

@@ -1,9 +1,11 @@
 """A change of a role that waits for a second administrator. Where four eyes are asked for:
 
-(1) Who proposed a change does not approve it, with neither account.
+(1) Who proposed a change does not approve it, with neither account, whether the two were known to be one person's then or are now.
 (2) What is approved is what was shown: the proposal holds the role before and after, and is void as soon as the role is another one.
+(3) Who proposed it is an administrator still: it takes two of them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,15 +27,15 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """`before` None: the role is new; `after` None: it goes. `person` is one identity for both accounts of who proposed it."""
+    """`before` None: the role is new; `after` None: it goes. `accounts`: all that were known to be those of who proposed it."""
 
     id: str
     before: Role | None
     after: Role | None
     by: Sid
     by_name: str
-    person: str
     made_at: datetime
+    accounts: frozenset[Sid] = frozenset()
 
     @property
     def action(self) -> Action:
@@ -54,11 +56,20 @@ class Proposal:
         return self.subject.id
 
 
-def check_second(proposal: Proposal, sid: Sid, person: str) -> None:
-    """(1). Raises NotAuthorized."""
-    if proposal.by == sid or proposal.person == person:
+def check_second(proposal: Proposal, accounts: Collection[Sid]) -> None:
+    """(1). `accounts`: all that are known to be those of who approves. Raises NotAuthorized."""
+    if not ({proposal.by} | proposal.accounts).isdisjoint(accounts):
         raise NotAuthorized(
             "nobody approves a change of their own", remedy="ask another administrator to look at it"
+        )
+
+
+def check_first(proposal: Proposal, *, administers: bool) -> None:
+    """(3). `administers`: whether who proposed it has the right to, now. Raises NotAuthorized."""
+    if not administers:
+        raise NotAuthorized(
+            f"{proposal.by_name}, who proposed this, is no administrator any more",
+            remedy="reject it; if the change is a good one, propose it yourself",
         )
 
 

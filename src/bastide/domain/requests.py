@@ -15,11 +15,12 @@ The rules this module keeps:
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from bastide.domain.errors import Conflict
 from bastide.domain.ids import GroupId, RequestId, RoleId, Sid, UserId
+from bastide.domain.once import Once
 from bastide.domain.people import Demand, MfaProof
 from bastide.domain.roles import Enforcer, length
 
@@ -46,6 +47,7 @@ GRANTING = frozenset({State.PROCESSING, State.ACTIVE})
 #: An activation that did not come about by then fails: nobody expects power that arrives hours after it was asked.
 GIVE_UP = timedelta(minutes=15)
 OPEN = PENDING | LIVE | {State.SCHEDULED}
+_NEVER = datetime.min.replace(tzinfo=UTC)
 #: How the reason of what the kill switch ended begins. Nobody else's does.
 KILLED = "kill switch: "
 
@@ -58,7 +60,7 @@ class Decision(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What a security key signed for a vote: kept whole, so that the worker can look at it again (domain/signatures.py). `key_sealed` is the
-    public key and whose accounts it is, sealed when it was registered as `key`.
+    public key and whose accounts it is, sealed when it was registered as `key`. `until`: when its challenge was over, so the vote was given before.
     """
 
     key: str
@@ -68,6 +70,8 @@ class Signature:
     authenticator_data: bytes
     client_data: bytes
     signature: bytes
+    #: What a node wrote that signed no such time opens nothing.
+    until: datetime = _NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,8 @@ class Request:
     closed_at: datetime | None = None
     attempts: int = 0
     version: int = 0
+    #: The calls with a key that have had their effect in it.
+    once: tuple[Once, ...] = ()
 
     def last_end(self) -> datetime:
         """The latest end that may have been written for this request. Raises Conflict if none was planned."""

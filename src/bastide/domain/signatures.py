@@ -7,11 +7,11 @@ a nonce. Whoever can write into the database can change a request after it was a
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bastide.domain.ids import Sid
 from bastide.domain.people import PamUser
-from bastide.domain.requests import Decision, Request
+from bastide.domain.requests import GIVE_UP, Decision, Request
 from bastide.domain.roles import PamGroup
 
 NONCE_BYTES = 32
@@ -31,9 +31,10 @@ def digest(
     decision: Decision,
     reason: str,
     nonce: bytes,
+    until: datetime,
 ) -> bytes:
     """The challenge for one vote: 32 bytes. `groups`: those of the request. By SID and GUID, because the names and
-    places of accounts may change; `name`: the voter's, as the vote says it.
+    places of accounts may change; `name`: the voter's, as the vote says it; `until`: when the challenge is over.
     """
     start = request.start_at
     said = {
@@ -55,6 +56,7 @@ def digest(
         "decision": decision.value,
         "reason": reason,
         "nonce": nonce.hex(),
+        "until": until.astimezone(UTC).isoformat(),
     }
     return hashlib.sha256(_FORM.encode(said).encode()).digest()
 
@@ -64,6 +66,15 @@ def longer_than_signed(request: Request) -> bool:
     if request.ends_at is None or request.active_from is None:
         return request.ends_at is not None or request.extend_to is not None
     return request.last_end() - request.active_from > request.ttl
+
+
+def begins_too_late(request: Request, voted: datetime, now: datetime) -> bool:
+    """Whether it would begin later than GIVE_UP after the last vote, or after the start that was signed. When it began is worked out from its end
+    and the length that was signed: a row could say anything.
+    """
+    latest = voted if request.start_at is None else max(voted, request.start_at)
+    began = now if request.ends_at is None else request.last_end() - request.ttl
+    return began > latest + GIVE_UP
 
 
 def pack(accounts: Sequence[Sid], public_key: bytes) -> bytes:

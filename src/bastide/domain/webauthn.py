@@ -27,6 +27,8 @@ NAME = "Bastide"
 TIMEOUT_MS = 120_000
 #: Of a key's id, in bytes (section 5.8.3 of Level 3).
 _LONGEST_ID = 1_023
+#: Of a public key, in bytes: it is kept with a vote too. One of ML-DSA-87 has 2,592, one of RSA with 8,192 bits 1,030.
+_LONGEST_KEY = 4_096
 #: Of what a key signed, in bytes: it is kept with a vote, and honest ones have less than a thousand.
 _LONGEST_ASSERTION = 8_192
 #: Of what the library says about an answer, in characters.
@@ -144,7 +146,11 @@ def to_use(party: RelyingParty, *, challenge: bytes, known: Collection[Descripto
 def registered(party: RelyingParty, challenge: bytes, answer: Mapping[str, Any]) -> NewKey:
     """The new key in an answer to `to_register`: (1) to (3). Raises MfaRefused."""
     import webauthn  # noqa: PLC0415  # 9 MiB
-    from webauthn.helpers import parse_registration_credential_json  # noqa: PLC0415
+    from webauthn.helpers import (  # noqa: PLC0415
+        decode_credential_public_key,
+        decoded_public_key_to_cryptography,
+        parse_registration_credential_json,
+    )
 
     try:
         credential = parse_registration_credential_json(dict(answer))
@@ -156,10 +162,12 @@ def registered(party: RelyingParty, challenge: bytes, answer: Mapping[str, Any])
             expected_origin=party.origin,
             require_user_verification=True,
         )
+        # The library reads the key when it is used first, and that would be too late.
+        decoded_public_key_to_cryptography(decode_credential_public_key(made.credential_public_key))
     except Exception as error:  # noqa: BLE001  # anybody's bytes, and the library names only some of its errors
         raise _refused(error) from None
-    if len(made.credential_id) > _LONGEST_ID:
-        raise MfaRefused("the key's id is too long", remedy=_AGAIN)
+    if len(made.credential_id) > _LONGEST_ID or len(made.credential_public_key) > _LONGEST_KEY:
+        raise MfaRefused("the key, or its id, is too long", remedy=_AGAIN)
     return NewKey(
         id=made.credential_id,
         public_key=made.credential_public_key,

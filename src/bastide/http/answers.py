@@ -8,10 +8,13 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message
 
 from bastide.clock import Clock
+from bastide.http.calls import Calls
 from bastide.http.door import MUTUAL, ours
 
 _log = logging.getLogger("bastide.http.access")
 STARTED = "started"
+#: In what we keep for one call: the name of the dialect that answers.
+DIALECT = "dialect"
 #: In what we keep for one call: headers that its answer has in the place of HEADERS.
 INSTEAD = "instead"
 HEADERS = {
@@ -31,7 +34,7 @@ _PATH_LIMIT = 200
 _BEARER = 'Bearer realm="Bastide"'
 
 
-def finisher(clock: Clock, *, bearer: bool) -> Callable[[Message, Any], Awaitable[None]]:
+def finisher(clock: Clock, calls: Calls, *, bearer: bool) -> Callable[[Message, Any], Awaitable[None]]:
     """The hook that Litestar calls before it sends. `bearer`: tokens of an issuer are taken."""
 
     async def finish(message: Message, scope: Any) -> None:
@@ -49,6 +52,7 @@ def finisher(clock: Clock, *, bearer: bool) -> Callable[[Message, Any], Awaitabl
         if MUTUAL in kept:
             headers["WWW-Authenticate"] = f"Negotiate {kept[MUTUAL]}"
         taken = clock.monotonic() - kept[STARTED]
+        calls.count(kept[DIALECT], scope["method"], message["status"], taken)
         _log.info(
             "%s %s %s %s %.3f s",
             scope["method"],

@@ -28,6 +28,7 @@ from bastide.wiring import Services
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 CODE_HEADER = "bastide-code"
+KEY_HEADER = "idempotency-key"
 FORM = "application/x-www-form-urlencoded"
 #: A ticket of somebody in very many groups: MaxTokenSize of Windows is 48,000 bytes, in Base64.
 _AUTHORIZATION_LIMIT = 65_536
@@ -157,18 +158,20 @@ class Door:
             return
         site = connection.headers.get("sec-fetch-site", "").lower()
         sender = origin or ("" if site else connection.headers.get("referer", ""))
-        own = not sender or _host(sender) == connection.headers.get("host", "")
+        own = not sender or _origin(sender) == f"https://{connection.headers.get('host', '')}"
         if (site and site not in _SAME_SITE) or not own:
             raise CrossSite(
                 "another web site sent this call", remedy="name its exact origin in [http] origins if it may"
             )
 
 
-def _host(address: str) -> str:
+def _origin(address: str) -> str:
+    """Of an address. Ours is https: on plain http anybody on the way could be its author."""
     try:
-        return urlsplit(address).netloc
+        parts = urlsplit(address)
     except ValueError:
         return ""
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def credentials(connection: Connection) -> tuple[str, str]:
@@ -188,6 +191,12 @@ def code_of(connection: Connection) -> str:
     if len(code) > _CODE_LIMIT:
         raise Malformed("a code is never that long")
     return code
+
+
+def key_of(connection: Connection) -> str:
+    """The key by which a call has its effect once (domain/once.py); empty: it has none. Clients may write it as a string of RFC 9651, in quotes."""
+    said = connection.headers.get(KEY_HEADER, "").strip()
+    return said[1:-1] if len(said) > 1 and said[0] == said[-1] == '"' else said
 
 
 def check_routes(handlers: Iterable[BaseRouteHandler]) -> None:

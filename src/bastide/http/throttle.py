@@ -11,6 +11,7 @@ In memory of one node: after a restart the counts start anew, and the KDC's own 
 import ipaddress
 import re
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ class Throttle:
 
         Raises TooManyAttempts.
         """
-        pair = (account.strip().casefold(), subscriber(address))
+        pair = (_folded(account), subscriber(address))
         self._count(pair)
         yield
         with self._lock:
@@ -76,7 +77,8 @@ class Throttle:
     def _count(self, pair: Pair) -> None:
         now = self._now()
         with self._lock:
-            counted = {kind: self._recent(kind, key, now) for kind, key in _keys(pair).items()}
+            keys = _keys(pair)
+            counted = {kind: self._recent(kind, key, now) for kind, key in keys.items()}
             for kind, failures in counted.items():
                 limit, said = kind.value
                 if len(failures) >= limit and not (kind is _Kind.ACCOUNT and pair in self._welcome):
@@ -86,17 +88,18 @@ class Throttle:
                     )
             for kind, failures in counted.items():
                 if len(failures) < kind.value[0]:  # full already, for an address that is welcome all the same
-                    failures.append((now, pair))
+                    self._keep(kind, keys[kind], [*failures, (now, pair)])
 
     def _recent(self, kind: _Kind, key: object, now: datetime) -> list[tuple[datetime, Pair]]:
-        """The failures within SPAN, in the list that is kept."""
+        """The failures within SPAN. Nothing is remembered of an attempt that is refused: with names without end it would push out the others."""
+        return [failure for failure in self._failures[kind].get(key, []) if failure[0] > now - SPAN]
+
+    def _keep(self, kind: _Kind, key: object, failures: list[tuple[datetime, Pair]]) -> None:
         kept = self._failures[kind]
-        failures = [failure for failure in kept.get(key, []) if failure[0] > now - SPAN]
         kept[key] = failures
         kept.move_to_end(key)
         if len(kept) > _KEPT:
             kept.popitem(last=False)
-        return failures
 
 
 def subscriber(address: str) -> str:
@@ -111,6 +114,14 @@ def subscriber(address: str) -> str:
     if read.ipv4_mapped is not None:
         return str(read.ipv4_mapped)
     return str(ipaddress.ip_network((read, _SUBSCRIBER), strict=False))
+
+
+def _folded(account: str) -> str:
+    """As a directory compares names, and a bit more loosely: without case, width, accents and what is not seen. A guesser's spelling is no account
+    of its own.
+    """
+    apart = unicodedata.normalize("NFKD", account.casefold())
+    return "".join(c for c in apart if unicodedata.category(c)[0] not in "MCZ").casefold()
 
 
 def _keys(pair: Pair) -> dict[_Kind, object]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,6 +30,8 @@ from bastide.services.reports import APPROVAL_LIMITS, ENDING_LIMITS, LONGEST, Ac
 
 _PAGE = 50
 _MINUTE = timedelta(minutes=1)
+#: The last minute that can be counted from.
+_LAST = datetime.max.replace(tzinfo=UTC) - _MINUTE
 _FILTERS = ("person", "group", "role", "since", "until")
 _VERIFY = needs(Right.AUDIT, forms=True, cookie=True)
 _COLUMNS = (
@@ -138,7 +140,8 @@ def _field(at: datetime | None, *, up: bool = False) -> str:
     """As a field of type datetime-local takes it, in whole minutes: no less is asked for by it than was shown."""
     if at is None:
         return ""
-    return f"{at + _MINUTE - timedelta(microseconds=1) if up else at:%Y-%m-%dT%H:%M}"
+    whole = at.replace(second=0, microsecond=0)
+    return f"{whole + _MINUTE if up and whole < min(at, _LAST) else whole:%Y-%m-%dT%H:%M}"
 
 
 def _row(one: Held) -> dict[str, str]:

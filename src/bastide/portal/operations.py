@@ -8,13 +8,13 @@ from litestar import Response, get, post
 from litestar.params import RawBody
 
 from bastide.domain.errors import BastideError, InvalidInput
+from bastide.domain.health import Finding
 from bastide.domain.people import Forest, Right
 from bastide.domain.requests import Request
 from bastide.http.handed import UseCases
 from bastide.portal import admin
 from bastide.portal.admin import DIRECTORY, DO, KILL, SAID, SEE, WORK
 from bastide.portal.visits import Visit, Visited, see
-from bastide.services.ports import Finding
 from bastide.services.requests import REASON_LIMIT
 
 _KINDS = {"user": "one person", "role": "one role", "request": "one request", "all": "everybody"}
@@ -88,10 +88,11 @@ def test_directory(visit: Visited, services: UseCases, body: RawBody) -> Respons
 
 @get(WORK, opt=SEE, sync_to_thread=True)
 def show_work(request: Call[Any, Any, Any], visit: Visited, services: UseCases) -> Response[bytes]:
-    """What the workers have to do, what goes wrong, and which nodes are at work."""
+    """What the workers have to do, what goes wrong, and which nodes there are."""
     if (asked := admin.lacking(request, visit, Right.ADMINISTER)) is not None:
         return asked
-    return admin.page(visit, "work.html", WORK, report=services.reports.work(visit.actor), called=_WORK)
+    report, nodes = services.reports.work(visit.actor), services.nodes.overview(visit.actor)
+    return admin.page(visit, "work.html", WORK, report=report, overview=nodes, called=_WORK)
 
 
 def _criteria(fields: Mapping[str, str]) -> dict[str, Any]:

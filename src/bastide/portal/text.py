@@ -6,11 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-#: Control characters but tab and line ends, and the marks of direction that turn what follows (Unicode TR 36, 2.2.1).
-_HIDING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from bastide.domain.ids import UNSEEN
+
+#: Control characters but tab and line ends, and what is not seen or turns what follows (Unicode TR 36, 2.2.1).
+_HIDING = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{UNSEEN}]")
 #: How a formula begins in a spreadsheet (OWASP, CSV Injection), in wide forms too, and behind blanks.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
+#: The same behind what may end a cell: where a list is separated by semicolons (Excel in German), a comma ends none, and quotes are taken off.
+_NEXT_CELL = re.compile(r"([;\t\r\n|][\s\"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 #: By the beginning of a command: the page that does the same, and what it is called. The longer beginning stands first.
 _PAGES: Mapping[str, tuple[str, str]] = {
     "bastide kill": ("/admin/kill", "Kill switch"),
@@ -34,7 +38,7 @@ def visible(text: str) -> str:
 
 def cell(text: str) -> str:
     """For a spreadsheet: it is shown, not worked out."""
-    plain = visible(text)
+    plain = _NEXT_CELL.sub(r"\1'", visible(text))
     return f"'{plain}" if _FORMULA.match(plain) else plain
 
 

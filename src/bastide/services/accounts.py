@@ -28,6 +28,7 @@ from bastide.domain.errors import (
     StoreError,
 )
 from bastide.domain.grants import DEFAULT_TICKET_CAP, LEAST_TICKET_CAP
+from bastide.domain.health import Finding
 from bastide.domain.ids import GroupId, ObjectRef, Sid, UserId, parse_name, typed
 from bastide.domain.people import Actor, PamUser, Right, require, require_reader
 from bastide.domain.requests import OPEN
@@ -37,7 +38,6 @@ from bastide.services.events import by_actor
 from bastide.services.lookup import find_group, find_user, refuse_known_group
 from bastide.services.ports import (
     Directory,
-    Finding,
     Group,
     NewAccount,
     Person,

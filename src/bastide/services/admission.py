@@ -1,7 +1,8 @@
 """Who may register a second factor. Here a stolen CORP password would win, so that, in order:
 
   (0) A token for a program registers none, whatever comes with it: an administrator's could invite itself, and make of an hour what lasts.
-  (1) Whoever has a second factor here shows it for another one: no ticket, no invitation and nobody else's word adds one beside it.
+  (1) Whoever has a second factor here shows it for another one: no ticket, no invitation and nobody else's word adds one beside it. Asked again when
+      an authenticator shows its first code: it may have been made when there was none.
   (2) The first one takes a one-time invitation from an administrator, which is used up by trying it, whatever comes of it;
   (3) or a ticket of the PRIV account. In one forest every account is an everyday one, as far as the name of its forest tells.
 

@@ -7,12 +7,13 @@ from datetime import datetime
 
 from bastide.domain import audit
 from bastide.domain.audit import GENESIS, Checkpoint, Record
-from bastide.domain.errors import AuditBroken
+from bastide.domain.errors import AuditBroken, NotFound
 from bastide.domain.ids import GroupId, RequestId
-from bastide.domain.people import Actor, Right, require, require_reader
+from bastide.domain.people import Actor, PamUser, Right, require, require_reader
 from bastide.domain.requests import Place, Request, State
+from bastide.domain.roles import PamGroup, Role
 from bastide.services.events import by_actor
-from bastide.services.figures import HeldQuery
+from bastide.services.figures import Called, HeldQuery
 from bastide.services.lookup import find_group, find_role, find_user
 from bastide.services.ports import AuditQuery, AuditSink, Signer, Store, UnitOfWork
 
@@ -185,19 +186,21 @@ class Audit:
             yield from page.items
 
     def holders(self, actor: Actor, wanted: Wanted, *, limit: int, before: Place | None = None) -> HeldPage:
-        """Who had what, when: every activation that overlaps the span, of at most `limit` requests. Raises NotAuthorized, NotFound."""
+        """Who had what, when: every activation that overlaps the span, of at most `limit` requests. Who and what is gone since is found too, a PAM
+        group by its id. Raises NotAuthorized, NotFound.
+        """
         require_reader(actor)
         with self._store.read() as uow:
-            chosen = find_group(uow, wanted.group).id if wanted.group else None
-            query = HeldQuery(
-                user=find_user(uow, wanted.person).id if wanted.person else None,
-                role=find_role(uow, wanted.role).id if wanted.role else None,
-                group=chosen,
-                since=wanted.since,
-                until=wanted.until,
-            )
+            user, no_user = _called(find_user, uow, wanted.person)
+            role, no_role = _called(find_role, uow, wanted.role)
+            group, no_group = _called(find_group, uow, wanted.group)
+            chosen = GroupId(group.id) if group is not None else None
+            query = HeldQuery(user=user, role=role, group=chosen, since=wanted.since, until=wanted.until)
             found = uow.figures.held(query, limit=limit + 1, before=before)
             names = _names(uow, found)
+        unknown = no_user or no_role or no_group
+        if unknown is not None and not found:  # a name that was mistyped is no proof that nobody had access
+            raise unknown
         shown = found[:limit]
         items = (
             Held(
@@ -212,6 +215,18 @@ class Audit:
         )  # fmt: skip
         more = len(found) > limit
         return HeldPage(tuple(items), Place(shown[-1].created_at, shown[-1].id) if more else None)
+
+
+def _called(
+    find: Callable[[UnitOfWork, str], PamUser | Role | PamGroup], uow: UnitOfWork, typed: str
+) -> tuple[Called | None, NotFound | None]:
+    """What was typed, and the refusal if nothing that is there now is called so."""
+    if not typed:
+        return None, None
+    try:
+        return Called(find(uow, typed).id, typed), None
+    except NotFound as error:
+        return Called(typed, typed), error
 
 
 def _names(uow: UnitOfWork, requests: Sequence[Request]) -> Mapping[GroupId, str]:

@@ -4,11 +4,15 @@ A cap that was raised behind Bastide's back would make every claimed end too ear
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bastide.domain.grants import PROTECTED_USERS_TICKET
 from bastide.domain.ids import ObjectRef, Sid
-from bastide.services.ports import Directory, Preparer
+from bastide.domain.people import PamUser
+from bastide.domain.requests import LIVE
+from bastide.services.events import by_worker
+from bastide.services.ports import Directory, Preparer, UnitOfWork
 
 #: The life of a TGT in a domain that nobody changed.
 DEFAULT_TGT = timedelta(hours=10)
@@ -39,3 +43,15 @@ class Caps:
         if cap is not None:
             return cap
         return PROTECTED_USERS_TICKET if self._priv.find_person(account.sid).protected else DEFAULT_TGT
+
+
+def keep_cap(uow: UnitOfWork, user: PamUser, cap: timedelta, now: datetime) -> None:
+    """What the directory says now counts; while a grant is live, a longer cap of before may still be in a ticket."""
+    user = uow.users.get(user.id)
+    longest = max(cap, user.ticket_cap) if uow.requests.of_users([user.id], LIVE) else cap
+    if longest != user.ticket_cap:
+        uow.users.save(replace(user, ticket_cap=longest))
+        seconds = {"from": int(user.ticket_cap.total_seconds()), "to": int(longest.total_seconds())}
+        uow.audit.append(
+            by_worker("pam-user.ticket-cap", now, subject=user.priv.sid, subject_name=user.name, data=seconds)
+        )

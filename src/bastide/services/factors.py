@@ -21,7 +21,7 @@ from bastide.domain import totp
 from bastide.domain.errors import Conflict, MfaRefused, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, MfaProof, Right, require
-from bastide.services.admission import Admission
+from bastide.services.admission import Admission, registered, require_own
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_user, owner_of
 from bastide.services.people import Subjects
@@ -124,7 +124,7 @@ class Factors:
         return Enrolment(id_, totp.uri(secret, actor.name, self._issuer), codes)
 
     def confirm(self, actor: Actor, code: str) -> MfaProof:
-        """Show the first code of a new factor. Raises MfaRefused."""
+        """Show the first code of a new factor; whoever has another one by now shows that too (admission.py). Raises MfaRefused."""
         return self._prove(actor, code, confirmed=False)
 
     def prove(self, actor: Actor, code: str) -> MfaProof:
@@ -171,6 +171,9 @@ class Factors:
         with self._store.write() as uow:
             now = self._now()
             factor = _factor_of(uow, person, confirmed=confirmed)
+            held = registered(uow, person)
+            if held and not confirmed:
+                require_own(held, actor, now)
             if _is_locked(factor, now):  # (1)
                 uow.audit.append(
                     by_actor("mfa.refused", now, actor, data={"factor": factor.id, "method": factor.method})

@@ -1,11 +1,11 @@
 """What auditors and operators count, as a port of its own: the database counts, so that no history is taken into memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from bastide.domain.ids import GroupId, RoleId, UserId
+from bastide.domain.ids import GroupId, RoleId
 from bastide.domain.requests import Place, Request, State
 
 #: What was asked for longer than this before a span, and is over, is taken to have ended before it: a start is at most 90 days away, an
@@ -22,11 +22,19 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """What has this id, or was called that when access was asked for: a person or a role that is gone has a name only there."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldQuery:
     """Filters over who had access; None does not filter. Without `since` it is everything there is."""
 
-    user: UserId | None = None
-    role: RoleId | None = None
+    user: Called | None = None
+    role: Called | None = None
     group: GroupId | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -76,10 +84,10 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A server that has work in hand, and until when its longest lease is."""
+class Holder:
+    """Who has work in hand (domain/nodes.owner), and until when its longest lease is."""
 
-    name: str
+    owner: str
     claimed: int
     until: datetime
 
@@ -99,6 +107,9 @@ class Figures(Protocol):
     def approval_times(self, span: Span, limits: Sequence[timedelta]) -> tuple[int, ...]:
         """How many of the requests made within the span had their last approval below each of the limits, and, at the end, above all."""
 
+    def open_requests(self) -> Mapping[State, int]:
+        """Those that are not over, by state."""
+
     def ending(self, now: datetime, limits: Sequence[timedelta]) -> tuple[int, ...]:
         """How many of the active requests end below each of the limits from `now`, and, at the end, later."""
 
@@ -111,5 +122,5 @@ class Figures(Protocol):
     def faults(self, limit: int) -> tuple[Fault, ...]:
         """What went wrong the last time, most attempts first."""
 
-    def nodes(self) -> tuple[Node, ...]:
+    def holders(self) -> tuple[Holder, ...]:
         """Who has work in hand."""

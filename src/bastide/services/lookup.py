@@ -16,26 +16,24 @@ OWN_ROLES = "`bastide offers` shows those you may ask for"
 
 def find_role(uow: UnitOfWork, name: str, *, remedy: str = ALL_ROLES) -> Role:
     """By name or id. Raises NotFound."""
+    if (known := _as_id("role", name)) is not None:
+        return uow.roles.get(RoleId(known))
     try:
         return uow.roles.by_name(name)
     except NotFound:
-        try:
-            return uow.roles.get(RoleId(parse_id("role", name)))
-        except InvalidInput:
-            raise NotFound(f"no role {typed(name)}", remedy=remedy) from None
+        raise NotFound(f"no role {typed(name)}", remedy=remedy) from None
 
 
 def find_user(uow: UnitOfWork, name: str) -> PamUser:
     """By name or id. Raises NotFound."""
+    if (known := _as_id("user", name)) is not None:
+        return uow.users.get(UserId(known))
     try:
         return uow.users.by_name(name)
     except NotFound:
-        try:
-            return uow.users.get(UserId(parse_id("user", name)))
-        except InvalidInput:
-            raise NotFound(
-                f"no PAM user {typed(name)}", remedy="`bastide pam user list` shows those there are"
-            ) from None
+        raise NotFound(
+            f"no PAM user {typed(name)}", remedy="`bastide pam user list` shows those there are"
+        ) from None
 
 
 def find_groups(uow: UnitOfWork, names: Collection[str]) -> tuple[PamGroup, ...]:
@@ -45,15 +43,22 @@ def find_groups(uow: UnitOfWork, names: Collection[str]) -> tuple[PamGroup, ...]
 
 def find_group(uow: UnitOfWork, name: str) -> PamGroup:
     """By name or id. Raises NotFound."""
+    if (known := _as_id("group", name)) is not None:
+        return uow.groups.get(GroupId(known))
     try:
         return uow.groups.by_name(name)
     except NotFound:
-        try:
-            return uow.groups.get(GroupId(parse_id("group", name)))
-        except InvalidInput:
-            raise NotFound(
-                f"no PAM group {typed(name)}", remedy="`bastide pam group list` shows those there are"
-            ) from None
+        raise NotFound(
+            f"no PAM group {typed(name)}", remedy="`bastide pam group list` shows those there are"
+        ) from None
+
+
+def _as_id(field: str, text: str) -> str | None:
+    """What reads as an id is one: a name like it would stand in the way of the one whose id it is."""
+    try:
+        return parse_id(field, text)
+    except InvalidInput:
+        return None
 
 
 def refuse_known_group(uow: UnitOfWork, name: str) -> None:

@@ -17,6 +17,9 @@ MARK = "mark"
 #: One row for each target object with an undelivered password; the key is its CS id.
 PASSWORD = "password"  # noqa: S105  # the name of a kind of work
 
+#: Of the database and not of a partition: there is one of each, which follows what all nodes do, and any node may do it.
+SHARED = frozenset({CHECKPOINT, EXPORT, MARK, NOTIFY, WATCH})
+
 #: A right or a group that is missing may only not have replicated yet; after this many attempts (25 s) it is taken as said.
 DENIED_LIMIT = 8
 #: After this, a link that is there already is looked at again for those who came to use it meanwhile.

@@ -5,10 +5,10 @@ and twin and real thing pass one contract suite (tests/contract).
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Protocol, Self
 
 from bastide.domain.audit import Checkpoint, Event, Record
+from bastide.domain.health import Finding
 from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserId
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Place, Request, State
@@ -16,6 +16,7 @@ from bastide.domain.roles import PamGroup, Role, Scope
 from bastide.services.figures import Figures
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 from bastide.services.proposals import Proposals
+from bastide.services.registry import Planned, Registry
 from bastide.services.signin import Factors
 
 # ------------------------------------------------------------------------------------------------------------ directory
@@ -189,23 +190,6 @@ class Preparer(Protocol):
         """Remove an account or group that Bastide made. Gone already is fine."""
 
 
-class Severity(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One answer of a test. `key` is stable; `evidence` is what was seen, `remedy` what a person can do about it."""
-
-    key: str
-    severity: Severity
-    text: str
-    evidence: str = ""
-    remedy: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Samples:
     """One object of each kind on which the service account's rights are looked at; DNs, empty: none known."""
@@ -302,7 +286,9 @@ class Requests(Protocol):
 
 
 class WorkRows(Protocol):
-    """Durable work: one row for each (kind, key). Times are the database's where it has a clock of its own."""
+    """Durable work: one row for each (kind, key). Times are the database's where it has a clock of its own. What is planned here is of the partition of
+    this node, and of all where its kind is one of pace.SHARED.
+    """
 
     def poke(self, kind: str, key: str, due: datetime) -> None:
         """Due at the earlier of `due` and what it was; counts as a wake-up even while the row is claimed."""
@@ -323,8 +309,17 @@ class WorkRows(Protocol):
     def forget(self, kind: str) -> None:
         """All rows of a kind that nobody does any more."""
 
+    def wake(self) -> None:
+        """With the commit, everybody who waits looks again: who may do what has changed."""
+
+    def adopt(self, partition: str, into: str) -> None:
+        """All rows of one partition are the other's from now on. Leases that run stay."""
+
+    def planned(self) -> Mapping[str, Planned]:
+        """By partition. Rows that only wait for a poke do not count, and what is of all partitions neither."""
+
     def listing(self) -> tuple[Mapping[str, object], ...]:
-        """For people: kind, key, due, attempts, owner, lease, error."""
+        """For people: kind, key, due, attempts, owner, lease, error, partition (empty: everybody's)."""
 
 
 class AuditLog(Protocol):
@@ -365,6 +360,7 @@ class UnitOfWork(Protocol):
     contacts: Contacts
     figures: Figures
     proposals: Proposals
+    nodes: Registry
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
@@ -390,13 +386,18 @@ class Store(Protocol):
     def claim(
         self, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
     ) -> tuple[Work, ...]:
-        """Due rows, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is over."""
+        """Due rows of this store's partition, or everybody's, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is
+        over. None for a node that is drained, or whose name another process has.
+        """
 
     def renew(self, works: Collection[Work], *, owner: str, lease: timedelta, now: datetime) -> None:
         """Prolong the leases that are still held. Raises LostLease if none is."""
 
     def next_due(self, kinds: Collection[str]) -> datetime | None:
-        """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
+        """When the next unclaimed row is due or a lease ends; None: nothing is planned that `claim` would give."""
+
+    def beat(self, now: datetime) -> bool:
+        """Say that the node of this store is alive, in one statement that wakes nobody; whether it is registered with this process."""
 
     def wait(self, timeout: float | None) -> bool:
         """Sleep until somebody pokes a row, anywhere (True), or `timeout` seconds are over. No polling. Several threads may wait."""

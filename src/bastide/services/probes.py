@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bastide.domain.errors import CapabilityMissing, DirectoryError
+from bastide.domain.health import Finding
 from bastide.domain.people import Actor, Forest, Right, require
-from bastide.services.ports import Capabilities, Controller, Directory, Finding, Prober, Samples, Store
+from bastide.services.ports import Capabilities, Controller, Directory, Prober, Samples, Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor, Right, require, require_reader
 from bastide.domain.requests import Request
-from bastide.services.figures import Activations, Fault, Node, Outcomes, Queue, Span
+from bastide.services.figures import Activations, Fault, Outcomes, Queue, Span
 from bastide.services.ports import Store
 
 USUAL = timedelta(days=30)
@@ -37,11 +37,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class WorkReport:
-    """The durable work by kind, what went wrong the last time, and who has work in hand."""
+    """The durable work by kind, and what went wrong the last time."""
 
     queues: tuple[Queue, ...]
     faults: tuple[Fault, ...]
-    nodes: tuple[Node, ...]
 
 
 class Reports:
@@ -79,9 +78,7 @@ class Reports:
         """What the workers have to do."""
         require(actor, Right.ADMINISTER)
         with self._store.read() as uow:
-            return WorkReport(
-                uow.figures.queues(self._now()), uow.figures.faults(_LISTED), uow.figures.nodes()
-            )
+            return WorkReport(uow.figures.queues(self._now()), uow.figures.faults(_LISTED))
 
 
 def bounded(since: datetime | None, until: datetime | None, now: datetime) -> Span:

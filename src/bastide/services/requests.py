@@ -4,13 +4,14 @@ The subject of a request is always the person who calls. Status, approver and vo
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bastide.domain import approvals, policy, requests
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
 from bastide.domain.grants import enforcer_for
 from bastide.domain.ids import RequestId, RoleId, parse_id, parse_text, typed
+from bastide.domain.once import is_done
 from bastide.domain.people import Actor, PamUser, Right, is_fresh, require, require_fresh_mfa, require_reader
 from bastide.domain.policy import Draft
 from bastide.domain.requests import (
@@ -26,11 +27,12 @@ from bastide.domain.requests import (
     Vote,
 )
 from bastide.domain.roles import PamGroup, Role
-from bastide.services.caps import Caps
-from bastide.services.events import by_worker, on_request
+from bastide.services.caps import Caps, keep_cap
+from bastide.services.events import on_request
 from bastide.services.kill import Aim
 from bastide.services.lookup import OWN_ROLES, find_role, find_user
 from bastide.services.offers import RoleOffer, offers
+from bastide.services.once import asked_once, extended_once, made_before, marked, voted_once
 from bastide.services.pace import ACCOUNT, LINK
 from bastide.services.ports import Directory, Random, Store, UnitOfWork
 
@@ -78,11 +80,14 @@ class Requests:
         dry_run: bool = False,
     ) -> Request:
         """Ask for a role. `proved`: a second factor that is needed must be there now, it is not waited for. `dry_run`: every rule is asked, nothing is
-        kept. Raises NotAuthorized, NotFound, InvalidInput, Conflict, MfaRefused, DirectoryUnavailable.
+        kept. `draft.key`: the request that a call with this key made before is the answer. Raises NotAuthorized, NotFound, InvalidInput, Conflict, MfaRefused, DirectoryUnavailable.
         """
         require(actor, Right.USE)
         with self._store.read() as uow:
             user = _user_of(uow, actor)
+            once = asked_once(user, role_name, draft)
+            if (done := made_before(uow, once)) is not None:
+                return done
             role = find_role(uow, role_name, remedy=OWN_ROLES)
             held = {g for r in uow.requests.of_users([user.id], LIVE) for g in r.privileges}
             new = [group for group in uow.groups.many(role.privileges) if group.id not in held]
@@ -90,18 +95,21 @@ class Requests:
         self._refuse_standing(user, new)
         cap = self._caps.of(user.priv)
         with self._store.write() as uow:
+            if (done := made_before(uow, once)) is not None:
+                return done
             now = self._now()
             role = uow.roles.get(role.id)
-            _keep_cap(uow, user, cap, now)
+            keep_cap(uow, user, cap, now)
             request = policy.submit(
                 draft,
-                id=RequestId(self._random.uuid()),
+                id=once.request_id if once is not None else RequestId(self._random.uuid()),
                 role=role,
                 groups=uow.groups.many(role.privileges),
                 user=user,
                 actor=actor,
                 open_requests=uow.requests.of_users([user.id], OPEN),
                 now=now,
+                once=once,
             )
             if request.state is State.PENDING_MFA and (proved or is_fresh(actor.mfa, now, request.factor)):
                 proof = require_fresh_mfa(actor.mfa, now, request.factor)
@@ -191,14 +199,19 @@ class Requests:
                 uow.commit()
         return max(closed, key=lambda one: one.created_at)
 
-    def extend(self, actor: Actor, request_id: str, by: timedelta, *, dry_run: bool = False) -> Request:
-        """Ask for a later end of one's own active access. Raises NotFound, Conflict, MfaRefused, InvalidInput."""
+    def extend(
+        self, actor: Actor, request_id: str, by: timedelta, *, key: str = "", dry_run: bool = False
+    ) -> Request:
+        """Ask for a later end of one's own active access; once, if the call has a `key`. Raises NotFound, Conflict, MfaRefused, InvalidInput."""
         require(actor, Right.USE)
         if by < timedelta(seconds=1):
             raise InvalidInput("by", "must be at least one second")
         with self._store.write() as uow:
             now = self._now()
             before = _own(uow, _user_of(uow, actor), request_id)
+            once = extended_once(before, key, by)
+            if is_done(before.once, once):
+                return before
             role = uow.roles.get(before.role)
             user = uow.users.get(before.user)
             if not user.enabled or not policy.is_candidate(role, user, actor.sids):
@@ -215,7 +228,8 @@ class Requests:
                 )
             if before.needs_mfa:
                 require_fresh_mfa(actor.mfa, now, before.factor)
-            after = uow.requests.save(requests.extend(before, by, role.ttl.maximum, now))
+            after = requests.extend(before, by, role.ttl.maximum, now)
+            after = uow.requests.save(marked(after, once))
             uow.audit.append(
                 on_request("request.extension-asked", now, actor, after, until=after.last_end().isoformat())
             )
@@ -314,8 +328,9 @@ class Requests:
         *,
         stage: str = "",
         signature: Signature | None = None,
+        key: str = "",
     ) -> Request:
-        """Vote on a request, in the named stage or the first that is the caller's. `signature`: out of SecurityKeys.sign. Raises NotAuthorized, NotFound, Conflict, MfaRefused, InvalidInput."""
+        """Vote on a request, in the named stage or the first that is the caller's; once, if the call has a `key`. `signature`: out of SecurityKeys.sign. Raises NotAuthorized, NotFound, Conflict, MfaRefused, InvalidInput."""
         require(actor, Right.APPROVE)
         with self._store.write() as uow:
             now = self._now()
@@ -323,6 +338,9 @@ class Requests:
             user = uow.users.by_sid(actor.sid)
             if not _may_decide(uow, before, actor, user) and (user is None or before.user != user.id):
                 raise _absent(request_id)
+            once = voted_once(actor, user, before, key, decision, reason, stage)
+            if is_done(before.once, once):
+                return before
             after = approvals.decide(
                 before,
                 uow.roles.get(before.role),
@@ -334,6 +352,7 @@ class Requests:
                 stage=stage,
                 now=now,
                 signature=signature,
+                once=once,
             )
             after = uow.requests.save(after)
             vote = after.votes[-1]
@@ -354,6 +373,15 @@ class Requests:
             _wake(uow, after, now)
             uow.commit()
         return after
+
+    def voted(
+        self, actor: Actor, request_id: str, decision: Decision, reason: str, *, stage: str, key: str
+    ) -> Request | None:
+        """The request, if the caller's vote by a call with this key is in it: a signature is good for one call. Raises NotFound, Conflict."""
+        request = self.show(actor, request_id)
+        user = self.person(actor)
+        done = is_done(request.once, voted_once(actor, user, request, key, decision, reason, stage))
+        return request if done else None
 
     # -------------------------------------------------------------------------------------------------- administrators
 
@@ -468,15 +496,3 @@ def _wake(uow: UnitOfWork, request: Request, now: datetime) -> None:
     due = now if request.state is State.PROCESSING else request.next_due()
     if due is not None:
         uow.work.poke(ACCOUNT, request.user, due)
-
-
-def _keep_cap(uow: UnitOfWork, user: PamUser, cap: timedelta, now: datetime) -> None:
-    """What the directory says now counts; while a grant is live, a longer cap of before may still be in a ticket."""
-    user = uow.users.get(user.id)
-    longest = max(cap, user.ticket_cap) if uow.requests.of_users([user.id], LIVE) else cap
-    if longest != user.ticket_cap:
-        uow.users.save(replace(user, ticket_cap=longest))
-        seconds = {"from": int(user.ticket_cap.total_seconds()), "to": int(longest.total_seconds())}
-        uow.audit.append(
-            by_worker("pam-user.ticket-cap", now, subject=user.priv.sid, subject_name=user.name, data=seconds)
-        )

@@ -10,17 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bastide.domain import roles
-from bastide.domain.approvals import person_of
 from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
-from bastide.domain.ids import RoleId, parse_id, parse_text
+from bastide.domain.ids import RoleId, Sid, parse_id, parse_text
 from bastide.domain.people import Actor, Demand, Right, require, require_reader
-from bastide.domain.proposals import REASON_LIMIT, Proposal, check_base, check_second
+from bastide.domain.proposals import REASON_LIMIT, Proposal, check_base, check_first, check_second
 from bastide.domain.requests import OPEN
 from bastide.domain.roles import Role, Stage, Subject, Ttl, Window, length
 from bastide.domain.webauthn import RelyingParty, needed
 from bastide.services.events import by_actor
-from bastide.services.lookup import find_groups, find_role
+from bastide.services.lookup import find_groups, find_role, owner_of
 from bastide.services.people import Subjects
 from bastide.services.ports import Random, Store, UnitOfWork
 
@@ -76,9 +75,12 @@ class Roles:
         random: Random,
         now: Callable[[], datetime],
         party: RelyingParty | None,
+        administers: Callable[[Sid], bool],
         four_eyes: bool = False,
     ) -> None:
+        """`administers`: whether an account has that right now, without a sign-in."""
         self._store = store
+        self._administers = administers
         self._subjects = subjects
         self._random = random
         self._now = now
@@ -178,9 +180,10 @@ class Roles:
         shown = self.proposal(actor, id_)
         if shown.after is not None:
             self._reachable(roles.check(shown.after))
+        check_first(shown, administers=self._administers(shown.by))
         with self._store.write() as uow:
             proposal = uow.proposals.get(shown.id)
-            check_second(proposal, actor.sid, person_of(actor, uow.users.by_sid(actor.sid)))
+            check_second(proposal, _accounts(uow, actor))
             check_base(proposal, _now_called(uow, proposal.role))
             _must_be_there(uow, proposal.after)
             uow.proposals.remove(proposal.id)
@@ -221,7 +224,7 @@ class Roles:
             after=after,
             by=actor.sid,
             by_name=actor.name,
-            person=person_of(actor, uow.users.by_sid(actor.sid)),
+            accounts=_accounts(uow, actor),
             made_at=self._now(),
         )
         uow.proposals.add(proposal)
@@ -343,6 +346,10 @@ def _must_be_there(uow: UnitOfWork, role: Role | None) -> None:
         raise Conflict(
             f"a PAM group that {role.name} is to give is gone", remedy="propose the change again without it"
         )
+
+
+def _accounts(uow: UnitOfWork, actor: Actor) -> frozenset[Sid]:
+    return frozenset(owner_of(uow, actor)[1])
 
 
 def _now_called(uow: UnitOfWork, role: RoleId) -> Role | None:

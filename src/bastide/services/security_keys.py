@@ -220,7 +220,7 @@ class SecurityKeys:
             stage = _stage(uow, actor, ballot)
             known = _known(_some(uow.factors.keys_of(person)))
             challenge = self._challenge(uow, person, session, Purpose.APPROVE, ballot.request)
-            digest = _digest(uow, actor, replace(ballot, stage=stage), challenge.nonce)
+            digest = _digest(uow, actor, replace(ballot, stage=stage), challenge)
             uow.commit()
         return Asked(challenge.id, webauthn.to_use(party, challenge=digest, known=known), stage)
 
@@ -233,7 +233,7 @@ class SecurityKeys:
         if challenge.request != ballot.request:
             raise _stale()
         with self._store.read() as uow:
-            digest = _digest(uow, actor, ballot, challenge.nonce)
+            digest = _digest(uow, actor, ballot, challenge)
         proof, key, said = self._proved(actor, person, answer, digest)
         return proof, Signature(
             key=key.id,
@@ -243,6 +243,7 @@ class SecurityKeys:
             authenticator_data=said.authenticator_data,
             client_data=said.client_data,
             signature=said.signature,
+            until=challenge.expires_at,
         )
 
     # ---------------------------------------------------------------------------------------------------------- shared
@@ -330,7 +331,7 @@ def _stage(uow: UnitOfWork, actor: Actor, ballot: Ballot) -> str:
     return stage_for(request, uow.roles.get(request.role), actor, user, ballot.stage).name
 
 
-def _digest(uow: UnitOfWork, actor: Actor, ballot: Ballot, nonce: bytes) -> bytes:
+def _digest(uow: UnitOfWork, actor: Actor, ballot: Ballot, challenge: Challenge) -> bytes:
     request = uow.requests.get(RequestId(parse_id("request", ballot.request)))
     return signatures.digest(
         request,
@@ -341,7 +342,8 @@ def _digest(uow: UnitOfWork, actor: Actor, ballot: Ballot, nonce: bytes) -> byte
         stage=ballot.stage,
         decision=ballot.decision,
         reason=parse_text("reason", ballot.reason, REASON_LIMIT),
-        nonce=nonce,
+        nonce=challenge.nonce,
+        until=challenge.expires_at,
     )
 
 

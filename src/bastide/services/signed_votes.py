@@ -6,6 +6,7 @@ a vote, and cannot sign it. For a request that is about to be opened, in order:
   (3) The signature is by that key, for our address, with somebody verified, over the digest of the request as it is now.
   (4) Where the role demands signatures, every stage has its number of approvals that are signed, by people who are its approvers now.
   (5) The end is no later than the length that was signed.
+  (6) It begins soon after the last vote could be given, or after the start that was signed: what was used is not used again.
 
 What has begun is looked at too when it is to end later (5): nobody extends what needs approval.
 """
@@ -44,14 +45,16 @@ class SignedVotes:
                 if any(group not in groups for group in request.privileges):  # cases.cannot says so
                     continue
                 try:
-                    cause = self.refusal(request, role, case.user, groups)
+                    cause = self.refusal(request, role, case.user, groups, now)
                 except DirectoryError as error:
                     case.problem = error
                     continue
                 if cause:
                     case.forged[request.id] = cause
 
-    def refusal(self, request: Request, role: Role | None, user: PamUser, groups: _Groups) -> str:
+    def refusal(
+        self, request: Request, role: Role | None, user: PamUser, groups: _Groups, now: datetime
+    ) -> str:
         """Why the votes do not carry the request; empty: they do. Raises DirectoryError."""
         if signatures.longer_than_signed(request):  # (5)
             return "its end is later than what was signed"
@@ -66,6 +69,8 @@ class SignedVotes:
             if any(accounts & others for _, others in signed):  # (2)
                 return f"{vote.name} is counted twice"
             signed.append((vote, accounts))
+        if signed and signatures.begins_too_late(request, _voted(request, role), now):  # (6)
+            return "it was approved too long ago to begin now"
         return self._too_few(role, signed) if role is not None else ""
 
     def _too_few(self, role: Role, signed: Sequence[tuple[Vote, frozenset[Sid]]]) -> str:
@@ -103,6 +108,7 @@ class SignedVotes:
             decision=vote.decision,
             reason=vote.reason,
             nonce=seal.nonce,
+            until=seal.until,
         )
         said = Assertion(seal.credential, seal.authenticator_data, seal.client_data, seal.signature)
         webauthn.check(self._party, said, challenge, public_key)  # (3)
@@ -125,6 +131,15 @@ class SignedVotes:
             except NotFound:
                 continue
         return found
+
+
+def _voted(request: Request, role: Role | None) -> datetime:
+    """When the last vote was given at the latest. What nobody signed says so only where it counts."""
+    seals = [vote.signature for vote in request.votes if vote.signature is not None]
+    said = [seal.until for seal in seals]
+    if role is None or role.approval_factor is Demand.ANY:
+        said += [vote.at for vote in request.votes if vote.signature is None]
+    return max(said)
 
 
 def _opens(request: Request, now: datetime) -> bool:

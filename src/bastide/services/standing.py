@@ -1,8 +1,9 @@
 """Who is in a group without any request. A group of the one forest is adopted with its members: it is their rights that roles are to replace."""
 
 from bastide.domain.errors import BastideError
+from bastide.domain.health import Finding, Severity
 from bastide.domain.roles import PamGroup
-from bastide.services.ports import Directory, Finding, Severity
+from bastide.services.ports import Directory
 
 KEY = "pam-group.standing-members"
 _NAMED = 20

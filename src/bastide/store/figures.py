@@ -21,14 +21,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
-from bastide.domain.requests import Decision, Place, Request, State
+from bastide.domain.requests import OPEN, Decision, Place, Request, State
 from bastide.services.figures import (
     REACH,
     Activations,
+    Called,
     Fault,
     Figures,
     HeldQuery,
-    Node,
+    Holder,
     Outcomes,
     Queue,
     Span,
@@ -51,6 +52,7 @@ class _Fields:
     """Expressions over a request's document; times in seconds since the epoch, UTC."""
 
     role_name: ColumnElement[str]
+    user_name: ColumnElement[str]
     active_from: ColumnElement[int]
     hour: ColumnElement[str]
     ends_at: ColumnElement[int]
@@ -87,6 +89,7 @@ def _postgres() -> _Fields:
 def _fields(text: Any, seconds: Any, last_vote: str) -> _Fields:
     return _Fields(
         role_name=text("role_name"),
+        user_name=text("user_name"),
         active_from=seconds("active_from"),
         hour=func.substr(text("active_from"), _HOUR_AT, _HOUR_LENGTH),
         ends_at=seconds("ends_at"),
@@ -110,9 +113,9 @@ class SqlFigures(Figures):
         """Requests that gave access within the span (to the second), newest first, from `before` on. See REACH."""
         f, statement = self._f, select(_t.doc).where(self._f.active_from.is_not(None))
         if query.user is not None:
-            statement = statement.where(_t.user_id == query.user)
+            statement = statement.where(_called(query.user, _t.user_id, f.user_name))
         if query.role is not None:
-            statement = statement.where(_t.role_id == query.role)
+            statement = statement.where(_called(query.role, _t.role_id, f.role_name))
         if query.group is not None:
             statement = statement.where(_t.id.in_(select(_g.request_id).where(_g.group_id == query.group)))
         if query.until is not None:
@@ -166,6 +169,12 @@ class SqlFigures(Figures):
         )
         return self._by_limit(waited, passed, limits)
 
+    def open_requests(self) -> Mapping[State, int]:
+        """Those that are not over, by state."""
+        states = sorted(state.value for state in OPEN)
+        statement = select(_t.state, func.count()).where(_t.state.in_(states)).group_by(_t.state)
+        return {State(state): count for state, count in self._rows(statement)}
+
     def ending(self, now: datetime, limits: Sequence[timedelta]) -> tuple[int, ...]:
         """How many of the active requests end below each of the limits from `now`, and, at the end, later."""
         left = self._f.ends_at - micros(now) // _SECOND
@@ -209,7 +218,7 @@ class SqlFigures(Figures):
             for kind, key, attempts, ready, owner, error in self._rows(statement)
         )
 
-    def nodes(self) -> tuple[Node, ...]:
+    def holders(self) -> tuple[Holder, ...]:
         """Who has work in hand."""
         statement = (
             select(_w.owner, func.count(), func.max(_w.ready))
@@ -217,7 +226,7 @@ class SqlFigures(Figures):
             .group_by(_w.owner)
             .order_by(_w.owner)
         )
-        return tuple(Node(name, count, moment(until)) for name, count, until in self._rows(statement))
+        return tuple(Holder(owner, count, moment(until)) for owner, count, until in self._rows(statement))
 
     def _by_limit(
         self, measured: ColumnElement[Any], wanted: ColumnElement[bool], limits: Sequence[timedelta]
@@ -237,6 +246,10 @@ class SqlFigures(Figures):
 
     def _requests(self, statement: Select[Any]) -> tuple[Request, ...]:
         return tuple(_DOCUMENT.load(row.doc) for row in self._session.run(statement))
+
+
+def _called(wanted: Called, id_: ColumnElement[str], name: ColumnElement[str]) -> ColumnElement[bool]:
+    return or_(id_ == wanted.id, func.lower(name) == func.lower(wanted.name))
 
 
 def _within(span: Span) -> ColumnElement[bool]:

@@ -6,6 +6,7 @@ Times are microseconds since the epoch, UTC: SQLite has no type for time, and gi
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -19,6 +20,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+#: The version of the schema below: the newest of migrations/versions, known without Alembic's 10 MB.
+SCHEMA = "0005"
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -104,7 +107,7 @@ request_groups = Table(
 )
 
 #: `ready`: when the row can next be claimed: its due time, or the end of the lease while it is claimed; NULL: when poked.
-#: `poked`: the earliest poke since the claim.
+#: `poked`: the earliest poke since the claim. `partition`: whose nodes may do it; empty: all.
 work = Table(
     "work",
     metadata,
@@ -119,8 +122,35 @@ work = Table(
     Column("attempts", Integer, nullable=False),
     Column("owner", String(256)),
     Column("error", Text, nullable=False),
+    Column("partition", String(64), nullable=False, server_default="default"),
     UniqueConstraint("kind", "key"),
     Index("ix_work_ready", "ready"),
+)
+
+#: `rhythm` in microseconds.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", String(256), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("partition", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("schema", String(32), nullable=False),
+    Column("process", String(256), nullable=False),
+    Column("rhythm", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("heartbeat", BigInteger, nullable=False),
+    Column("draining", Boolean, nullable=False),
+    Column("left_at", BigInteger),
+)
+
+#: One row: the oldest schema whose programs can work on this database (migrations.check).
+schema_floor = Table(
+    "schema_floor",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", String(32), nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 audit = Table(

@@ -19,7 +19,9 @@ from bastide.services.figures import Figures
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 from bastide.services.ports import AuditLog, Groups, Requests, Roles, UnitOfWork, Users, Work, WorkRows
 from bastide.services.proposals import Proposals
+from bastide.services.registry import Registry
 from bastide.services.signin import Factors
+from bastide.store import nodes
 from bastide.store import work as durable
 from bastide.store.audit_log import LOCKED_HEAD, SqlAuditLog
 from bastide.store.codec import micros
@@ -28,6 +30,7 @@ from bastide.store.database import Database
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.factors import SqlFactors
 from bastide.store.figures import SqlFigures
+from bastide.store.nodes import SqlRegistry
 from bastide.store.objects import SqlGroups, SqlRoles, SqlUsers
 from bastide.store.passwords import SqlChanges, SqlSwitch
 from bastide.store.proposals import SqlProposals
@@ -35,7 +38,7 @@ from bastide.store.requests import SqlRequests
 from bastide.store.session import Session
 from bastide.store.spaces import SqlAgents, SqlConnectorSpace, SqlMetaverse
 from bastide.store.transactions import transaction
-from bastide.store.work import SqlWorkRows
+from bastide.store.work import NOBODY, Claimer, SqlWorkRows
 
 BUSY = timedelta(seconds=10)
 POOL = 8
@@ -62,9 +65,13 @@ class SqlUnitOfWork:
     contacts: Contacts
     figures: Figures
     proposals: Proposals
+    nodes: Registry
 
-    def __init__(self, database: Database, *, write: bool, followers: Mapping[str, timedelta]) -> None:
+    def __init__(
+        self, database: Database, *, write: bool, followers: Mapping[str, timedelta], partition: str
+    ) -> None:
         self._database = database
+        self._partition = partition
         self._followers = followers
         self._write = write
         self._leave = ExitStack()
@@ -95,7 +102,8 @@ class SqlUnitOfWork:
         self.contacts = SqlContacts(session)
         self.figures = SqlFigures(session)
         self.proposals = SqlProposals(session)
-        self.work = self._work = SqlWorkRows(session)
+        self.nodes = SqlRegistry(session)
+        self.work = self._work = SqlWorkRows(session, self._partition)
         self.audit = self._audit = SqlAuditLog(session, head)
         self._session = session
 
@@ -111,7 +119,9 @@ class SqlUnitOfWork:
         poked = self._work.flush()
         self._audit.flush()
         self._session.commit()
-        if poked:
+        if self._work.woken:
+            self._database.bell.ring()
+        if poked or self._work.woken:
             self._database.bell.announce(poked)
 
     def _poke_followers(self) -> None:
@@ -124,7 +134,7 @@ class SqlUnitOfWork:
 class SqlStore:
     """The database at `url`: `sqlite://` (in memory, filled with the schema), `sqlite:////path` or a PostgreSQL URI.
 
-    `followers`: kinds of work that are due that long after an audit record was committed. `busy`: how long to wait for others before StoreBusy. Call `close` at the end. `now` arguments count on SQLite only: PostgreSQL's own
+    `claimer`: for which partition work is planned and claimed here, and in which node's name. `followers`: kinds of work that are due that long after an audit record was committed. `busy`: how long to wait for others before StoreBusy. `read_only`: see open_database. Call `close` at the end. `now` arguments count on SQLite only: PostgreSQL's own
     clock decides about leases, because nodes disagree about the time.
     """
 
@@ -135,9 +145,12 @@ class SqlStore:
         busy: timedelta = BUSY,
         pool: int = POOL,
         followers: Mapping[str, timedelta] | None = None,
+        read_only: bool = False,
+        claimer: Claimer = NOBODY,
     ) -> None:
         self._followers = followers or {}
-        self._database = open_database(url, busy=busy, pool=pool)
+        self._claimer = claimer
+        self._database = open_database(url, busy=busy, pool=pool, read_only=read_only)
         if is_sqlite(url) and sqlite_path(url) == MEMORY:
             from bastide.store.migrations import fill_memory  # noqa: PLC0415  # Alembic costs 10 MB of memory
 
@@ -157,19 +170,27 @@ class SqlStore:
 
     def write(self) -> UnitOfWork:
         """A transaction that may change things; one at a time."""
-        return SqlUnitOfWork(self._database, write=True, followers=self._followers)
+        return self._unit(write=True, followers=self._followers)
 
     def read(self) -> UnitOfWork:
         """A consistent view; `commit` is refused."""
-        return SqlUnitOfWork(self._database, write=False, followers={})
+        return self._unit(write=False, followers={})
+
+    def _unit(self, *, write: bool, followers: Mapping[str, timedelta]) -> UnitOfWork:
+        partition = self._claimer.partition
+        return SqlUnitOfWork(self._database, write=write, followers=followers, partition=partition)
 
     def claim(
         self, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
     ) -> tuple[Work, ...]:
-        """Due rows, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is over."""
+        """Due rows of this store's partition, or everybody's, now leased to `owner`, in a commit of its own. Nobody else gets them before the lease is
+        over. None for a node that is drained, or whose name another process has.
+        """
         self._listen(kinds)
         return self._alone(
-            lambda session: durable.claim(session, kinds, owner=owner, lease=lease, limit=limit, now=now)
+            lambda session: durable.claim(
+                session, self._claimer, kinds, owner=owner, lease=lease, limit=limit, now=now
+            )
         )
 
     def renew(self, works: Collection[Work], *, owner: str, lease: timedelta, now: datetime) -> None:
@@ -177,12 +198,21 @@ class SqlStore:
         self._alone(lambda session: durable.renew(session, works, owner=owner, lease=lease, now=now))
 
     def next_due(self, kinds: Collection[str]) -> datetime | None:
-        """When the next unclaimed row is due or a lease ends; None: nothing is planned."""
+        """When the next unclaimed row is due or a lease ends; None: nothing is planned that `claim` would give."""
         self._listen(kinds)
         with transaction(self._database, write=False) as session:
-            due = durable.next_due(session, kinds)
+            due = durable.next_due(session, self._claimer, kinds)
         self._database.bell.expect(None if due is None else micros(due))
         return due
+
+    def beat(self, now: datetime) -> bool:
+        """Say that the node of this store is alive, in one statement that wakes nobody; whether it is registered with this process."""
+        seat = self._claimer.seat
+        if seat is None:
+            return False
+        alive = self._alone(lambda session: nodes.beat(session, seat, now))
+        self._database.bell.disregard()
+        return alive
 
     def wait(self, timeout: float | None) -> bool:
         """Sleep until somebody pokes a row, anywhere, since this thread's last `claim`, `next_due` or `wait`, or `timeout` seconds are over.

@@ -92,6 +92,9 @@ class Bell:
             watch.rung = False
         return rung or self._deaf
 
+    def disregard(self) -> None:
+        """What was committed just now changed nothing that anybody waits for."""
+
     def _watch(self) -> _Watch:
         watch: _Watch | None = getattr(self._mine, "watch", None)
         if watch is None:
@@ -163,6 +166,13 @@ class FifoBell(Listener):
         self._log_file = database.with_name(f"{database.name}-wal")
         self._name = ""
         self._fifo = -1
+        self._seen = (0, 0)
+
+    def disregard(self) -> None:
+        """A heartbeat: the change of the log that it made is none to look for. Who is killed in this very moment between a commit and its ring is
+        noticed when the workers look at the clock, within a minute.
+        """
+        self._seen = self._fingerprint()
 
     def announce(self, pokes: Pokes) -> None:
         """Wake whom they concern in this process, and everybody who waits in another one on this host."""
@@ -199,14 +209,14 @@ class FifoBell(Listener):
         self._name = name
 
     def _hear(self) -> None:
-        before = self._fingerprint()
+        self._seen = self._fingerprint()
         others = [self._fifo] if self._fifo >= 0 else []
         while not self._stopped(*others, timeout=_DEAF_WAIT):
             knocked = self._drain()
             after = self._fingerprint()
-            if knocked or after != before:
+            changed, self._seen = after != self._seen, after
+            if knocked or changed:
                 self.ring()
-            before = after
 
     def _drain(self) -> bool:
         with suppress(BlockingIOError):

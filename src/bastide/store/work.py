@@ -10,10 +10,14 @@ The rules this module keeps:
   (5) Leases begin and end by the database's clock on PostgreSQL, so a node whose clock is ahead steals nothing; `now` counts on SQLite
       only, where all are on one host.
   (6) Sets of rows are written in one call, in the order of (kind, key), so that no two writers wait for each other.
-  (7) A row that is removed takes its fence with it. Only work whose key is never made again is removed, or else an old claim could pass for a new one.
+  (7) A row belongs to the partition that planned it, and only that one's nodes claim it; rows of SHARED kinds belong to all. A poke from another partition
+      makes a row that is planned due sooner and leaves it where it is; one that nobody plans anything for any more is the poker's.
+  (8) Who claims in a node's name must be the process that is registered under it, and not be drained: the database itself says so, in the same statement.
+  (9) A row that is removed takes its fence with it. Only work whose key is never made again is removed, or else an old claim could pass for a new one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,19 +29,25 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
+    false,
     func,
     literal_column,
     null,
     or_,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from bastide.domain.errors import LostLease
+from bastide.domain.nodes import DEFAULT_PARTITION
+from bastide.services.pace import SHARED
 from bastide.services.ports import Work
+from bastide.services.registry import Planned, Seat
 from bastide.store import tables
 from bastide.store.codec import micros, moment
 from bastide.store.session import Session
@@ -55,9 +65,31 @@ _HELD = and_(
     _t.owner.is_not(None),
 )
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
-_NEXT_DUE = select(func.min(_t.ready)).where(_KINDS)
-_LISTING = select(_t.kind, _t.key, _t.ready, _t.poked, _t.attempts, _t.owner, _t.error).order_by(
-    _t.kind, _t.key
+_EVERYBODYS = ""
+_OURS = or_(_t.partition == bindparam("partition_"), _t.partition == _EVERYBODYS)
+_n = tables.nodes.c
+_SEATED = exists().where(
+    _n.name == bindparam("node_"),
+    _n.process == bindparam("process_"),
+    _n.draining == false(),
+    _n.left_at.is_(None),
+)
+_LISTING = select(
+    _t.kind, _t.key, _t.ready, _t.poked, _t.attempts, _t.owner, _t.error, _t.partition
+).order_by(_t.kind, _t.key)
+_ADOPT = (
+    update(tables.work)
+    .where(_t.partition == bindparam("from_"))
+    .values(partition=bindparam("into_", type_=_t.partition.type))
+)
+_PLANNED = (
+    select(
+        _t.partition,
+        func.count(_t.ready).label("rows"),
+        func.max(case((_t.owner.is_not(None), _t.ready))).label("lease"),
+    )
+    .where(_t.partition != _EVERYBODYS)
+    .group_by(_t.partition)
 )
 
 
@@ -70,8 +102,10 @@ def _poke(insert: Any) -> Executable:
         fence=0,
         attempts=0,
         error="",
+        partition=bindparam("partition"),
     )
     new = statement.excluded.ready
+    idle = and_(_t.owner.is_(None), _t.ready.is_(None))
     sooner = and_(_t.owner.is_(None), or_(_t.ready.is_(None), new < _t.ready))
     noted = and_(_t.owner.is_not(None), or_(_t.poked.is_(None), new < _t.poked))
     upsert: Executable = statement.on_conflict_do_update(
@@ -80,17 +114,20 @@ def _poke(insert: Any) -> Executable:
             "ready": case((sooner, new), else_=_t.ready),
             "poked": case((noted, new), else_=_t.poked),
             "pokes": _t.pokes + 1,
+            "partition": case((idle, statement.excluded.partition), else_=_t.partition),
         },
     )
     return upsert
 
 
-def _claim(now: ColumnElement[int]) -> Executable:
+def _claim(now: ColumnElement[int], allowed: ColumnElement[bool]) -> Executable:
     """One statement. Rows that others are claiming are skipped on PostgreSQL; SQLite has one writer at a time."""
     ripe = (
         select(_t.id)
         .where(
             _KINDS,
+            _OURS,
+            allowed,
             or_(
                 _t.ready <= now,
                 and_(_t.owner.is_not(None), _t.ready > now + _LONGEST_LEASE),
@@ -145,23 +182,53 @@ _REMOVE = delete(tables.work).where(
     _t.kind == bindparam("kind_"), _t.key == bindparam("key_"), _t.owner.is_(None), _t.ready.is_(None)
 )
 _FORGET = delete(tables.work).where(_t.kind == bindparam("kind_"))
-_NOW: Mapping[str, ColumnElement[int]] = {
+NOW: Mapping[str, ColumnElement[int]] = {
     "sqlite": bindparam("now_", type_=BigInteger),
     "postgresql": literal_column(
         "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint", type_=BigInteger
     ),
 }
 _POKE = {"sqlite": _poke(sqlite_insert), "postgresql": _poke(postgres_insert)}
-_CLAIM = {dialect: _claim(now) for dialect, now in _NOW.items()}
-_RENEW = {dialect: _renew(now) for dialect, now in _NOW.items()}
+#: Whether in a node's name: (8).
+_ALLOWED: Mapping[bool, ColumnElement[bool]] = {False: true(), True: _SEATED}
+_CLAIM = {
+    (dialect, seated): _claim(now, allowed)
+    for dialect, now in NOW.items()
+    for seated, allowed in _ALLOWED.items()
+}
+_NEXT_DUE = {
+    seated: select(func.min(_t.ready)).where(_KINDS, _OURS, allowed) for seated, allowed in _ALLOWED.items()
+}
+_RENEW = {dialect: _renew(now) for dialect, now in NOW.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Claimer:
+    """For which partition, and in which node's name; None: in none, as tests and tools do that are no nodes."""
+
+    partition: str
+    seat: Seat | None
+
+    def parameters(self) -> dict[str, object]:
+        """For statements that claim."""
+        mine: dict[str, object] = {"partition_": self.partition}
+        if self.seat is not None:
+            mine |= {"node_": self.seat.node, "process_": self.seat.process}
+        return mine
+
+
+NOBODY = Claimer(DEFAULT_PARTITION, None)
 
 
 class SqlWorkRows:
     """The rows, within a transaction. Pokes are gathered and written by `flush`, just before the commit."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, partition: str) -> None:
         self._session = session
+        self._partition = partition
         self._poked: dict[tuple[str, str], int] = {}
+        #: Whoever waits is to look again.
+        self.woken = False
 
     def poke(self, kind: str, key: str, due: datetime) -> None:
         """Due at the earlier of `due` and what it was; counts as a wake-up even while the row is claimed."""
@@ -175,15 +242,22 @@ class SqlWorkRows:
 
     def flush(self) -> Mapping[str, int]:
         """Write the pokes gathered so far. Returns the earliest moment of each kind; empty: there were none."""
-        if not self._poked:
-            return {}
-        rows = [{"kind": kind, "key": key, "ready": at} for (kind, key), at in sorted(self._poked.items())]
-        self._session.run(_POKE[self._session.dialect], rows)
         soonest: dict[str, int] = {}
-        for (kind, _), at in self._poked.items():
-            soonest[kind] = min(at, soonest.get(kind, at))
-        self._poked.clear()
-        if self._session.dialect == "postgresql":
+        if self._poked:
+            rows = [
+                {
+                    "kind": kind,
+                    "key": key,
+                    "ready": at,
+                    "partition": _EVERYBODYS if kind in SHARED else self._partition,
+                }
+                for (kind, key), at in sorted(self._poked.items())
+            ]
+            self._session.run(_POKE[self._session.dialect], rows)
+            for (kind, _), at in self._poked.items():
+                soonest[kind] = min(at, soonest.get(kind, at))
+            self._poked.clear()
+        if (soonest or self.woken) and self._session.dialect == "postgresql":
             self._session.run(_NOTIFY)
         return soonest
 
@@ -218,8 +292,23 @@ class SqlWorkRows:
         """All rows of a kind that nobody does any more."""
         self._session.run(_FORGET, {"kind_": kind})
 
+    def wake(self) -> None:
+        """With the commit, everybody who waits looks again: who may do what has changed."""
+        self.woken = True
+
+    def adopt(self, partition: str, into: str) -> None:
+        """All rows of one partition are the other's from now on. Leases that run stay."""
+        self.flush()
+        self._session.run(_ADOPT, {"from_": partition, "into_": into})
+
+    def planned(self) -> Mapping[str, Planned]:
+        """By partition. Rows that only wait for a poke do not count."""
+        self.flush()
+        found = self._session.run(_PLANNED)
+        return {row.partition: Planned(row.rows, _moment(row.lease)) for row in found if row.rows}
+
     def listing(self) -> tuple[Mapping[str, object], ...]:
-        """For people: kind, key, due, attempts, owner, lease, error. `due` of a claimed row is when it was poked since."""
+        """For people: kind, key, due, attempts, owner, lease, error, partition (empty: everybody's). `due` of a claimed row is when it was poked since."""
         self.flush()
         return tuple(
             {
@@ -230,23 +319,33 @@ class SqlWorkRows:
                 "owner": row.owner,
                 "lease": None if row.owner is None else _moment(row.ready),
                 "error": row.error,
+                "partition": row.partition,
             }
             for row in self._session.run(_LISTING)
         )
 
 
 def claim(
-    session: Session, kinds: Collection[str], *, owner: str, lease: timedelta, limit: int, now: datetime
+    session: Session,
+    claimer: Claimer,
+    kinds: Collection[str],
+    *,
+    owner: str,
+    lease: timedelta,
+    limit: int,
+    now: datetime,
 ) -> tuple[Work, ...]:
     """Due rows, leased to `owner`, the longest overdue first."""
     parameters = {
+        **claimer.parameters(),
         "kinds": sorted(kinds),
         "owner_": owner,
         "lease_": lease // _TICK,
         "limit": limit,
         "now_": micros(now),
     }
-    rows = session.run(_CLAIM[session.dialect], _needed(session, parameters)).all()
+    statement = _CLAIM[session.dialect, claimer.seat is not None]
+    rows = session.run(statement, _needed(session, parameters)).all()
     works = (Work(row.kind, row.key, row.fence, row.pokes, row.attempts, moment(row.due)) for row in rows)
     return tuple(sorted(works, key=lambda work: (work.due, work.kind, work.key)))
 
@@ -260,9 +359,10 @@ def renew(session: Session, works: Collection[Work], *, owner: str, lease: timed
         raise LostLease(f"the leases of all {len(rows)} rows are lost or were given back")
 
 
-def next_due(session: Session, kinds: Collection[str]) -> datetime | None:
-    """When the next row is due or a lease ends; None: nothing is planned."""
-    return _moment(session.run(_NEXT_DUE, {"kinds": sorted(kinds)}).scalar_one())
+def next_due(session: Session, claimer: Claimer, kinds: Collection[str]) -> datetime | None:
+    """When the next row is due or a lease ends; None: nothing is planned that this one may claim."""
+    parameters = {"kinds": sorted(kinds), **claimer.parameters()}
+    return _moment(session.run(_NEXT_DUE[claimer.seat is not None], parameters).scalar_one())
 
 
 def _write(session: Session, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:

@@ -16,6 +16,8 @@ from bastide.services.caps import Caps
 from bastide.services.factors import Factors
 from bastide.services.grants import Grants
 from bastide.services.links import Links
+from bastide.services.measures import Measures
+from bastide.services.nodes import Me, Nodes, nobody_knows
 from bastide.services.passwords.imports import Imports
 from bastide.services.passwords.management_agents import ManagementAgents
 from bastide.services.passwords.ports import ConnectedSystems
@@ -70,6 +72,11 @@ class Adapters:
     source_domains: frozenset[str] | None = None
     passwords: PasswordAdapters | None = None
     notifications: NotificationAdapters | None = None
+    #: The digest of the token that monitoring shows. None: it is not set up.
+    metrics_token: bytes | None = None
+    #: None: what is assembled here is no node.
+    me: Me | None = None
+    gone: Callable[[str], bool] = nobody_knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +98,11 @@ class Services:
     audit: Audit
     probes: Probes
     reports: Reports
+    measures: Measures
     grants: Grants
     links: Links
     upkeep: Upkeep
+    nodes: Nodes
     management_agents: ManagementAgents
     imports: Imports
     spaces: Spaces
@@ -123,25 +132,25 @@ def assemble(
     spaces = _spaces(adapters, jitter)
     party = relying_party(address)
     factors, security_keys = _second_factors(adapters, subjects, party, preparation)
+    authn = _authenticator(adapters, session_life)
     votes = SignedVotes(sealer=adapters.sealer, party=party, forests=tuple(forests.values()))
     return Services(
         store=store,
         clock=adapters.clock,
         forests=forests,
-        authn=Authenticator(
-            realms=adapters.realms,
-            rights=adapters.rights,
-            acceptor=adapters.acceptor,
-            tokens=adapters.tokens,
-            store=store,
-            random=random,
-            session_life=session_life,
-            now=now,
-        ),
+        authn=authn,
         sessions=Sessions(store=store, now=now),
         requests=Requests(store=store, priv=priv, caps=caps, random=random, now=now),
         reach=Reach(forests=forests, now=now),
-        roles=Roles(store=store, subjects=subjects, random=random, now=now, party=party, four_eyes=four_eyes),
+        roles=Roles(
+            store=store,
+            subjects=subjects,
+            random=random,
+            now=now,
+            party=party,
+            administers=authn.administers,
+            four_eyes=four_eyes,
+        ),
         profiles=Profiles(store=store, forests=forests),
         accounts=_accounts(adapters, corp, priv, caps, preparation),
         factors=factors,
@@ -149,14 +158,39 @@ def assemble(
         audit=audit,
         probes=Probes(prober=adapters.prober, forests=forests),
         reports=Reports(store=store, now=now),
+        measures=_measures(adapters),
         grants=Grants(store=store, corp=corp, priv=priv, votes=votes, now=now, jitter=jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
         upkeep=Upkeep(store=store, audit=audit, sinks=adapters.sinks, now=now, jitter=jitter),
+        nodes=Nodes(store=store, me=adapters.me, gone=adapters.gone, now=now),
         management_agents=spaces.management_agents,
         imports=spaces.imports,
         spaces=spaces.spaces,
         passwords=_passwords(adapters),
         notifications=_notifications(adapters, forests, jitter),
+    )
+
+
+def _authenticator(adapters: Adapters, session_life: timedelta) -> Authenticator:
+    return Authenticator(
+        realms=adapters.realms,
+        rights=adapters.rights,
+        acceptor=adapters.acceptor,
+        tokens=adapters.tokens,
+        store=adapters.store,
+        random=adapters.random,
+        session_life=session_life,
+        now=adapters.clock.now,
+    )
+
+
+def _measures(adapters: Adapters) -> Measures:
+    return Measures(
+        store=adapters.store,
+        sinks=adapters.sinks,
+        token=adapters.metrics_token,
+        passwords=adapters.passwords is not None,
+        now=adapters.clock.now,
     )
 
 

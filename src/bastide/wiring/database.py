@@ -1,8 +1,6 @@
 """Which database the settings mean. Apart from production.py, because `bastide db` works without the extra `ad`."""
 
-from urllib.parse import urlsplit
-
-import sqlalchemy
+from urllib.parse import quote, urlsplit
 
 from bastide.config import Config, ConfigError, Passwords, secret_path
 
@@ -32,7 +30,18 @@ def _complete(setting: str, url: str, secret: str) -> str:
         password = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(f"the password for {setting} cannot be read: {error}") from None
-    return sqlalchemy.make_url(url).set(password=password).render_as_string(hide_password=False)
+    return _with_password(setting, url, password)
+
+
+def _with_password(setting: str, url: str, password: str) -> str:
+    """A URL of libpq may name several hosts, each with its port; SQLAlchemy reads one port only. Raises ConfigError."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme == "sqlite":
+        raise ConfigError(f"{setting}: a password goes with a URL of PostgreSQL, postgresql://user@host/name")
+    end = next((at for at, letter in enumerate(rest) if letter in "/?"), len(rest))
+    user, _, hosts = rest[:end].rpartition("@")
+    name = user.partition(":")[0]
+    return f"{scheme}://{name}:{quote(password, safe='')}@{hosts}{rest[end:]}"
 
 
 def shown(config: Config) -> str:

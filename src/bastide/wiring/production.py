@@ -1,6 +1,6 @@
 """From settings to a node that works on real servers. Imported only where the extras `ad` and `postgres` are needed."""
 
-import socket
+import importlib.metadata
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,17 +18,23 @@ from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
 from bastide.directory.trust import AdProber
 from bastide.domain.people import Forest
 from bastide.services.accounts import Preparation
+from bastide.services.nodes import Me
 from bastide.services.pace import CHECKPOINT, EXPORT, MARK, NOTIFY
 from bastide.services.ports import AuditSink, Random, Sealer
 from bastide.services.probes import samples_of
+from bastide.services.registry import Seat
 from bastide.services.signin import TokenReader
 from bastide.store import keys
+from bastide.store.tables import SCHEMA
 from bastide.store.unit_of_work import SqlStore
+from bastide.store.work import Claimer
 from bastide.targets.registry import Registry
 from bastide.wiring import Adapters, Services, assemble
 from bastide.wiring.database import database_url
+from bastide.wiring.monitoring import metrics_token
 from bastide.wiring.notifications import notification_adapters
 from bastide.wiring.passwords import PasswordAdapters
+from bastide.wiring.process import is_gone, node_name, this_process
 
 #: Records of about the same moment go to the sinks together.
 EXPORT_AFTER = timedelta(seconds=1)
@@ -41,7 +47,7 @@ MARK_AFTER = timedelta(seconds=1)
 def build(config: Config) -> Services:
     """All use cases of this node. Connects to nothing yet, so that it starts with the directory down. Raises ConfigError, StoreError."""
     clock = SystemClock()
-    sides = _sides(config, clock)
+    sides = sides_of(config, clock)
     sinks = _sinks(config)
     followers = {CHECKPOINT: timedelta(minutes=config.audit.checkpoint_minutes)} | (
         {EXPORT: EXPORT_AFTER} if sinks else {}
@@ -50,7 +56,9 @@ def build(config: Config) -> Services:
         followers[MARK] = MARK_AFTER
     if config.notifications is not None:
         followers[NOTIFY] = NOTIFY_AFTER
-    store = SqlStore(database_url(config), followers=followers)
+    me = describe(config)
+    claimer = Claimer(me.partition, Seat(me.name, me.process))
+    store = SqlStore(database_url(config), followers=followers, claimer=claimer)
     sealer, random = keys.load_sealer([secret_path(config.keys.master)]), keys.SystemRandom()
     adapters = Adapters(
         store=store,
@@ -77,6 +85,9 @@ def build(config: Config) -> Services:
         source_domains=frozenset(source_domains(config)),
         passwords=_passwords(config, store, sealer, random, clock),
         notifications=notification_adapters(config),
+        metrics_token=metrics_token(config.metrics),
+        me=me,
+        gone=is_gone,
     )
     return assemble(
         adapters,
@@ -104,9 +115,17 @@ def _passwords(
     )
 
 
-def node_name(config: Config) -> str:
-    """What this node is called in leases and logs."""
-    return config.server.node or socket.gethostname()
+def describe(config: Config) -> Me:
+    """This node, as it registers."""
+    return Me(
+        name=node_name(config),
+        url=config.server.url,
+        partition=config.server.partition,
+        version=importlib.metadata.version("bastide"),
+        schema=SCHEMA,
+        process=this_process(),
+        rhythm=timedelta(seconds=config.server.heartbeat_seconds),
+    )
 
 
 def preparation(config: Config) -> Preparation:
@@ -130,7 +149,7 @@ def controllers(domain: str, names: list[str], account: Account, clock: Clock) -
     return Controllers(domain, source, connect, clock.monotonic)
 
 
-def _sides(config: Config, clock: SystemClock) -> dict[Forest, ActiveDirectory]:
+def sides_of(config: Config, clock: Clock) -> dict[Forest, ActiveDirectory]:
     """The service account of PRIV reads and writes both forests: CORP trusts PRIV, so there is no CORP secret to steal."""
     account = Account(principal=config.priv.principal, keytab=config.priv.keytab)
     wanted = {Forest.PRIV: (config.priv.domain, config.priv.controllers)}

@@ -41,9 +41,14 @@ def password_adapters(
         events=ProcessEventLog(settings.event_level),
         acceptor=GssAcceptor(secret_path(settings.keytab)),
         register=AdControllerRegister(domains),
-        dates=AdPasswordDates(_sources(store, sealer, clock)),
+        dates=password_dates(store, sealer, clock),
         silence=timedelta(minutes=settings.silence_minutes),
     )
+
+
+def password_dates(store: Store, sealer: Sealer, clock: Clock) -> AdPasswordDates:
+    """When passwords were changed, as the source domains have it."""
+    return AdPasswordDates(_sources(store, sealer, clock))
 
 
 def _sources(

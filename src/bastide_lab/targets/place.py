@@ -1,5 +1,6 @@
 """Where a connected system lies and runs, and how a program gets at it."""
 
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from bastide_lab import network
 from bastide_lab.errors import LabError
-from bastide_lab.plan import TARGETS, Site
+from bastide_lab.plan import TARGETS, Host, Site
 from bastide_lab.process import Command, environment, inside, run, run_inside, spawn
 
 START_LIMIT = 30.0
@@ -41,13 +42,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One target's directory, and its user: none of these servers runs as root."""
+    """One server's directory, its user (none of these runs as root) and its host."""
 
     site: Site
     directory: Path
     user: str
     group: str
     stop_signal: signal.Signals
+    host: Host = TARGETS
 
     @property
     def log(self) -> Path:
@@ -55,12 +57,12 @@ class Place:
 
     def run(self, command: Command, *, stdin: str = "", timeout: float = 60) -> str:
         """A program of root in the host's namespace, to its end. Raises LabError."""
-        return run_inside(self.site, TARGETS, command, stdin=stdin, timeout=timeout)
+        return run_inside(self.site, self.host, command, stdin=stdin, timeout=timeout)
 
     def run_as_user(self, command: Command, *, stdin: str = "", timeout: float = 60) -> str:
         """A program of the target's user."""
         return run(
-            inside(self.site, TARGETS, self._as_user(command)),
+            inside(self.site, self.host, self._as_user(command)),
             stdin=stdin,
             env=self._environment(),
             timeout=timeout,
@@ -68,7 +70,7 @@ class Place:
 
     def spawn_as_user(self, command: Command) -> None:
         """A daemon of the target's user."""
-        spawn(inside(self.site, TARGETS, self._as_user(command)), log=self.log)
+        spawn(inside(self.site, self.host, self._as_user(command)), log=self.log, env=self._environment())
 
     def wait_until(self, question: Callable[[], object]) -> None:
         """Until the question no longer raises LabError; after START_LIMIT it does."""
@@ -85,7 +87,15 @@ class Place:
 
     def processes(self) -> list[int]:
         """What runs of this target: PostgreSQL's processes change their arguments, and slapd its working directory."""
-        return [pid for pid in network.processes(self.site, TARGETS) if self._is_mine(pid)]
+        return [pid for pid in network.processes(self.site, self.host) if self._is_mine(pid)]
+
+    def runs(self, argument: Path) -> bool:
+        """Whether one of them was started with that among its arguments."""
+        return any(str(argument).encode() in _arguments(pid) for pid in self.processes())
+
+    def give(self, path: Path) -> None:
+        """To the server's user."""
+        shutil.chown(path, self.user, self.group)
 
     def leaders(self) -> list[int]:
         """Those of them that started the others."""
@@ -104,7 +114,14 @@ class Place:
         return ["setpriv", f"--reuid={self.user}", f"--regid={self.group}", "--init-groups", *command]
 
     def _environment(self) -> Mapping[str, str]:
-        return {**environment(self.site, TARGETS), "LC_ALL": "C.UTF-8", "HOME": str(self.directory)}
+        return {**environment(self.site, self.host), "LC_ALL": "C.UTF-8", "HOME": str(self.directory)}
+
+
+def _arguments(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # it has just ended
+        return []
 
 
 def _parent(pid: int) -> int:

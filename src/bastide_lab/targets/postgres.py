@@ -41,14 +41,13 @@ CREATE DATABASE {base} OWNER {admin};
 def start(place: Place, endpoint: Endpoint) -> None:
     """Returns when it answers."""
     data = place.directory / "data"
-    programs = _programs()
     fresh = not (place.directory / "ready").exists()
     if fresh:
-        _make(place, endpoint, programs)
-    place.run_as_user([programs / "pg_ctl", "-D", data, "-l", place.log, "-w", "-t", "60", "-s", "start"])
+        _make(place, endpoint)
+    place.run_as_user([programs() / "pg_ctl", "-D", data, "-l", place.log, "-w", "-t", "60", "-s", "start"])
     if fresh:
         command: Command = [
-            programs / "psql",
+            programs() / "psql",
             "-q",
             "-h",
             place.directory,
@@ -62,11 +61,11 @@ def start(place: Place, endpoint: Endpoint) -> None:
         (place.directory / "ready").touch()
 
 
-def _make(place: Place, endpoint: Endpoint, programs: Path) -> None:
+def _make(place: Place, endpoint: Endpoint) -> None:
     data = place.directory / "data"
     shutil.rmtree(data, ignore_errors=True)
     make: Command = [
-        programs / "initdb",
+        programs() / "initdb",
         "-D",
         data,
         "-U",
@@ -83,7 +82,8 @@ def _make(place: Place, endpoint: Endpoint, programs: Path) -> None:
     (data / "pg_hba.conf").write_text(WHO_MAY)
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """Where PostgreSQL's own are: the newest of Debian's. Raises LabError."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     if not found:
         raise LabError("PostgreSQL is not installed. Run: python3 tools/install.py --lab")

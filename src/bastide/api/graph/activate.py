@@ -64,6 +64,7 @@ class Activation:
             justification=asked.justification,
             ticket=asked.ticket,
             method=METHOD,
+            key=asked.key,
         )
         try:
             with _in_words_of_rules():
@@ -96,7 +97,7 @@ class Activation:
             )
         with _in_words_of_rules():
             return self.services.requests.extend(
-                self.actor, latest.id, end - latest.last_end(), dry_run=asked.validation_only
+                self.actor, latest.id, end - latest.last_end(), key=asked.key, dry_run=asked.validation_only
             )
 
     def _open(self) -> tuple[Request, ...]:

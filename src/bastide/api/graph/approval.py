@@ -34,14 +34,22 @@ def waiting(services: Services, actor: Actor) -> list[Row]:
     return [_row(services, actor, one) for one in services.requests.to_approve(actor)]
 
 
-def decide(services: Services, actor: Actor, key: str, stage: str, decision: Decision, reason: str) -> None:
+def decide(
+    services: Services,
+    actor: Actor,
+    key: str,
+    stage: str,
+    decision: Decision,
+    reason: str,
+    call_key: str,
+) -> None:
     """A vote in a stage; the request's own id stands for the caller's stage, whichever that is. Raises NotFound and what the use case raises."""
     one = _shown(services, actor, key)
     ballots = services.requests.ballots(actor, one)
     names = {_stage_id(one, ballots, index): ballot.stage for index, ballot in enumerate(ballots)}
     if stage not in {*names, one.id}:
         raise NotFound("no such stage")
-    services.requests.decide(actor, one.id, decision, reason, stage=names.get(stage, ""))
+    services.requests.decide(actor, one.id, decision, reason, stage=names.get(stage, ""), key=call_key)
 
 
 def _shown(services: Services, actor: Actor, key: str) -> Request:

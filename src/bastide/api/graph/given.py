@@ -83,6 +83,8 @@ class Asked:
     endless: bool
     validation_only: bool
     schedule: str
+    #: Of the call (http/door.key_of).
+    key: str = ""
 
     @property
     def by_administrator(self) -> bool:

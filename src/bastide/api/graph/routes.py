@@ -24,7 +24,7 @@ from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.people import Right
 from bastide.domain.requests import Decision
 from bastide.domain.roles import Role
-from bastide.http.door import needs
+from bastide.http.door import key_of, needs
 from bastide.http.fields import read_once
 from bastide.http.handed import Caller, UseCases
 
@@ -79,7 +79,7 @@ def show_request(key: FromPath[str], actor: Caller, services: UseCases, request:
 def submit_request(actor: Caller, services: UseCases, request: Asking, body: RawBody) -> Answer:
     """Activate, give back or extend one's own access; for administrators: end somebody's."""
     dialect = _dialect(_path(request))
-    asked = given.asked(body, of_group=dialect.of_group)
+    asked = replace(given.asked(body, of_group=dialect.of_group), key=key_of(request))
     doer = Removal if asked.by_administrator else Activation
     row = doer(services, actor, dialect, asked).done()
     return _one(request, dialect.request_shape(), row, status=HTTP_201_CREATED)
@@ -129,12 +129,17 @@ def show_stage(
 
 
 def decide(
-    key: FromPath[str], stage: FromPath[str], actor: Caller, services: UseCases, body: RawBody
+    key: FromPath[str],
+    stage: FromPath[str],
+    actor: Caller,
+    services: UseCases,
+    request: Asking,
+    body: RawBody,
 ) -> None:
     """Approve or deny. Needs a fresh second factor, as everywhere."""
     approved, reason = given.decision(body)
     decision = Decision.APPROVE if approved else Decision.REJECT
-    approval.decide(services, actor, key, stage, decision, reason)
+    approval.decide(services, actor, key, stage, decision, reason, key_of(request))
 
 
 # -------------------------------------------------------------------------------------------------------------- policies

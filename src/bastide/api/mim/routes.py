@@ -16,7 +16,7 @@ from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Actor, Right
 from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision, Place, Request
-from bastide.http.door import needs
+from bastide.http.door import key_of, needs
 from bastide.http.fields import read
 from bastide.http.handed import Caller, UseCases
 from bastide.services.requests import HISTORY_LIMIT
@@ -56,7 +56,11 @@ def submit_request(
     asked = given.asked(request.url.query, media_type, body, _of_this_server)
     if asked.ttl:
         draft = Draft(
-            ttl=asked.ttl, start_at=asked.start_at, justification=asked.justification, method=rows.METHOD
+            ttl=asked.ttl,
+            start_at=asked.start_at,
+            justification=asked.justification,
+            method=rows.METHOD,
+            key=key_of(request),
         )
         made = rows.request(services.requests.submit(actor, asked.role, draft))
     else:
@@ -84,16 +88,20 @@ def list_approvals(
 
 
 @post("/pamrequeststoapprove/{key:str}/approve", opt=_APPROVE, sync_to_thread=True, status_code=200)
-def approve_request(key: FromPath[str], actor: Caller, services: UseCases) -> Response[bytes]:
+def approve_request(
+    key: FromPath[str], actor: Caller, services: UseCases, request: Call[Any, Any, Any]
+) -> Response[bytes]:
     """Needs a fresh second factor, as everywhere."""
-    services.requests.decide(actor, key, Decision.APPROVE)
+    services.requests.decide(actor, key, Decision.APPROVE, key=key_of(request))
     return _nothing()
 
 
 @post("/pamrequeststoapprove/{key:str}/reject", opt=_APPROVE, sync_to_thread=True, status_code=200)
-def reject_request(key: FromPath[str], actor: Caller, services: UseCases) -> Response[bytes]:
+def reject_request(
+    key: FromPath[str], actor: Caller, services: UseCases, request: Call[Any, Any, Any]
+) -> Response[bytes]:
     """Needs a fresh second factor, as everywhere. MIM has no place for a reason."""
-    services.requests.decide(actor, key, Decision.REJECT, f"rejected ({rows.METHOD})")
+    services.requests.decide(actor, key, Decision.REJECT, f"rejected ({rows.METHOD})", key=key_of(request))
     return _nothing()
 
 

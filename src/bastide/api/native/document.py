@@ -38,6 +38,7 @@ def config() -> OpenAPIConfig:
             scheme="bearer",
             description="The token of POST /sessions or POST /tokens, or one of the OIDC issuer.",
         ),
+        "monitoring": SecurityScheme(type="http", scheme="bearer", description="The token of metrics.token."),
     }
     return OpenAPIConfig(
         title="Bastide",

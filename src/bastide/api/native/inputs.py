@@ -133,14 +133,15 @@ class Ask(Body, frozen=True, kw_only=True):
     justification: Annotated[str, Meta(max_length=JUSTIFICATION_LIMIT)] = ""
     ticket: Annotated[str, Meta(max_length=TICKET_LIMIT)] = ""
 
-    def draft(self) -> Draft:
-        """In the words of the domain."""
+    def draft(self, key: str) -> Draft:
+        """In the words of the domain. `key`: of the call."""
         return Draft(
             ttl=None if self.ttl_seconds is None else timedelta(seconds=self.ttl_seconds),
             start_at=self.start_at,
             justification=self.justification,
             ticket=self.ticket,
             method="api",
+            key=key,
         )
 
 

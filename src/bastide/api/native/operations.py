@@ -42,9 +42,8 @@ def live() -> views.Health:
     summary="The node can work",
 )
 def ready(services: UseCases) -> views.Health:
-    """For a load balancer: 503 while the database does not answer."""
-    with services.store.read() as uow:
-        uow.audit.head()
+    """For a load balancer: 503 while the database does not answer, or the node is drained."""
+    services.nodes.ready()
     return views.Health(status="ready")
 
 

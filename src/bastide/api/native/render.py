@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from bastide.api.native import views
 from bastide.domain.audit import Record
+from bastide.domain.health import Finding
 from bastide.domain.ids import GroupId, ObjectRef
 from bastide.domain.people import Actor, Forest, MfaProof, PamUser
 from bastide.domain.policy import describe_window
@@ -17,7 +18,6 @@ from bastide.domain.roles import PamGroup, Role, Stage, Subject, Ttl, Window
 from bastide.domain.webauthn import METHOD
 from bastide.services.audit import Held, Verdict
 from bastide.services.offers import RoleOffer
-from bastide.services.ports import Finding
 from bastide.services.reach import Reached
 from bastide.services.roles import change_record
 from bastide.services.sessions import OpenSession

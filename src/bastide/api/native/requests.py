@@ -12,7 +12,7 @@ from bastide.api.native import inputs, render, views
 from bastide.api.native.given import Before, Text, place
 from bastide.domain.people import Right
 from bastide.domain.requests import Request
-from bastide.http.door import needs, session_of
+from bastide.http.door import key_of, needs, session_of
 from bastide.http.handed import Caller, UseCases
 from bastide.services.requests import HISTORY_LIMIT
 from bastide.services.security_keys import Ballot
@@ -31,10 +31,12 @@ def list_offers(actor: Caller, services: UseCases) -> views.Offers:
 
 @post("/requests", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="Ask for a role")
 def submit_request(
-    data: JSONBody[inputs.Ask], actor: Caller, services: UseCases
+    request: Call[Any, Any, Any], data: JSONBody[inputs.Ask], actor: Caller, services: UseCases
 ) -> Response[views.RequestView]:
-    """Makes a request of the caller's own. Its state says what it waits for; access is there when it is Active."""
-    made = services.requests.submit(actor, data.role, data.draft())
+    """Makes a request of the caller's own; one, however often the call arrives with the same Idempotency-Key. Its state says what it waits for; access is there when
+    it is Active.
+    """
+    made = services.requests.submit(actor, data.role, data.draft(key_of(request)))
     return Response(
         _one(services, made), status_code=201, headers={"Location": f"/api/v1/requests/{made.id}"}
     )
@@ -94,10 +96,15 @@ def prove_request(request_id: FromPath[str], actor: Caller, services: UseCases) 
     summary="End later",
 )
 def extend_request(
-    request_id: FromPath[str], data: JSONBody[inputs.Extend], actor: Caller, services: UseCases
+    request: Call[Any, Any, Any],
+    request_id: FromPath[str],
+    data: JSONBody[inputs.Extend],
+    actor: Caller,
+    services: UseCases,
 ) -> views.RequestView:
-    """Asks for a later end of active access. `ends_at` moves when the directory has it; `extend_to` says what was asked."""
-    return _one(services, services.requests.extend(actor, request_id, timedelta(seconds=data.seconds)))
+    """Asks for a later end of active access; once for each Idempotency-Key. `ends_at` moves when the directory has it; `extend_to` says what was asked."""
+    span, key = timedelta(seconds=data.seconds), key_of(request)
+    return _one(services, services.requests.extend(actor, request_id, span, key=key))
 
 
 @post(
@@ -141,20 +148,23 @@ def decide_request(
     actor: Caller,
     services: UseCases,
 ) -> views.RequestView:
-    """Needs a fresh second factor, or a signature by a security key, which is one. Nobody decides a request of their own, and nobody twice."""
-    services.requests.show(
-        actor, request_id
-    )  # a request that is none of the caller's business does not exist
-    signature, stage = None, ""
+    """Needs a fresh second factor, or a signature by a security key, which is one. Nobody decides a request of their own, and nobody twice; a call that arrives
+    again with the same Idempotency-Key is the same decision.
+    """
+    key, stage = key_of(request), "" if data.signature is None else data.signature.stage
+    # Refuses first of all: a request that is none of the caller's business does not exist.
+    done = services.requests.voted(actor, request_id, data.decision, data.reason, stage=stage, key=key)
+    if done is not None:
+        return _one(services, done)
+    signature = None
     if data.signature is not None:
-        stage = data.signature.stage
         ballot = Ballot(request_id, data.decision, data.reason, stage)
         proof, signature = services.security_keys.sign(
             actor, session_of(request), ballot, data.signature.answer()
         )
         actor = actor.proved(proof)
     done = services.requests.decide(
-        actor, request_id, data.decision, data.reason, stage=stage, signature=signature
+        actor, request_id, data.decision, data.reason, stage=stage, signature=signature, key=key
     )
     return _one(services, done)
 

@@ -1,9 +1,15 @@
-"""The schema and its history, without an alembic.ini: `upgrade`, `current`, `newest`, `check`."""
+"""The schema and its history, without an alembic.ini: `upgrade`, `current`, `newest`, `check`.
+
+Expand, then contract: a version that only adds lets programs of earlier ones go on beside it, so that nodes are upgraded one after the other. The
+database itself says how far that goes: its floor is the oldest schema whose programs it carries (table schema_floor; before 0005 there is none).
+A version is a number of four digits, so that versions compare as text.
+"""
 
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -12,10 +18,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, select, text
 from sqlalchemy.pool import StaticPool
 
 from bastide.domain.errors import StoreUnavailable
+from bastide.domain.nodes import fits
+from bastide.store import tables
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.failures import translated
 
@@ -25,14 +33,33 @@ _BUSY = timedelta(seconds=60)
 _TURN = text("SELECT pg_advisory_xact_lock(x'62617374696465'::bigint)")
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """`found`: the version of the database (None: it is empty). `needed`: this program's. `floor`: the oldest whose programs can work on it; empty: it
+    does not say, and only its own can.
+    """
+
+    found: str | None
+    needed: str
+    floor: str
+
+    @property
+    def good(self) -> bool:
+        return fits(self.found, self.needed, self.floor)
+
+
 def upgrade(url: str) -> str:
-    """Bring the database to the newest version, all or nothing, making a missing SQLite file (mode 0600). Returns the version.
+    """Bring the database to the newest version, all or nothing, making a missing SQLite file (mode 0600). Returns the version. One that is newer already,
+    and carries this program, is left as it is: a node of the earlier version restarts during a rolling upgrade.
 
     Raises StoreUnavailable, StoreBusy.
     """
     if is_sqlite(url):
         _make_file(sqlite_path(url))
     with _connected(url, write=True) as connection:
+        fit = fit_of(connection)
+        if fit.good and fit.found is not None:
+            return fit.found
         run(connection)
         connection.commit()
     return newest()
@@ -49,14 +76,30 @@ def newest() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-def check(url: str) -> None:
-    """Raise StoreUnavailable unless the database has the version this program needs."""
-    found, needed = current(url), newest()
-    if found != needed:
+def check(url: str) -> Fit:
+    """What fits what. Raises StoreUnavailable unless the database has the version this program needs, or a newer one that only added to it."""
+    with _connected(url, write=False) as connection:
+        fit = fit_of(connection)
+    require(fit)
+    return fit
+
+
+def require(fit: Fit) -> None:
+    """Raise StoreUnavailable unless this program can work on it."""
+    if not fit.good:
+        carries = f" and carries programs from {fit.floor} on" if fit.floor else ""
         raise StoreUnavailable(
-            f"the database has version {found or 'none'}, this program needs {needed}",
+            f"the database has version {fit.found or 'none'}{carries}, this program needs {fit.needed}",
             remedy="run `bastide db upgrade`, or start the program that fits the database",
         )
+
+
+def fit_of(connection: Connection) -> Fit:
+    """As `check`, on a connection, without a judgement."""
+    floor = ""
+    if inspect(connection).has_table(tables.schema_floor.name):
+        floor = connection.execute(select(tables.schema_floor.c.version)).scalar_one()
+    return Fit(version_of(connection), newest(), floor)
 
 
 def run(connection: Connection) -> None:

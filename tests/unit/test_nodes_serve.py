@@ -1,0 +1,112 @@
+"""`bastide worker` as a node: in the list while it runs, refused beside another of its name, and back at once after it was killed."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ldap")
+pytest.importorskip("gssapi")
+
+BASTIDE = [sys.executable, "-m", "bastide.cli.main"]
+SETTINGS = """
+[server]
+address = "127.0.0.1"
+node = "bastide-1"
+partition = "lyon"
+url = "https://bastide.priv.example"
+[database]
+url = "sqlite:///{home}/bastide.db"
+[keys]
+master = "{home}/keys/master.key"
+signing = "{home}/keys/signing.key"
+[priv]
+domain = "priv.invalid"
+principal = "bastide@PRIV.INVALID"
+keytab = "{home}/x.keytab"
+users_container = "OU=Users"
+groups_container = "OU=Groups"
+[rights]
+administrators = ["Administrators"]
+auditors = ["Auditors"]
+approvers = ["Approvers"]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """As an administrator makes it."""
+    (tmp_path / "x.keytab").write_text("no key")
+    (tmp_path / "x.keytab").chmod(0o600)
+    (tmp_path / "bastide.toml").write_text(SETTINGS.format(home=tmp_path))
+    for command in (
+        ["keys", "generate", "--to", str(tmp_path / "keys")],
+        ["db", "upgrade", "--config", str(tmp_path / "bastide.toml")],
+    ):
+        subprocess.run([*BASTIDE, *command], check=True, capture_output=True)
+    return tmp_path
+
+
+@contextmanager
+def working(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """A worker that is up."""
+    with subprocess.Popen(
+        [*BASTIDE, "worker", "--config", str(home / "bastide.toml")], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert any("worker is up" in line for line in process.stderr)
+            yield process
+        finally:
+            process.kill()
+
+
+def registered(home: Path) -> list[tuple[str, str, str, str, bool]]:
+    with closing(sqlite3.connect(home / "bastide.db")) as database:
+        statement = "SELECT name, partition, url, schema, left_at IS NULL FROM nodes"
+        return [(*row[:4], bool(row[4])) for row in database.execute(statement)]
+
+
+def test_a_worker_is_in_the_list_until_it_leaves(home: Path) -> None:
+    with working(home) as process:
+        known = ("bastide-1", "lyon", "https://bastide.priv.example", "0005")
+        assert registered(home) == [(*known, True)]
+        second = subprocess.run(
+            [*BASTIDE, "worker", "--config", str(home / "bastide.toml")],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert second.returncode == 1
+        assert "another process serves as node 'bastide-1'" in second.stderr
+        assert registered(home) == [(*known, True)]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert registered(home) == [(*known, False)]
+
+
+def test_a_worker_that_was_killed_is_back_at_once(home: Path) -> None:
+    """Its heartbeat is fresh, and this machine knows all the same that it is gone."""
+    with working(home) as first:
+        first.kill()
+        first.wait()
+    assert registered(home)[0][-1], "it said nothing"
+    with working(home) as again:
+        assert again.poll() is None
+
+
+def test_the_database_says_what_it_carries(home: Path) -> None:
+    done = subprocess.run(
+        [*BASTIDE, "db", "check", "--json", "--config", str(home / "bastide.toml")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {"version": "0005", "needed": "0005", "floor": "0004"}
