@@ -15,10 +15,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from bastide.credentials import is_name, place
+
 DEFAULT_PATH = Path("/etc/bastide/bastide.toml")
 _CREDENTIAL = "credential:"
-#: Of a systemd credential's name, in bytes.
-_LONGEST_NAME = 255
+#: Where the secret itself could be written by mistake.
+_SECRETS = frozenset(
+    {"database.password", "passwords.vault_password", "metrics.token", "notifications.channels.url"}
+)
 #: Of a DNS name, in characters (RFC 1035, 2.3.4).
 _LONGEST_DNS_NAME = 253
 #: Letters of any script, digits and hyphens.
@@ -41,6 +45,10 @@ _PARTITION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 class ConfigError(Exception):
     """The settings cannot be used. The message names the file and the field."""
+
+
+class NoCredential(ConfigError):
+    """What the unit alone sees was asked for by hand. That says nothing about the settings."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -440,9 +448,11 @@ def _wrong_source(config: Config) -> str:
 
 
 def _wrong_credential(config: Config) -> str:
-    """The first setting that names a credential which systemd cannot have; empty: none does."""
+    """The first setting that names a credential which systemd cannot have, or seems to hold a secret itself, which is in no message; empty: none does."""
     for where, text in _texts(config, ""):
-        if text.startswith(_CREDENTIAL) and not _is_credential(text.removeprefix(_CREDENTIAL)):
+        if where in _SECRETS and text and not text.startswith(("/", _CREDENTIAL)):
+            return f"{where} is the path of a file, from / on, or credential:NAME; the secret itself stands in that file"
+        if text.startswith(_CREDENTIAL) and not is_name(text.removeprefix(_CREDENTIAL)):
             return f"{where}: {text!r}: a systemd credential has a plain name"
     return ""
 
@@ -459,13 +469,6 @@ def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
             yield from _texts(getattr(value, name), f"{where}.{name}" if where else name)
 
 
-def _is_credential(name: str) -> bool:
-    """As systemd has it: a plain file name in printable ASCII, without a colon."""
-    if not 0 < len(name) <= _LONGEST_NAME or name in {".", ".."}:
-        return False
-    return name.isascii() and name.isprintable() and not set("/:") & set(name)
-
-
 def _is_some_network(text: str) -> bool:
     """Not a name, and not everybody: whoever is believed may say any address."""
     try:
@@ -480,13 +483,12 @@ def is_loopback(address: str) -> bool:
 
 
 def secret_path(reference: str) -> Path:
-    """Where a secret is: a path, or `credential:NAME` below systemd's $CREDENTIALS_DIRECTORY. Raises ConfigError."""
+    """Where a secret is: a path, or `credential:NAME` as systemd gave it or root finds it in the unit. Raises ConfigError, NoCredential."""
     if not reference.startswith(_CREDENTIAL):
         return Path(reference)
     name = reference.removeprefix(_CREDENTIAL)
-    if not _is_credential(name):
+    if not is_name(name):
         raise ConfigError(f"{reference}: a systemd credential has a plain name")
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not directory:
-        raise ConfigError(f"{reference}: this process was given no systemd credentials (LoadCredential=)")
-    return Path(directory) / name
+    if (file := place(name)) is None:
+        raise NoCredential(f"{reference}: this process was given no systemd credentials (LoadCredential=)")
+    return file

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--cluster",
         action="store_true",
-        help="with three hosts of PostgreSQL (Patroni) and three for servers",
+        help="with three hosts of PostgreSQL (Patroni) and two more for servers",
     )
     up.set_defaults(action=_up)
 

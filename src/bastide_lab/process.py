@@ -47,12 +47,20 @@ def run(
     stdin: str = "",
     env: Mapping[str, str] | None = None,
     timeout: float = 60,
+    cwd: Path | None = None,
 ) -> str:
     """Run a program to its end and return what it printed; LabError with the end of its output if it fails."""
     arguments = list(map(str, command))
     try:
         done = subprocess.run(
-            arguments, input=stdin, env=env, timeout=timeout, text=True, capture_output=True, check=False
+            arguments,
+            input=stdin,
+            env=env,
+            timeout=timeout,
+            text=True,
+            capture_output=True,
+            check=False,
+            cwd=cwd,
         )
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{' '.join(arguments)}: no end after {timeout:g} s") from error
@@ -64,7 +72,9 @@ def run(
     return done.stdout
 
 
-def spawn(command: Command, *, log: Path, env: Mapping[str, str] | None = None) -> None:
+def spawn(
+    command: Command, *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> None:
     """Start a program that outlives us and is not our child; what it prints goes to `log`."""
     with log.open("ab") as output:
         subprocess.run(
@@ -74,6 +84,7 @@ def spawn(command: Command, *, log: Path, env: Mapping[str, str] | None = None) 
             stderr=output,
             env=env,
             check=True,
+            cwd=cwd,
         )
 
 

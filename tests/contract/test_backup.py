@@ -301,12 +301,14 @@ def test_a_database_that_fails_in_the_middle_leaves_nothing(
 
 def test_keys_that_are_none(url: str, place: Path, tmp_path: Path) -> None:
     for names, reason in (
-        ([], "no public key"),
+        ([], "is missing"),
         (["age1nonsense"], "no public key of age"),
-        (["AGE-SECRET-KEY-1X"], "no public key"),
+        (["AGE-SECRET-KEY-1NONSENSE"], "the PRIVATE key"),
+        (["age-secret-key-1nonsense"], "the PRIVATE key"),
     ):
-        with pytest.raises(InvalidInput, match=reason):
+        with pytest.raises(InvalidInput, match=reason) as refused:
             backups.make(url, to=place, recipients=names, keep=1, node="n", version="1", now=build.NOW)
+        assert "nonsense" not in f"{refused.value} {refused.value.remedy}".lower(), "it may be a secret"
     empty = tmp_path / "empty"
     empty.write_text("AGE-SECRET-KEY-1NONSENSE\n")
     for path in (empty, tmp_path / "nowhere"):

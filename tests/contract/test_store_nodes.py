@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from bastide.domain.errors import NotFound
 from bastide.domain.nodes import Node
 from bastide.services.pace import CHECKPOINT
 from bastide.services.ports import Work
 from bastide.services.registry import Planned, Seat
+from bastide.store import tables
 from bastide.store.unit_of_work import SqlStore
 from bastide.store.work import Claimer
 from tests.support.work_rows import KIND, LEASE, SHORT, now, row
@@ -170,6 +172,18 @@ def test_work_of_the_database_is_done_by_any_partition(cluster: Cluster) -> None
     assert [work.kind for work in claim(lyon)] == [CHECKPOINT]
 
 
+def test_what_an_earlier_program_planned_for_itself_is_everybodys_after_a_poke(cluster: Cluster) -> None:
+    """A program of 0004 names no partition: its new rows of shared kinds are in `default`, where perhaps nobody is any more."""
+    a, lyon = cluster.node("a"), cluster.node("l", "lyon")
+    poke(a, "audit", CHECKPOINT)
+    with a.engine.begin() as raw:
+        raw.execute(update(tables.work).values(partition="default"))
+    assert claim(lyon) == ()
+    poke(lyon, "audit", CHECKPOINT, after=timedelta(hours=1))
+    assert row(a, "audit")["partition"] == ""
+    assert [work.kind for work in claim(lyon)] == [CHECKPOINT]
+
+
 def test_a_poke_from_another_partition_leaves_planned_work_where_it_is(cluster: Cluster) -> None:
     a, lyon = cluster.node("a"), cluster.node("l", "lyon")
     poke(a, after=timedelta(hours=1))
@@ -196,7 +210,7 @@ def test_a_partition_is_adopted_with_all_it_plans(cluster: Cluster) -> None:
     poke(lyon, "audit", CHECKPOINT)
     claim(lyon)
     with a.read() as uow:
-        planned = uow.work.planned()
+        planned = uow.work.planned(now())
     assert planned.keys() == {"lyon"}
     assert planned["lyon"].rows == 2
     lease = planned["lyon"].lease
@@ -204,10 +218,19 @@ def test_a_partition_is_adopted_with_all_it_plans(cluster: Cluster) -> None:
     assert lease > now()
     with a.write() as uow:
         uow.work.adopt("lyon", "default")
-        assert uow.work.planned() == {"default": Planned(2, lease)}
+        assert uow.work.planned(now()) == {"default": Planned(2, lease)}
         uow.commit()
     assert row(a, "2")["partition"] == "default"
     assert claim(a) == (), "the lease that runs stays"
+
+
+def test_a_lease_that_counts_as_over_keeps_nobody_from_adopting(cluster: Cluster) -> None:
+    """It was taken while the clock was wrong: (2)."""
+    a, lyon = cluster.node("a"), cluster.node("l", "lyon")
+    poke(lyon)
+    assert len(claim(lyon, timedelta(days=400))) == 1
+    with a.read() as uow:
+        assert uow.work.planned(now()) == {"lyon": Planned(1, None)}
 
 
 # ----------------------------------------------------------------------------------------------------- in a node's name

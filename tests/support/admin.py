@@ -28,6 +28,8 @@ RIGHTS = {
     "GET portal/admin/users/new": "administer",
     "POST portal/admin/users/new": "administer",
     "GET portal/admin/users/{user_id}": "administer or audit",
+    "GET portal/admin/users/{user_id}/switch": "administer",
+    "POST portal/admin/users/{user_id}/switch": "administer",
     "GET portal/admin/users/{user_id}/remove": "administer",
     "POST portal/admin/users/{user_id}/remove": "administer",
     "GET portal/admin/groups": "administer or audit",

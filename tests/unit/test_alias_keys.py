@@ -121,6 +121,21 @@ def test_what_is_no_keytab_is_said_and_left_alone(file: KeytabFile, content: byt
     assert Path(file.path).read_bytes() == content
 
 
+def test_not_where_anybody_may_write(tmp_path: Path) -> None:
+    """Whoever puts a keytab there first would own the new one, for the owner stays."""
+    folder = tmp_path / "everybodys"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    planted = keytab(folder / "alias.keytab", "a@B")
+    if os.geteuid() == 0:
+        os.chown(planted, 12345, 12345)
+    before = planted.read_bytes()
+    with pytest.raises(StoreUnavailable, match="anybody may write") as refused:
+        KeytabFile(planted).add(ALIAS, PASSWORD, 2)
+    assert "chmod" in refused.value.remedy
+    assert planted.read_bytes() == before
+
+
 def test_places_that_do_not_do(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("elsewhere")

@@ -66,6 +66,7 @@ RIGHTS = {
     "POST /pam-users": "administer",
     "GET /pam-users/{name}": "administer or audit",
     "DELETE /pam-users/{name}": "administer",
+    "PUT /pam-users/{name}/enabled": "administer",
     "POST /pam-users/{name}/password": "administer",
     "GET /pam-groups": "administer or audit",
     "POST /pam-groups": "administer",
@@ -473,3 +474,14 @@ def test_the_description_is_ours_and_complete(api: ApiWorld) -> None:
         assert operation["responses"]["default"]["content"].keys() == {"application/problem+json"}, route
     assert "<script" not in api.anonymous().get("/openapi.json").text
     assert "http" not in json.dumps(document["servers"])
+
+
+def test_a_call_that_is_refused_names_its_caller_in_the_log(
+    api: ApiWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bastide.http.access")
+    assert api.caller("grace").get("/audit/verification").status_code == 403
+    assert api.anonymous().get("/audit/verification").status_code == 401
+    refused, nobody = [record.getMessage() for record in caplog.records]
+    assert "403 'PRIV\\\\grace'" in refused, refused
+    assert "401 '-'" in nobody

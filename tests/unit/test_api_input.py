@@ -105,7 +105,8 @@ def test_no_body_has_a_field_for_another_person() -> None:
     assert inputs_of(inputs.Decide) == {"decision", "reason", "signature"}
     assert inputs_of(inputs.Signed) == {"challenge", "credential", "stage"}
     assert inputs_of(inputs.NewKey) == {"name", "challenge", "credential", "invitation"}
-    assert {field.name for field in fields(Draft)} == {"ttl", "start_at", "justification", "ticket", "method"}
+    drafted = {"ttl", "start_at", "justification", "ticket", "method", "key"}
+    assert {field.name for field in fields(Draft)} == drafted
 
 
 @pytest.mark.parametrize("parameter", ["user", "as", "actor", "principalId", "state"])

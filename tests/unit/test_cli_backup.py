@@ -88,7 +88,7 @@ def test_a_key_that_is_there_stays(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_with_what_to_do(tmp_path: Path, config: Path) -> None:
     bad_key = run("backup", "--to", tmp_path, "--recipient", "age1x", "--config", config)
     assert bad_key.exit_code == Exit.REFUSED
-    assert "is no public key of age" in said(bad_key)
+    assert "this is no public key of age" in said(bad_key)
     no_file = run("restore", tmp_path / "nothing", "--identity", tmp_path / "nothing", "--check")
     assert no_file.exit_code == Exit.UNAVAILABLE
     assert "name the file backup.key" in said(no_file)

@@ -35,7 +35,7 @@ def test_the_commands_that_were_promised_are_there() -> None:
         request new | request list | request show | request prove | request extend | request close
         approval list | approval gives | approval approve | approval reject
         mfa enrol | mfa confirm | mfa status | mfa remove | mfa invite | mfa reset
-        pam user add | pam user list | pam user show | pam user password | pam user remove
+        pam user add | pam user list | pam user show | pam user password | pam user disable | pam user enable | pam user remove
         pam group add | pam group list | pam group show | pam group remove
         role add | role list | role show | role edit | role remove | role proposals | role approve | role reject
         ma add | ma list | ma show | ma edit | ma secret | ma enable | ma disable | ma import | ma remove

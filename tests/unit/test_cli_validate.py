@@ -13,9 +13,11 @@ from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.config import Config
 from bastide.domain.health import Category, Finding, Severity
-from bastide.health import opened, registry
+from bastide.health import activation, opened, registry
+from bastide.health import diagnose as walks
 from bastide.health import report as kept
 from bastide.health.check import Check
+from bastide.health.diagnose import Step
 from bastide.health.world import World
 from tests.support.health import ToldDomain, ToldNetwork, looking_at
 
@@ -96,7 +98,13 @@ def test_json_is_the_report_that_is_kept(doctor: Doctor) -> None:
 def test_only_some_categories(doctor: Doctor) -> None:
     found = kept.from_json(doctor("--json", "--only", "dns", "--only", "time").stdout)
     assert [one.check for one in found.results] == ["dns.names", "time.controllers"]
-    assert doctor("--only", "nonsense").exit_code == Exit.USAGE
+    assert kept.from_json(doctor("--json", "--only", "DNS").stdout).only == (Category.DNS,)
+    wrong = doctor("--only", "nonsense")
+    assert wrong.exit_code == Exit.USAGE
+    assert "there is no category" in wrong.stderr
+    assert "dns, ports" in wrong.stderr
+    assert "Value error" not in wrong.stderr
+    assert "one of: inventory" in " ".join(doctor("--help").stdout.replace("│", " ").split()).lower()
 
 
 def test_the_list_runs_nothing(doctor: Doctor) -> None:
@@ -126,7 +134,7 @@ def test_since_the_last_time(doctor: Doctor, tmp_path: Path) -> None:
 
 def _with(doctor: Doctor) -> Path:
     doctor()
-    return kept.latest(doctor.reports)
+    return max(doctor.reports.glob("*.json"))
 
 
 def test_settings_that_cannot_be_used_are_a_report(doctor: Doctor) -> None:
@@ -178,3 +186,26 @@ def test_a_cause_and_what_to_do(doctor: Doctor) -> None:
 def test_settings_are_needed_for_it(doctor: Doctor) -> None:
     doctor.settings.unlink()
     assert "`bastide init` makes" in diagnose(doctor, "dc1").stderr
+
+
+def test_a_request_that_waits_is_said_to_be_normal(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = (
+        Step("state", lambda: Finding("state", Severity.OK, "it is PendingApproval")),
+        Step("whose turn", lambda: Finding("turn", Severity.OK, "it waits for approval", "", "ask them")),
+        Step("tickets", lambda: Finding("tickets", Severity.SKIPPED, "it was never active")),
+    )
+    monkeypatch.setattr(activation, "steps_of", lambda _world, _id: ("request", steps))
+    done = diagnose(doctor, "activation", "6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11")
+    assert done.exit_code == Exit.OK
+    assert "this is its normal state: it is PendingApproval; it waits for approval" in done.stdout
+    assert "  -> ask them" in done.stdout
+
+
+def test_a_walk_with_skipped_steps_proves_nothing(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = (Step("address", lambda: Finding("n", Severity.SKIPPED, "common", "", "look there")),)
+    monkeypatch.setattr(walks, "steps_for", lambda _world, _name: ("node", steps))
+    done = diagnose(doctor, "n")
+    assert done.exit_code == Exit.OK
+    assert "1 of 1 steps were skipped, and prove nothing" in done.stdout
+    assert "  -> look there" in done.stdout
+    assert "as it should be" not in done.stdout

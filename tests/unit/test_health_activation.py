@@ -64,9 +64,20 @@ def test_who_must_approve_is_named(world: World) -> None:
     world.ready(stages=(StageDraft("first", ("PRIV\\Approvers",), 2),))
     request = world.ask()
     world.approve(request, "grace")
-    at, text = cause(seen(world, request))
-    assert at == "whose turn"
-    assert text == "it waits for approval: 1 more of PRIV\\Approvers (first)"
+    walk_ = seen(world, request)
+    assert cause(walk_) == ("", ""), "that it waits is its normal state"
+    turn = next(one.finding for one in walk_ if one.title == "whose turn")
+    assert turn.text == "it waits for approval: 1 more of PRIV\\Approvers (first)"
+    assert turn.evidence.startswith("voted: ")
+    assert "`bastide approval list`" in turn.remedy
+    assert turn.text in activation.normal(walk_)
+    assert "it is PendingApproval" in activation.normal(walk_)
+
+
+def test_before_the_first_vote_nobody_voted(world: World) -> None:
+    world.ready(stages=(StageDraft("first", ("PRIV\\Approvers",), 2),))
+    turn = next(one.finding for one in seen(world, world.ask()) if one.title == "whose turn")
+    assert turn.evidence == "nobody voted yet"
 
 
 def test_a_worker_that_does_not_run(world: World) -> None:
@@ -80,8 +91,9 @@ def test_what_the_worker_was_told(world: World) -> None:
     world.ready()
     request = world.ask()
     row = Row(ACCOUNT, request.user, NOW, 4, "", None, "no domain controller answers")
-    found = activation.judge_work(world.get(request), {ACCOUNT: (request.user,)}, [row], NOW)
+    found = activation.judge_work(world.get(request), {ACCOUNT: {request.user: "PRIV.alice"}}, [row], NOW)
     assert found.text == "the worker tried 4 times, and was told: no domain controller answers"
+    assert found.evidence == "account PRIV.alice"
 
 
 def test_a_membership_that_somebody_took_away(world: World) -> None:
@@ -112,9 +124,13 @@ def test_tickets_outlive_the_end(world: World) -> None:
     world.work()
     world.services.requests.close(world.alice(), request.id)
     world.work()
-    at, text = cause(seen(world, request))
-    assert at == "tickets"
-    assert "work until" in text
+    walk_ = seen(world, request)
+    assert cause(walk_) == ("", ""), "it ended properly"
+    assert walk_[-1].title == "tickets"
+    assert "work until" in walk_[-1].finding.text
+    shown = next(one.finding for one in walk_ if one.title == "PRIV controllers")
+    assert "dormant since" in shown.evidence
+    assert "until" not in shown.evidence
 
 
 def test_a_request_that_nobody_made(world: World) -> None:
@@ -149,9 +165,9 @@ def test_the_state(request_made: Request, changes: dict[str, Any], severity: Sev
 @pytest.mark.parametrize(
     ("state", "severity", "said"),
     [
-        (State.PENDING_MFA, Severity.ERROR, "waits for the second factor"),
+        (State.PENDING_MFA, Severity.OK, "waits for the second factor"),
         (State.PENDING_APPROVAL, Severity.ERROR, "its role is gone"),
-        (State.SCHEDULED, Severity.WARNING, "starts at"),
+        (State.SCHEDULED, Severity.OK, "starts at"),
         (State.PROCESSING, Severity.OK, "the worker's turn"),
         (State.EXPIRED, Severity.OK, "nobody's turn"),
     ],
@@ -181,7 +197,7 @@ ROW = Row(ACCOUNT, "u", NOW, 0, "", None, "")
 def test_the_work(
     request_made: Request, state: State, rows: list[Row], severity: Severity, said: str
 ) -> None:
-    keys = {ACCOUNT: ("u",), LINK: ("g",)}
+    keys = {ACCOUNT: {"u": "alice"}, LINK: {"g": "PAM-G"}}
     found = activation.judge_work(replace(request_made, state=state), keys, rows, NOW)
     assert (found.severity, said in found.text) == (severity, True), found.text
 
@@ -215,4 +231,4 @@ def test_what_a_controller_shows(
 
 def test_ids_of_links_are_those_of_groups_that_need_one(world: World) -> None:
     group = world.prepare_group()
-    assert activation.linked([group]) == (group.id,)
+    assert activation.linked([group]) == {group.id: "PAM-FileAdmins"}

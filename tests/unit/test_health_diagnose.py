@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bastide.domain.errors import (
@@ -228,6 +229,43 @@ def test_nodes_of_two_versions_are_stale(world: SyncWorld, tmp_path: Path) -> No
     other = replace(node, name="node-3", version="2")
     _, steps = steps_for(node_world(world, node, tmp_path, other), "NODE-2")
     assert cause(list(walk(steps))) == ("stale state", "the nodes run different versions: 1, 2")
+
+
+def test_a_common_address_says_nothing_about_the_node(world: SyncWorld, tmp_path: Path) -> None:
+    now = datetime.now(UTC) - timedelta(days=5)
+    node = replace(NODE, started_at=now, heartbeat=now, url="https://bastide.priv.test:8443")
+    other = replace(node, name="node-3", url="https://Bastide.priv.test:8443/")
+    _, steps = steps_for(node_world(world, node, tmp_path, other), "node-2")
+    seen = list(walk(steps))
+    assert [one.title for one in seen] == ["service", "address", "stale state"]
+    assert seen[1].finding.severity is Severity.SKIPPED
+    assert "common address of node-2, node-3" in seen[1].finding.text
+    assert "on node-2" in seen[1].finding.remedy
+
+
+def test_a_drained_node_outranks_a_reverse_record(world: SyncWorld, tmp_path: Path) -> None:
+    now = datetime.now(UTC) - timedelta(days=5)
+    node = replace(NODE, started_at=now, heartbeat=now, draining=True)
+    _, steps = steps_for(node_world(world, node, tmp_path, names={}), "node-2")
+    seen = list(walk(steps))
+    assert any("reverse record" in one.finding.text for one in seen)
+    assert cause(seen) == ("stale state", "node-2 is drained, and takes no work")
+
+
+@pytest.mark.parametrize("name", ["srv1", "SRV1.priv.test", "node-2"])
+def test_this_server_s_own_host_name_is_its_node(
+    world: SyncWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "srv1")
+    monkeypatch.setattr("socket.getfqdn", lambda: "srv1.priv.test")
+    looking = node_world(world, NODE, tmp_path, replace(NODE, name="node-3"))
+    config = msgspec.structs.replace(
+        looking.config, server=msgspec.structs.replace(looking.config.server, node="node-2")
+    )
+    title, _ = steps_for(replace(looking, config=config), name)
+    assert title == "node node-2"
+    with pytest.raises(NotFound):
+        steps_for(looking, "srv2")
 
 
 # ----------------------------------------------------------------------------------------------------------------- targets

@@ -71,6 +71,7 @@ def test_counts_name_every_severity() -> None:
         (Severity.SKIPPED, Severity.ERROR, Move.NEW),
         (None, Severity.WARNING, Move.NEW),
         (Severity.WARNING, None, Move.GONE),
+        (Severity.OK, None, Move.GONE),
     ],
 )
 def test_what_became_of_it(before: Severity | None, after: Severity | None, move: Move) -> None:
@@ -88,7 +89,6 @@ def test_what_became_of_it(before: Severity | None, after: Severity | None, move
         (Severity.ERROR, Severity.ERROR),
         (None, Severity.OK),
         (None, Severity.SKIPPED),
-        (Severity.OK, None),
         (Severity.SKIPPED, Severity.OK),
         (Severity.SKIPPED, None),
     ],
@@ -124,8 +124,11 @@ def test_the_same_subject_of_another_check_is_another_thing() -> None:
 
 
 def test_what_was_not_asked_for_is_no_change() -> None:
-    before = report(result(Severity.ERROR, check="ports.controllers"))
-    assert compare(before, report(result(Severity.OK))) == ()
+    other = replace(result(Severity.ERROR, check="ports.controllers"), category=Category.PORTS)
+    before, after = report(other), report(result(Severity.OK))
+    assert compare(before, replace(after, only=(Category.DNS,))) == ()
+    (change,) = compare(before, after)
+    assert (change.move, change.shown) == (Move.GONE, other), "all was asked for, and it was not there"
 
 
 @pytest.mark.parametrize("severity", [Severity.SKIPPED, Severity.ERROR])

@@ -1,5 +1,6 @@
 """Reports as files: JSON that is read back, and a page that loads nothing and escapes everything."""
 
+import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -116,7 +117,7 @@ def test_files_are_their_owner_s_alone_whatever_the_umask(tmp_path: Path) -> Non
     assert (tmp_path / "a" / "reports").stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert kept.read(files[0]) == ONE
-    assert kept.latest(tmp_path / "a" / "reports") == files[0]
+    assert kept.latest(tmp_path / "a" / "reports", ONE.node) == ONE
     assert len(list((tmp_path / "a" / "reports").iterdir())) == 2
 
 
@@ -136,12 +137,37 @@ def test_a_node_s_name_is_no_path(tmp_path: Path) -> None:
         assert file.is_file()
 
 
-def test_the_newest_counts_and_none_is_said_to_be_none(tmp_path: Path) -> None:
+def test_the_newest_of_the_same_node_and_selection_counts_and_none_is_said_to_be_none(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
-    with pytest.raises(NotFound):
-        kept.latest(folder)
-    kept.keep(folder, replace(ONE, began=NOW + timedelta(days=1)), "")
-    kept.keep(folder, ONE, "")
-    assert kept.read(kept.latest(folder)).began == NOW + timedelta(days=1)
+    with pytest.raises(NotFound, match="no report of node"):
+        kept.latest(folder, ONE.node)
+    day = timedelta(days=1)
+    for one in (
+        replace(ONE, began=NOW + day),
+        ONE,
+        replace(ONE, began=NOW + 2 * day, only=(Category.DNS,)),
+        replace(ONE, began=NOW + 3 * day, node="another"),
+    ):
+        kept.keep(folder, one, "")
+    (folder / "20990101T000000Z-x.json").write_text("{}")
+    assert kept.latest(folder, ONE.node).began == NOW + day
+    assert kept.latest(folder, ONE.node, [Category.DNS]).began == NOW + 2 * day
+    with pytest.raises(NotFound, match="of dns, ports is kept"):
+        kept.latest(folder, ONE.node, [Category.PORTS, Category.DNS])
     with pytest.raises(NotFound):
         kept.read(folder / "nothing.json")
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, kind: str) -> None:
+    """As /dev/stdout and /dev/null, which root could replace."""
+    place = tmp_path / kind
+    if kind == "link":
+        place.symlink_to("/dev/null")
+    else:
+        os.mkfifo(place)
+    before = place.lstat()
+    with pytest.raises(Conflict, match="is no regular file"):
+        kept.write_private(place, "text")
+    assert place.lstat() == before
+    assert list(tmp_path.iterdir()) == [place]

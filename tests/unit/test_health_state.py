@@ -36,6 +36,7 @@ from bastide.store.inspect import DatabaseFacts, ServerFacts, SqliteFacts, Stand
 from bastide.store.migrations import Fit
 from bastide.store.unit_of_work import SqlStore
 from tests.support.health import MINIMAL, ToldNetwork, by_key, looking_at
+from tests.support.world import TestClock as Clock
 from tests.support.world import World
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -374,11 +375,29 @@ def test_rows_are_read_as_the_store_lists_them(store: SqlStore) -> None:
 
 
 def test_what_is_not_there_yet_is_called_not_set_up() -> None:
-    for run in (recovery.break_glass, recovery.backups):
-        (found,) = run(looking_at())
-        assert found.severity is Severity.SKIPPED
-        assert found.text.startswith("not set up: ")
-        assert found.remedy
+    (found,) = recovery.break_glass(looking_at())
+    assert found.severity is Severity.SKIPPED
+    assert found.text.startswith("not set up: ")
+    assert found.remedy
+
+
+def test_the_newest_backup_is_looked_up_in_the_audit(store: SqlStore) -> None:
+    (none,) = recovery.backups(looking_at(store=store))
+    assert none.severity is Severity.WARNING
+    assert "bastide backup" in none.remedy
+    made = NOW - timedelta(days=30)
+    with store.write() as uow:
+        for name, at in (("a.age", made), ("b.age", made + timedelta(days=22))):
+            data = {"sha256": f"digest-of-{name}"}
+            uow.audit.append(Event("backup.made", at, "", "bastide", subject_name=name, data=data))
+        uow.commit()
+    clock = Clock()
+    for late, severity in ((timedelta(0), Severity.OK), (timedelta(minutes=1), Severity.WARNING)):
+        clock.moment = NOW + late
+        (found,) = recovery.backups(looking_at(store=store, clock=clock))
+        assert found.severity is severity
+        assert "8 days ago" in found.text
+        assert found.evidence == "b.age, sha256 digest-of-b.age"
 
 
 def test_the_inventory_counts(store: SqlStore) -> None:

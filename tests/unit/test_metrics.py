@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bastide.config import ConfigError, Metrics
 from bastide.domain import nodes
 from bastide.domain.contacts import Contact
 from bastide.domain.errors import NotFound
-from bastide.services.measures import MEASURES, Kind, Measures, digest
+from bastide.services.measures import MEASURES, NODE_STATE, Kind, Measures, digest
 from bastide.wiring.monitoring import metrics_token
 from tests.support.api import ASK, ApiWorld
 from tests.support.world import MONITORING
@@ -106,6 +107,11 @@ def test_nodes(api: ApiWorld) -> None:
     assert info(api) == {"node": "n1", "state": "serving", "version": "0.1.0", "schema": "0005"}
     api.clock.move(seconds=10)
     assert figures(api)["bastide_node_up", "n1", "east"] == 0
+    with api.store.write() as uow:
+        uow.nodes.put(replace(one, left_at=api.clock.now()))
+        uow.commit()
+    assert ("bastide_node_up", "n1", "east") not in figures(api), "it was stopped properly: nobody is paged"
+    assert info(api)["state"] == "left"
 
 
 def test_the_chain_and_its_sinks(api: ApiWorld) -> None:
@@ -233,3 +239,11 @@ def test_every_alert_says_what_to_do() -> None:
         assert re.search(r"^\s+summary: \S", rule, re.MULTILINE), rule
         (page,) = re.findall(r"runbook: (\S+)", rule)
         assert (ROOT / page.partition("#")[0]).is_file(), page
+
+
+def test_nobody_is_called_for_a_node_that_was_stopped() -> None:
+    """Its row stays until it is forgotten, and it is not up; that it left is a label of another figure."""
+    alerts = (MONITOR / "alerts.yml").read_text(encoding="utf-8")
+    (silent,) = re.findall(r"expr: (.*bastide_node_up.*)$", alerts, re.MULTILINE)
+    assert silent.endswith(f'unless on (node) bastide_node_info{{state="{nodes.State.LEFT.value}"}}')
+    assert "state" in NODE_STATE.labels

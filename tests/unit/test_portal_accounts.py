@@ -184,3 +184,26 @@ def test_where_nobody_is_prepared_the_page_says_what_to_do() -> None:
             assert link in page.links
             is_sound(page)
         assert "prepare a person" not in by_ticket(api, "frank").open(USERS).text
+
+
+def test_a_person_is_switched_off_and_on_with_a_reason(api: ApiWorld, dave: Browser) -> None:
+    request = api.ask()
+    api.work()
+    alice = user(api, "priv.alice")
+    page = dave.open(f"{USERS}/{alice.id}")
+    form = dave.open(page.link(f"{USERS}/{alice.id}/switch")).form(f"{USERS}/{alice.id}/switch")
+    is_sound(dave.page)
+    page = dave.send(form, reason=" ")
+    assert "say why" in page.text
+    assert user(api, "priv.alice").enabled
+    page = dave.send(form, reason=HOSTILE)
+    assert "It is switched off." in page.text
+    assert "can ask for nothing" in page.text
+    api.work()
+    assert api.get(request).closed_at is not None
+    page = dave.send(form, reason="once more")
+    assert "switched off already" in page.text
+    form = dave.open(f"{USERS}/{alice.id}/switch").form(f"{USERS}/{alice.id}/switch")
+    is_sound(dave.page)
+    assert "It is switched on." in dave.send(form, reason="is back").text
+    assert user(api, "priv.alice").enabled

@@ -139,10 +139,10 @@ class Stage:
         self.host("keys", "generate", "--openpgp", "--to", self.work / "openpgp", config=False)
         done = self.host("init", "--answers", answers, "--output", self.config, config=False)
         self.host("db", "upgrade")
-        good = [line for line in done.splitlines() if line.startswith("ok ")]
-        bad = [line for line in done.splitlines() if line.startswith("PROBLEM")]
-        if bad:
-            raise DemoError("\n".join(bad))
+        good = [line for line in done.splitlines() if line.startswith("OK")]
+        bad = [line for line in done.splitlines() if line.startswith("ERROR")]
+        if bad or not good:
+            raise DemoError("\n".join(bad) or done)
         return f"{len(good)} checks passed: DNS, ports, keytabs, tickets, sealed LDAP, trust"
 
     def delegate(self, group: str) -> str:

@@ -12,6 +12,7 @@ Putting one back, in order:
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from tempfile import TemporaryDirectory
 from bastide.backup import dump, folder, sealed
 from bastide.backup.dump import Content, Header
 from bastide.backup.folder import Sink, Written
-from bastide.domain.audit import verify
+from bastide.domain.audit import GENESIS, verify
 from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.services.events import by_worker
 from bastide.services.ports import AuditQuery
@@ -62,7 +63,7 @@ def make(
     finally:
         database.close()
     _note_made(url, written, header, now)  # (2)
-    return Made(written, header, folder.prune(to, node, keep))  # (3)
+    return Made(written, header, folder.prune(to, node, keep, new=written.path))  # (3)
 
 
 def prove(file: Path, key: Path) -> Content:
@@ -112,10 +113,17 @@ def _filled(url: str, file: Path, key: Path) -> Content:
 
 def _verify(session: Session, content: Content) -> None:
     """Raises AuditBroken, StoreError."""
-    last = (0, "")
-    for record in verify(SqlAuditLog(session).read(AuditQuery(limit=0))):
-        last = (record.seq, record.hash)
-    if content.header.head[0] and last != content.header.head:
+    audit = SqlAuditLog(session)
+    last = (0, GENESIS)
+    try:
+        with closing(audit.read(AuditQuery(limit=0))) as records:
+            for record in verify(records):
+                last = (record.seq, record.hash)
+    except (ValueError, OverflowError):
+        raise StoreError(
+            "the backup is damaged: an audit record cannot be read", remedy="take another one"
+        ) from None
+    if not last == content.header.head == audit.head():
         raise StoreError(
             "the backup is damaged: its audit chain ends elsewhere than it says", remedy="take another one"
         )

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import msgspec
-from sqlalchemy import Table, delete, func, insert, select
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select
 
 from bastide.domain.errors import Conflict, StoreError
 from bastide.store import password_tables, tables
@@ -32,6 +32,10 @@ _PASSING = frozenset({tables.sessions.name, tables.challenges.name, tables.nodes
 #: With a row from the start.
 _BORN_WITH_ONE = (tables.audit_head, tables.schema_floor, password_tables.password_switch)
 _DAMAGED = "take another one; what is damaged is never restored in part"
+#: Of rows that wait to be written, in bytes: a file that nobody signed may hold nothing but large ones.
+_HEAP = 16 * 1024 * 1024
+#: A number as both databases take it.
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="header"):
@@ -53,6 +57,13 @@ class _Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="table
 class _Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="footer"):
     rows: dict[str, int]
     digest: bytes
+
+
+_FRAMES: msgspec.msgpack.Decoder[Header | _Start | _Footer] = msgspec.msgpack.Decoder(
+    Header | _Start | _Footer
+)
+#: What an array begins with.
+_ARRAYS = frozenset(bytes([first]) for first in (*range(0x90, 0xA0), 0xDC, 0xDD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,7 @@ class _Reader:
     def __init__(self, source: IO[bytes]) -> None:
         self._source = source
         self._digest = hashlib.sha256()
+        self._length = 0
 
     def header(self) -> Header:
         """The first of them."""
@@ -138,50 +150,75 @@ class _Reader:
 
     def fill(self, session: Session) -> Mapping[str, int]:
         """The tables, up to the footer."""
-        known = {str(table.name): table for table in kept()}
         rows: Counter[str] = Counter()
         waiting: list[dict[str, Any]] = []
-        table: Table | None = None
-        columns: tuple[str, ...] = ()
+        into: _Into | None = None
+        size = 0
         while True:
             before = self._digest.digest()
-            value = self._next()
-            if isinstance(value, list) and table is not None and len(value) == len(columns):
-                waiting.append(dict(zip(columns, value, strict=True)))
-                rows[str(table.name)] += 1
-            if waiting and (len(waiting) == _CHUNK or not isinstance(value, list)):
-                session.run(insert(_of(table)), waiting)
-                waiting = []
+            value = self._next(into)
+            if into and isinstance(value, tuple):
+                waiting.append(dict(zip(into.columns, value, strict=True)))
+                rows[into.name] += 1
+                size += self._length
+            if into and waiting and (len(waiting) == _CHUNK or size > _HEAP or not isinstance(value, tuple)):
+                session.run(into.insert, waiting)
+                waiting, size = [], 0
             if isinstance(value, _Footer):
                 return _ended(value, rows, before, self._source)
             if isinstance(value, _Start):
-                table, columns = known.get(value.name), value.columns
-                rows[str(_of(table).name)] += 0
-            elif not isinstance(value, list) or table is None or len(value) != len(columns):
-                raise StoreError("the backup is damaged: a row without a table", remedy=_DAMAGED)
+                into = _Into(value)
+                rows[into.name] += 0
+            elif isinstance(value, Header):
+                raise StoreError("the backup is damaged: it begins twice", remedy=_DAMAGED)
 
-    def _next(self) -> Any:
-        """Raises StoreError for what is no frame."""
+    def _next(self, into: "_Into | None" = None) -> "Header | _Start | _Footer | tuple[Any, ...]":
+        """`into`: the table that rows are of. Raises StoreError for what is no frame."""
         head = self._source.read(_LENGTH.size)
         length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else _LARGEST + 1
         body = self._source.read(length) if length <= _LARGEST else b""
         if len(body) != length:
             raise StoreError("the backup is damaged: it ends too early", remedy=_DAMAGED)
+        self._length = length
         self._digest.update(head + body)
         try:
-            value = msgspec.msgpack.decode(body)
-            return value if isinstance(value, list) else msgspec.convert(value, Header | _Start | _Footer)
-        except msgspec.MsgspecError:
-            raise StoreError("the backup is damaged: a frame cannot be read", remedy=_DAMAGED) from None
+            if body[:1] in _ARRAYS and into is not None:
+                return into.rows.decode(body)
+            return _FRAMES.decode(body)
+        except (msgspec.MsgspecError, RecursionError):
+            where = f" in {into.name}" if into else ""
+            raise StoreError(
+                f"the backup is damaged: a frame{where} cannot be read", remedy=_DAMAGED
+            ) from None
 
 
-def _of(table: Table | None) -> Table:
-    if table is None:
-        raise StoreError("the backup is damaged: a table that nobody knows", remedy=_DAMAGED)
-    return table
+class _Into:
+    """A table that rows go into. SQLite takes any value for any column, so what comes must be what belongs there."""
+
+    def __init__(self, start: _Start) -> None:
+        """Raises StoreError."""
+        table = next((one for one in kept() if one.name == start.name), None)
+        if table is None:
+            raise StoreError("the backup is damaged: a table that nobody knows", remedy=_DAMAGED)
+        self.name = str(table.name)
+        self.columns = tuple(str(column.name) for column in table.columns)
+        if start.columns != self.columns:
+            raise StoreError(f"the backup is damaged: {self.name} has other columns", remedy=_DAMAGED)
+        self.insert = insert(table)
+        self.rows: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(
+            tuple[tuple(map(_kind, table.columns))]  # type: ignore[misc]  # known only here
+        )
+
+
+def _kind(column: ColumnElement[Any]) -> Any:
+    """Whether it may be missing the database itself says."""
+    plain = column.type.python_type
+    return (_Number if plain is int else plain) | None
 
 
 def _ended(footer: _Footer, rows: Counter[str], digest: bytes, source: IO[bytes]) -> Mapping[str, int]:
-    if footer.digest != digest or footer.rows != dict(rows) or source.read(1):
+    whole = footer.rows.keys() == {table.name for table in kept()}
+    whole = whole and all(footer.rows[str(table.name)] == 1 for table in _BORN_WITH_ONE)
+    if not whole or footer.digest != digest or footer.rows != dict(rows) or source.read(1):
         raise StoreError("the backup is damaged: its end does not fit what came before", remedy=_DAMAGED)
     return footer.rows

@@ -1,5 +1,6 @@
 """Where backups lie: whole, or not at all under their name. Written beside it, brought to the disk, read back, then renamed."""
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -48,6 +49,7 @@ def write(folder: Path, name: str, fill: Callable[[Sink], None]) -> Written:
         with os.fdopen(fd, "r+b") as file:
             hashing = _Hashing(file)
             with _told(folder):
+                fcntl.flock(file, fcntl.LOCK_EX)  # see _is_abandoned
                 fill(hashing)
                 file.flush()
                 os.fsync(file.fileno())
@@ -67,19 +69,43 @@ def write(folder: Path, name: str, fill: Callable[[Sink], None]) -> Written:
     return Written(folder / name, hashing.size, found)
 
 
-def prune(folder: Path, node: str, keep: int) -> tuple[Path, ...]:
-    """Remove the oldest of this node's beyond `keep`. What was removed. Raises StoreUnavailable."""
-    prefix = name_of(node, datetime(1970, 1, 1, tzinfo=UTC)).partition("-19700101T")[0]
+def prune(folder: Path, node: str, keep: int, *, new: Path) -> tuple[Path, ...]:
+    """Remove the oldest of this node's beyond `keep`, and what is left of backups that were killed. `new`: the one that was made just now; it stays, for a clock
+    that was set back gives it a name that passes for an old one. What was removed. Raises StoreUnavailable.
+    """
     with _told(folder):
-        mine = sorted(
-            one
-            for one in folder.glob(f"{prefix}-*{SUFFIX}")
-            if len(one.name) == len(name_of(node, datetime(2000, 1, 1, tzinfo=UTC)))
-        )
-        old = tuple(mine[:-keep])
+        others = sorted(one for one in _of_node(folder, node, SUFFIX) if one != new)
+        old = tuple(others[: max(len(others) - keep + 1, 0)])
         for one in old:
             one.unlink()
+        for part in _of_node(folder, node, SUFFIX + _PART, hidden="."):
+            if _is_abandoned(part):
+                part.unlink(missing_ok=True)
     return old
+
+
+def _of_node(folder: Path, node: str, suffix: str, hidden: str = "") -> Iterator[Path]:
+    """Files that have its name and a time in theirs, and nothing else."""
+    stem = hidden + name_of(node, datetime(2000, 1, 1, tzinfo=UTC)).removesuffix(SUFFIX)
+    prefix = stem.removesuffix(f"-{datetime(2000, 1, 1, tzinfo=UTC).strftime(_STAMP)}")
+    found = folder.glob(f"{prefix}-*{suffix}")
+    return (one for one in found if len(one.name) == len(stem) + len(suffix))
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Whoever writes holds the lock, to the end. What cannot be opened, or is no file, is somebody else's."""
+    try:
+        fd = os.open(part, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)
 
 
 class _Hashing:

@@ -35,18 +35,29 @@ def generate(directory: Path) -> str:
 def recipients(names: Sequence[str]) -> list[pyrage.x25519.Recipient]:
     """Raises InvalidInput for one that is no public key of age, or if there is none."""
     if not names:
-        raise InvalidInput(
-            "backup.recipients", "names no public key", remedy="`bastide keys generate --backup` makes one"
-        )
+        raise InvalidInput("recipient", "is missing", remedy="`bastide keys generate --backup` makes a key")
     found = []
     for name in names:
         try:
             found.append(pyrage.x25519.Recipient.from_str(name))
         except pyrage.RecipientError:
-            raise InvalidInput(
-                "backup.recipients", f"{name[:80]!r} is no public key of age", remedy="it begins with age1"
-            ) from None
+            raise _no_recipient(name) from None
     return found
+
+
+def _no_recipient(name: str) -> InvalidInput:
+    """What was given is not repeated: it may be the key that opens all backups."""
+    if name.upper().startswith(_LINE):
+        return InvalidInput(
+            "recipient",
+            "this is the PRIVATE key, which opens all backups",
+            remedy="give the public one, which begins with age1, and make a new pair if others may have seen this",
+        )
+    return InvalidInput(
+        "recipient",
+        "this is no public key of age",
+        remedy="it begins with age1 and has 62 characters: is it mistyped or cut off?",
+    )
 
 
 def identities(path: Path) -> list[pyrage.x25519.Identity]:
@@ -81,6 +92,8 @@ def opened(source: IO[bytes], keys: Sequence[pyrage.x25519.Identity]) -> Iterato
         with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
             try:
                 pyrage.decrypt_io(source, pipe, list(keys))
+            except BrokenPipeError:
+                raise
             except (pyrage.DecryptError, OSError) as error:
                 problems.append(error)
 

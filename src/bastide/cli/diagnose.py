@@ -11,7 +11,7 @@ from bastide.cli.remote import local
 from bastide.cli.validate import STYLE
 from bastide.clock import SystemClock
 from bastide.config import DEFAULT_PATH, load
-from bastide.domain.health import Finding, first_cause
+from bastide.domain.health import Finding, Severity, first_cause
 
 if TYPE_CHECKING:
     from bastide.health.diagnose import Seen
@@ -55,13 +55,28 @@ def diagnose(
     if as_json:
         _print_json(screen, title, seen, cause)
     elif cause is None:
-        screen.line("no cause was found: every step is as it should be", "green")
+        _say_none(screen, seen, request=bool(request))
     else:
         screen.line(f"cause: {cause.text}", "bold")
         if cause.remedy:
             screen.line(f"  -> {cause.remedy}")
     if cause is not None:
         raise typer.Exit(int(Exit.REFUSED))
+
+
+def _say_none(screen: Screen, seen: "list[Seen]", *, request: bool) -> None:
+    """Of a request: that this is its normal state. What was skipped is no proof."""
+    from bastide.health.activation import normal  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    skipped = sum(one.finding.severity is Severity.SKIPPED for one in seen)
+    if request:
+        screen.line(f"no cause was found: this is its normal state: {normal(seen)}", "green")
+    elif skipped:
+        screen.line(f"no cause was found; {skipped} of {len(seen)} steps were skipped, and prove nothing")
+    else:
+        screen.line("no cause was found: every step is as it should be", "green")
+    for remedy in dict.fromkeys(one.finding.remedy for one in seen if one.finding.remedy):
+        screen.line(f"  -> {remedy}")
 
 
 def _walk(

@@ -35,6 +35,7 @@ PrivName = Annotated[
 ]
 Delete = Annotated[bool, typer.Option("--delete", help="Delete the PRIV object as well, if Bastide made it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why.")]
 
 _USERS: list[Column] = [
     ("NAME", lambda u: u.get("name")),
@@ -122,6 +123,25 @@ def user_password(call: Call, name: Name, dry_run: DryRun = False) -> None:
         call.client.post(f"/pam-users/{quote(name, safe='')}/password", body),
         f"the password of {name} is set",
     )
+
+
+@remote(user, "disable", example='bastide pam user disable priv.alice --reason "on leave"')
+def user_disable(call: Call, name: Name, reason: Reason, yes: Yes = False) -> None:
+    """Switch a PAM user off: all access ends, what was asked for is cancelled, and nothing can be asked for. The PRIV account stays."""
+    ask.confirm(f"Switch off {name}, and end all of its access?", yes=yes)
+    answer = call.client.put(
+        f"/pam-users/{quote(name, safe='')}/enabled", {"enabled": False, "reason": reason}
+    )
+    call.done(answer, f"{name} is switched off; {len(answer.data['ended'])} requests end with it")
+
+
+@remote(user, "enable", example='bastide pam user enable priv.alice --reason "is back"')
+def user_enable(call: Call, name: Name, reason: Reason) -> None:
+    """Switch a PAM user on again: it may ask. Nothing that ended comes back."""
+    answer = call.client.put(
+        f"/pam-users/{quote(name, safe='')}/enabled", {"enabled": True, "reason": reason}
+    )
+    call.done(answer, f"{name} is switched on")
 
 
 @remote(user, "remove", example="bastide pam user remove priv.alice --delete")

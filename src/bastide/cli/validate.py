@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +16,14 @@ from bastide.cli.remote import local
 from bastide.clock import SystemClock
 from bastide.config import DEFAULT_PATH, Config, ConfigError, load
 from bastide.domain.health import Category, Change, Finding, Report, Result, Severity, compare
+from bastide.domain.ids import typed
 
 if TYPE_CHECKING:
     from bastide.health.check import Check
 
 #: As health/report.py has it; that module is heavy, and --help shows the default.
 REPORTS = Path("/var/lib/bastide/reports")
+_NAMES = ", ".join(Category)
 STYLE = {
     Severity.OK: "green",
     Severity.SKIPPED: "dim",
@@ -39,8 +42,8 @@ def validate(
     screen: Screen,
     as_json: bool,
     only: Annotated[
-        list[Category] | None,
-        typer.Option(metavar="CATEGORY", help="These categories only. May be repeated."),
+        list[str] | None,
+        typer.Option(metavar="CATEGORY", help=f"This category only. May be repeated. One of: {_NAMES}."),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the checks; run none.")] = False,
     html: Annotated[
@@ -49,7 +52,8 @@ def validate(
     since: Annotated[
         str,
         typer.Option(
-            metavar="REPORT", help="Compare with that report (JSON), or with `latest` of the folder."
+            metavar="REPORT",
+            help="Compare with that report (JSON), or with the `latest` of this node and these categories.",
         ),
     ] = "",
     reports: Annotated[
@@ -61,12 +65,13 @@ def validate(
     from bastide.health import report as kept  # noqa: PLC0415  # jinja and SQLAlchemy take their time
     from bastide.health.registry import chosen  # noqa: PLC0415
 
-    checks = chosen(only or ())
+    categories = _categories(only or ())
+    checks = chosen(categories)
     if listing:
         _list(screen, checks, as_json=as_json)
         return
-    before = _before(since, reports)
-    found = run_all(screen, checks, config)
+    before = _before(since, reports, _node(config), categories)
+    found = replace(run_all(screen, checks, config), only=categories)
     changes = compare(before, found) if before is not None else ()
     page = kept.to_html(found, before, changes)
     files = _keep(found, page, html, reports)
@@ -115,17 +120,33 @@ def look(screen: Screen, checks: "Sequence[Check]", settings: Config, file: Path
         return run(checks, world, done=done)
 
 
-def _before(since: str, reports: Path) -> Report | None:
+def _categories(names: Sequence[str]) -> tuple[Category, ...]:
+    """Sorted, each once, whatever the case."""
+    known = {one.value: one for one in Category}
+    for name in names:
+        if name.lower() not in known:
+            raise Stop(f"there is no category {typed(name)}", remedy=f"one of {_NAMES}", status=Exit.USAGE)
+    return tuple(sorted({known[name.lower()] for name in names}))
+
+
+def _node(file: Path) -> str:
+    """As the report will name it."""
+    try:
+        return load(file).server.node or socket.gethostname()
+    except ConfigError:
+        return socket.gethostname()
+
+
+def _before(since: str, reports: Path, node: str, only: Sequence[Category]) -> Report | None:
     from bastide.health import report as kept  # noqa: PLC0415  # jinja takes its time
 
     if not since:
         return None
-    file = kept.latest(reports) if since == "latest" else Path(since)
     try:
-        return kept.read(file)
+        return kept.latest(reports, node, only) if since == "latest" else kept.read(Path(since))
     except OSError as error:
         said = (error.strerror or type(error).__name__).lower()
-        raise Stop(f"{file} cannot be read: {said}", status=Exit.USAGE) from None
+        raise Stop(f"{error.filename or since} cannot be read: {said}", status=Exit.USAGE) from None
 
 
 def _keep(found: Report, page: str, html: Path | None, reports: Path) -> tuple[Path, ...]:

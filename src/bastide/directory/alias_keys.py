@@ -6,6 +6,7 @@ the old or the new one. One writer at a time (a lock on the directory). Only lib
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,11 @@ class KeytabFile:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise StoreUnavailable(
                 f"{folder} cannot be written by this user", remedy="run this as root, or name another file"
+            )
+        if folder.stat().st_mode & stat.S_IWOTH:
+            raise StoreUnavailable(
+                f"anybody may write into {folder}: who put a file there first would own the keys",
+                remedy=f"chmod o-w {folder}, or name a file elsewhere, as in /etc/bastide",
             )
         if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
             raise StoreUnavailable(f"{self.path} is no regular file", remedy="name another file")

@@ -108,13 +108,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All results of one run on one node."""
+    """All results of one run on one node. `only`: the categories that were asked for, sorted; empty: all."""
 
     node: str
     version: str
     began: datetime
     took: timedelta
     results: tuple[Result, ...]
+    only: tuple[Category, ...] = ()
 
     @property
     def worst(self) -> Severity:
@@ -166,15 +167,14 @@ class Change:
 
 
 def compare(before: Report, after: Report) -> tuple[Change, ...]:
-    """What became worse, new, unknown, better or gone, in that order. Only problems are new or gone: what is right comes and goes with the settings. What
-    was not asked for this time (`--only`) is no change.
+    """What became worse, new, unknown, better or gone, in that order. Only problems are new; what was looked at before and is not there now is gone, also
+    if it was right: nobody looks at it any more. What was not asked for this time (`--only`) is no change.
     """
     old, new = _by_identity(before.results), _by_identity(after.results)
-    ran = {one.check for one in after.results}
     cut = _cut_short(after, old)
     found = []
     for key in dict.fromkeys([*new, *old]):
-        if key[0] in ran:
+        if key in new or not after.only or old[key].category in after.only:
             change = _change(old.get(key), new.get(key))
             if change is not None and change.move is Move.GONE and key[0] in cut:
                 change = Change(Move.UNKNOWN, change.before, None)
@@ -193,11 +193,10 @@ def _cut_short(after: Report, old: Mapping[tuple[str, str], Result]) -> frozense
 
 
 def _change(before: Result | None, after: Result | None) -> Change | None:
-    if before is None or after is None:
-        only = before or after
-        if only is None or not only.severity.is_problem:
-            return None
-        return Change(Move.NEW if before is None else Move.GONE, before, after)
+    if before is None:
+        return Change(Move.NEW, None, after) if after is not None and after.severity.is_problem else None
+    if after is None:
+        return None if before.severity is Severity.SKIPPED else Change(Move.GONE, before, None)
     was, now = before.severity, after.severity
     if was is now:
         return None

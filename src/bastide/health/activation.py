@@ -4,17 +4,18 @@ The steps are walked as in diagnose.py, up to the first error.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bastide.domain import approvals
 from bastide.domain.errors import NotFound
 from bastide.domain.health import Finding, Severity
-from bastide.domain.ids import GroupId, RequestId, parse_id
+from bastide.domain.ids import RequestId, parse_id
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import GRANTING, LIVE, PENDING, Request, State
 from bastide.domain.roles import PamGroup, Role
 from bastide.health.checks.work import Row, rows_of
-from bastide.health.diagnose import Step
+from bastide.health.diagnose import Seen, Step
 from bastide.health.look import bad, good, unasked
 from bastide.health.world import World
 from bastide.services.pace import ACCOUNT, LINK
@@ -42,7 +43,9 @@ def steps_of(world: World, name: str) -> tuple[str, tuple[Step, ...]]:
         Step("whose turn", lambda: judge_turn(request, role)),
         Step(
             "work",
-            lambda: judge_work(request, {ACCOUNT: (user.id,), LINK: linked(groups)}, rows_of(world), now),
+            lambda: judge_work(
+                request, {ACCOUNT: {user.id: request.user_name}, LINK: linked(groups)}, rows_of(world), now
+            ),
         ),
         Step("PRIV controllers", lambda: _in_priv(world, request, user, groups, now)),
         Step("CORP controllers", lambda: _in_corp(world, request, groups)),
@@ -50,9 +53,14 @@ def steps_of(world: World, name: str) -> tuple[str, tuple[Step, ...]]:
     )
 
 
-def linked(groups: Sequence[PamGroup]) -> tuple[GroupId, ...]:
-    """Those that have a link on the CORP side, which is a piece of work of its own."""
-    return tuple(group.id for group in groups if group.needs_link)
+def linked(groups: Sequence[PamGroup]) -> dict[str, str]:
+    """Id to name of those that have a link on the CORP side, which is a piece of work of its own."""
+    return {group.id: group.name for group in groups if group.needs_link}
+
+
+def normal(seen: Sequence[Seen]) -> str:
+    """Of a walk without a cause: where the request is, and whose turn it is, in words."""
+    return "; ".join(one.finding.text for one in seen if one.title in {"state", "whose turn"})
 
 
 def judge_state(request: Request, now: datetime) -> Finding:
@@ -75,7 +83,8 @@ def judge_turn(request: Request, role: Role | None) -> Finding:
     """Who must do something before it goes on: a person, time, or a worker."""
     match request.state:
         case State.PENDING_MFA:
-            return bad("turn", f"it waits for the second factor of {request.user_name}", f"`bastide request prove {request.id}`", severity=Severity.ERROR)  # fmt: skip
+            text = f"it waits for the second factor of {request.user_name}"
+            return _waits(text, f"`bastide request prove {request.id}`")
         case State.PENDING_APPROVAL if role is None:
             return bad(
                 "turn", "its role is gone: nobody can approve it", f"`bastide request close {request.id}`"
@@ -84,7 +93,7 @@ def judge_turn(request: Request, role: Role | None) -> Finding:
             return _approvals(request, role)
         case State.SCHEDULED:
             text = f"it is approved, and starts at {request.start_at:%Y-%m-%d %H:%M} UTC"
-            return bad("turn", text, "wait, or ask for the role without a start", severity=Severity.WARNING)
+            return _waits(text, "wait, or ask for the role without a start")
         case State.PROCESSING | State.CLOSING:
             return good("turn", "it is the worker's turn: see the next step")
         case _:
@@ -98,20 +107,30 @@ def _approvals(request: Request, role: Role) -> Finding:
         f"{number} more of {names[stage]}{f' ({stage})' if stage else ''}"
         for stage, number in missing.items()
     )
-    return bad(
-        "turn",
-        f"it waits for approval: {waits or 'the role has no stage any more'}",
+    if not waits:
+        return bad(
+            "turn",
+            "its role has no stage any more: nobody can approve it",
+            f"`bastide request close {request.id}`",
+        )
+    voted = ", ".join(f"{vote.name} {vote.decision.value}" for vote in request.votes)
+    return _waits(
+        f"it waits for approval: {waits}",
         "one of them: `bastide approval list`; approvers.reachable of `bastide validate` says whether they can",
-        f"{len(request.votes)} voted: "
-        + ", ".join(f"{vote.name} {vote.decision.value}" for vote in request.votes),
+        f"voted: {voted}" if voted else "nobody voted yet",
     )
 
 
+def _waits(text: str, remedy: str, evidence: str = "") -> Finding:
+    """That it is a person's turn, or too early, is as it should be."""
+    return Finding("turn", Severity.OK, text, evidence, remedy)
+
+
 def judge_work(
-    request: Request, keys: Mapping[str, Sequence[str]], rows: Sequence[Row], now: datetime
+    request: Request, keys: Mapping[str, Mapping[str, str]], rows: Sequence[Row], now: datetime
 ) -> Finding:
-    """The rows that move it: that of the account, and that of each link. `keys`: of each kind."""
-    mine = [row for row in rows if row.key in keys.get(row.kind, ())]
+    """The rows that move it: that of the account, and that of each link. `keys`: of each kind, with what the account or group is called."""
+    mine = [replace(row, key=keys[row.kind][row.key]) for row in rows if row.key in keys.get(row.kind, {})]
     failing = [row for row in mine if row.error]
     if failing:
         row = failing[0]
@@ -180,8 +199,9 @@ def _said(state: AccountState | None, groups: Mapping[str, str], now: datetime) 
     if state is None:
         return "no such account"
     held = ", ".join(groups[guid] for guid in groups if guid in state.groups) or "none of the groups"
-    until = f" until {state.expires:%Y-%m-%d %H:%M:%S} UTC" if state.expires else ""
-    return f"{'open' if state.open_at(now) else 'dormant'}{until}, in {held}"
+    word = "until" if state.expires is None or state.expires > now else "since"
+    when = f" {word} {state.expires:%Y-%m-%d %H:%M:%S} UTC" if state.expires else ""
+    return f"{'open' if state.open_at(now) else 'dormant'}{when}, in {held}"
 
 
 def _in_corp(world: World, request: Request, groups: Sequence[PamGroup]) -> Finding:
@@ -223,8 +243,11 @@ def judge_tickets(request: Request, now: datetime) -> Finding:
         else f"; with Bastide down the directory ends it at {directory:%Y-%m-%d %H:%M:%S} UTC"
     )
     if request.state not in LIVE and end > now:
-        return bad(
-            "tickets", f"tickets that were bought before its end work until {end:%Y-%m-%d %H:%M:%S} UTC",
-            "wait; whoever cannot ends the sessions on the servers themselves", severity=Severity.WARNING,
-        )  # fmt: skip
+        text = f"tickets that were bought before its end work until {end:%Y-%m-%d %H:%M:%S} UTC"
+        return Finding(
+            "tickets",
+            Severity.OK,
+            text,
+            remedy="wait; whoever cannot ends the sessions on the servers themselves",
+        )
     return good("tickets", f"the last ticket ends at {end:%Y-%m-%d %H:%M:%S} UTC{alone}")

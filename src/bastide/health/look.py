@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from bastide.config import ConfigError, secret_path
+from bastide.config import ConfigError, NoCredential, secret_path
 from bastide.domain.errors import BastideError
 from bastide.domain.health import Finding, Severity
 from bastide.extras import install, missing_extra
@@ -65,12 +65,19 @@ def refusal(key: str, error: Exception, remedy: str = "") -> Finding:
             extra = missing_extra(error)
             return bad(key, str(error), f"`{install(extra)}`" if extra else remedy)
         case ConfigError():
-            return bad(key, str(error), remedy)
+            return _of_settings(key, error, remedy)
         case OSError():
             return _of_system(key, error, remedy)
         case _:
             text = f"the check itself failed: {type(error).__name__}"
             return bad(key, text, "report it as a defect of Bastide, with this line")
+
+
+def _of_settings(key: str, error: ConfigError, remedy: str) -> Finding:
+    """What only the unit sees was not looked at."""
+    if isinstance(error, NoCredential):
+        return Finding(key, Severity.SKIPPED, str(error), remedy=_how_to_read())
+    return bad(key, str(error), remedy)
 
 
 def _of_system(key: str, error: OSError, remedy: str) -> Finding:
@@ -90,8 +97,6 @@ def secret(
     key: str, reference: str, remedy: str = "put it there, mode 0600, or name another file"
 ) -> Finding:
     """A file that holds a secret: there, readable, and for nobody else. `remedy`: what makes it."""
-    if reference.startswith(CREDENTIAL) and "CREDENTIALS_DIRECTORY" not in os.environ:
-        return unasked(key, "comes as a systemd credential, which only the unit sees")
 
     def probe() -> str:
         path = secret_path(reference)
@@ -107,6 +112,13 @@ def secret(
         return str(path)
 
     return look(key, probe, remedy)
+
+
+def _how_to_read() -> str:
+    """What lets a person look at what comes as a systemd credential."""
+    if os.geteuid() != 0:
+        return "`sudo bastide validate`: root reads the files that LoadCredential= of the unit names"
+    return "no unit file names it: `CREDENTIALS_DIRECTORY=DIR bastide validate` reads it in DIR (docs/operations/keys.md)"
 
 
 def is_open(finding: Finding) -> bool:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bastide.clock import Clock
-from bastide.config import Account, Config, ConfigError, SourceDomain, secret_path, source_domains
+from bastide.config import Account, Config, NoCredential, SourceDomain, secret_path, source_domains
 from bastide.directory.network import RealNetwork
 from bastide.domain.errors import DirectoryError
 from bastide.domain.health import Finding
 from bastide.domain.people import Forest
 from bastide.health.checks.kerberos import Identity, ticket
 from bastide.health.look import is_open, owner_of, refusal
-from bastide.health.world import Domain, Network, Once, World
+from bastide.health.world import Domain, Network, Once, Unasked, World
 from bastide.services.passwords.ports import PasswordDates
 from bastide.services.ports import Sealer, Signer
 from bastide.wiring.database import database_url
@@ -78,8 +78,8 @@ class _Opened:
         account = Account(principal=one.principal, keytab=one.keytab)
         try:
             connections = controllers(one.domain, one.controllers, account, self._clock)
-        except ConfigError:
-            return _Unopened(one, self._network)
+        except NoCredential as error:
+            return _Unopened(one, self._network, str(error))
         self._connections.append(connections)
         return DomainProber(connections, self._network, self._clock.now)
 
@@ -121,10 +121,11 @@ class _Opened:
 
 
 class _Unopened:
-    """A domain whose account's keytab only the unit sees: its names and ports can be looked at."""
+    """A domain that cannot be signed in to, and why: its names and ports can be looked at."""
 
-    def __init__(self, one: SourceDomain, network: Network) -> None:
+    def __init__(self, one: SourceDomain, network: Network, why: str = "") -> None:
         self._one = one
+        self._why = Unasked(why)
         self._network = network
 
     def controllers(self) -> tuple[str, ...]:
@@ -143,8 +144,7 @@ class _Unopened:
         return ports(self.controllers(), self._network)
 
     def asked(self) -> dict[str, timedelta | DirectoryError | str]:
-        why = f"the keytab of {self._one.principal} comes as a systemd credential, which only the unit sees"
-        return dict.fromkeys(self.controllers(), why)
+        return dict.fromkeys(self.controllers(), self._why)
 
 
 def first_look(domain: str) -> Iterator[Finding]:

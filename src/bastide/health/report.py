@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
 from bastide.domain.health import Category, Change, Move, Report, Severity
+from bastide.domain.ids import typed
 
 FOLDER = Path("/var/lib/bastide/reports")
 _HERE = Path(__file__).parent / "templates"
@@ -80,7 +81,9 @@ def keep(folder: Path, report: Report, page: str) -> tuple[Path, Path]:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Whole or not at all, mode 0600, whatever the umask. Raises OSError."""
+    """Whole or not at all, mode 0600, whatever the umask. Raises OSError, Conflict for a place that is a link, a device or the like."""
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
+        raise Conflict(f"{file} is no regular file", remedy="name a file that is there, or a new one")
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -98,12 +101,20 @@ def read(file: Path) -> Report:
         raise NotFound(f"there is no report {file}", remedy="name one of the folder of reports") from None
 
 
-def latest(folder: Path) -> Path:
-    """The newest report that is kept there. Raises NotFound."""
-    found = sorted(folder.glob("*Z-*.json")) if folder.is_dir() else []
-    if not found:
-        raise NotFound(f"no report is kept in {folder}", remedy="run it once without --since")
-    return found[-1]
+def latest(folder: Path, node: str, only: Collection[Category] = ()) -> Report:
+    """The newest report of this node and of these categories (none: all) that is kept there. Raises NotFound, OSError."""
+    what = f"of {', '.join(sorted(only))}" if only else "of all categories"
+    for file in sorted(folder.glob("*Z-*.json"), reverse=True) if folder.is_dir() else ():
+        try:
+            report = read(file)
+        except InvalidInput:  # of another program, or of another version
+            continue
+        if report.node == node and report.only == tuple(sorted(only)):
+            return report
+    raise NotFound(
+        f"no report of node {typed(node)} {what} is kept in {folder}",
+        remedy="run it once without --since, or name a report's file",
+    )
 
 
 def _moment(at: datetime) -> str:

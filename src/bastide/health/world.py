@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from bastide.clock import Clock
-from bastide.config import Config, ConfigError
+from bastide.config import Config, ConfigError, NoCredential
 from bastide.domain.errors import BastideError, DirectoryError
 from bastide.domain.health import Finding
 from bastide.domain.people import Forest
@@ -30,6 +30,12 @@ class Network(Protocol):
     def certificate(self, host: str, port: int) -> str: ...
     def addresses(self, name: str) -> frozenset[str]: ...
     def name_of(self, address: str) -> str: ...
+
+
+class Unasked(str):
+    """Why no controller was asked at all, in words: that is nothing about the controllers."""
+
+    __slots__ = ()
 
 
 class Domain(Protocol):
@@ -115,6 +121,8 @@ def _database(world: World) -> str:
         if fit is None or not fit.good:
             return "the database does not have the schema of this version: see database.schema"
         world.store()
+    except NoCredential as error:
+        return f"the database was not asked: {error}"
     except (BastideError, ConfigError, ImportError, OSError):
         return "the database cannot be used: see database.schema"
     return ""
@@ -126,7 +134,12 @@ def _directory(world: World) -> str:
         answers = world.domains()[world.config.priv.domain.rstrip(".").lower()].asked()
     except (BastideError, ConfigError, ImportError, OSError):
         return why
-    return "" if any(isinstance(one, timedelta) for one in answers.values()) else why
+    if any(isinstance(one, timedelta) for one in answers.values()):
+        return ""
+    said = set(answers.values())
+    if len(said) == 1 and isinstance(unasked := said.pop(), Unasked):
+        return f"no domain controller of PRIV was asked: {unasked}; see kerberos.keytabs"
+    return why
 
 
 def _passwords(world: World) -> str:

@@ -9,7 +9,7 @@ from litestar.types import Message
 
 from bastide.clock import Clock
 from bastide.http.calls import Calls
-from bastide.http.door import MUTUAL, ours
+from bastide.http.door import CALLER, MUTUAL, ours
 
 _log = logging.getLogger("bastide.http.access")
 STARTED = "started"
@@ -58,7 +58,7 @@ def finisher(clock: Clock, calls: Calls, *, bearer: bool) -> Callable[[Message, 
             scope["method"],
             ascii(scope["path"][:_PATH_LIMIT]),
             message["status"],
-            ascii(getattr(scope.get("user"), "name", "-")),
+            ascii(kept.get(CALLER, "-")),
             taken,
         )
 

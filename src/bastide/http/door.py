@@ -41,6 +41,8 @@ _SAME_SITE = frozenset({"same-origin", "none"})
 OURS = "bastide"
 #: The answer token of a Kerberos exchange, for the caller to check who answers.
 MUTUAL = "mutual"
+#: The name of who calls, as soon as it is known.
+CALLER = "caller"
 #: The token of the session that the call came in.
 SESSION = "session"
 #: The prefix makes a browser refuse it from another host, over plain HTTP and for a part of the paths only (RFC 6265bis 4.1.3.2).
@@ -94,6 +96,7 @@ class Door:
 
     def _caller(self, connection: Connection, handler: BaseRouteHandler) -> Actor:
         actor = self._authenticate(connection, handler)  # (4)
+        ours(connection.scope)[CALLER] = actor.name  # also of who is refused below
         code, also = code_of(connection), handler.opt["also"]
         held = actor.rights | actor.withheld
         right = also if also in held else handler.opt["right"]

@@ -19,6 +19,8 @@ _DONE = {
     "added": "It is prepared.",
     "removed": "It is forgotten.",
     "deleted": "It is forgotten, and the object in PRIV is deleted.",
+    "off": "It is switched off. What was open ends.",
+    "on": "It is switched on.",
 }
 _NEW_USER = {"corp": "", "priv_name": "", "adopt": "no", "kept_alive": "no"}
 _NEW_GROUP = {"corp": "", "priv_name": "", "adopt": "no", "carrier": Carrier.FOREIGN_PRINCIPAL.value}
@@ -104,6 +106,28 @@ def remove_user(user_id: FromPath[str], visit: Visited, services: UseCases, body
     except SAID as error:
         return _remove_user(visit, user, error)
     return see(f"{USERS}?said={'deleted' if delete else 'removed'}")
+
+
+@get(f"{USERS}/{{user_id:str}}/switch", opt=SEE, sync_to_thread=True)
+def show_switch_user(
+    request: Call[Any, Any, Any], user_id: FromPath[str], visit: Visited, services: UseCases
+) -> Response[bytes]:
+    """What switching off, or on again, means."""
+    if (asked := admin.lacking(request, visit, Right.ADMINISTER)) is not None:
+        return asked
+    return _switch_user(visit, services.accounts.user(visit.actor, user_id), {})
+
+
+@post(f"{USERS}/{{user_id:str}}/switch", opt=DO, sync_to_thread=True)
+def switch_user(user_id: FromPath[str], visit: Visited, services: UseCases, body: RawBody) -> Response[bytes]:
+    """To what the page said, whatever it is by now."""
+    fields = visit.opened(body)
+    on = fields.get("to", "") == "on"
+    try:
+        services.switches.turn(visit.actor, user_id, fields.get("reason", ""), on=on)
+    except SAID as error:
+        return _switch_user(visit, services.accounts.user(visit.actor, user_id), fields, error)
+    return see(f"{USERS}/{user_id}?said={'on' if on else 'off'}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- groups
@@ -225,6 +249,12 @@ def _group_form(
     return admin.page(visit, "group_form.html", GROUPS, error, fields=fields, carriers=tuple(Carrier))
 
 
+def _switch_user(
+    visit: Visit, user: PamUser, fields: Mapping[str, str], error: BastideError | None = None
+) -> Response[bytes]:
+    return admin.page(visit, "switch.html", USERS, error, user=user, fields=fields)
+
+
 def _remove_user(
     visit: Visit, user: PamUser, error: BastideError | None = None, *, possible: bool = True
 ) -> Response[bytes]:
@@ -258,6 +288,6 @@ def _remove_group(
 
 
 HANDLERS = [
-    show_users, show_new_user, add_user, show_user, show_remove_user, remove_user,
+    show_users, show_new_user, add_user, show_user, show_switch_user, switch_user, show_remove_user, remove_user,
     show_groups, show_new_group, add_group, show_group, show_remove_group, remove_group,
 ]  # fmt: skip

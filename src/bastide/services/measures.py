@@ -53,7 +53,11 @@ FAILING = Measure("bastide_work_failing", "Work that went wrong the last time.",
 LATE = Measure(
     "bastide_work_late_seconds", "Since when the oldest of the work waits for a worker.", ("kind",)
 )
-NODE_UP = Measure("bastide_node_up", "1: the node was heard lately; 0: it was not.", ("node", "partition"))
+NODE_UP = Measure(
+    "bastide_node_up",
+    "1: the node was heard lately; 0: it was not. None of a node that left.",
+    ("node", "partition"),
+)
 NODE_STATE = Measure(
     "bastide_node_info", "1, with what the node says of itself.", ("node", "state", "version", "schema")
 )
@@ -162,7 +166,8 @@ def _of_nodes(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
         in_hand[name] = in_hand.get(name, 0) + holder.claimed
     for node in uow.nodes.all():
         state = node.state(in_hand.get(node.name, 0))
-        yield Sample(NODE_UP, float(node.alive(now)), (node.name, node.partition))
+        if node.left_at is None:  # who said that it stops is missed by nobody
+            yield Sample(NODE_UP, float(node.alive(now)), (node.name, node.partition))
         yield Sample(NODE_STATE, 1, (node.name, state.value, node.version, node.schema))
         yield Sample(HEARTBEAT, _since(node.heartbeat, now), (node.name,))
 

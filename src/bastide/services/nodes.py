@@ -132,7 +132,7 @@ class Nodes:
         require(actor, Right.ADMINISTER)
         with self._store.read() as uow:
             known, now, holders = uow.nodes.all(), uow.nodes.time(self._now()), uow.figures.holders()
-            planned = uow.work.planned()
+            planned = uow.work.planned(now)
         names = {node.name for node in known}
         manned = {node.partition for node in known if node.alive(now)}
         return Overview(
@@ -160,7 +160,7 @@ class Nodes:
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
             now = uow.nodes.time(self._now())
-            node, planned = uow.nodes.get(name), uow.work.planned()
+            node, planned = uow.nodes.get(name), uow.work.planned(now)
             rows = planned[node.partition].rows if node.partition in planned else 0
             nodes.forget(node, uow.nodes.all(), rows, now)
             uow.nodes.remove(name)
@@ -173,7 +173,7 @@ class Nodes:
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
             now = uow.nodes.time(self._now())
-            planned = uow.work.planned().get(partition, Planned(0, None))
+            planned = uow.work.planned(now).get(partition, Planned(0, None))
             nodes.adopt(partition, into, uow.nodes.all(), waiting=planned.rows, lease=planned.lease, now=now)
             uow.work.adopt(partition, into)
             data = {"into": into, "work": planned.rows}

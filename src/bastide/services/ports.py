@@ -315,7 +315,7 @@ class WorkRows(Protocol):
     def adopt(self, partition: str, into: str) -> None:
         """All rows of one partition are the other's from now on. Leases that run stay."""
 
-    def planned(self) -> Mapping[str, Planned]:
+    def planned(self, now: datetime) -> Mapping[str, Planned]:
         """By partition. Rows that only wait for a poke do not count, and what is of all partitions neither."""
 
     def listing(self) -> tuple[Mapping[str, object], ...]:

@@ -28,12 +28,13 @@ from bastide.domain.requests import (
 )
 from bastide.domain.roles import PamGroup, Role
 from bastide.services.caps import Caps, keep_cap
+from bastide.services.closing import close_request
 from bastide.services.events import on_request
 from bastide.services.kill import Aim
 from bastide.services.lookup import OWN_ROLES, find_role, find_user
 from bastide.services.offers import RoleOffer, offers
 from bastide.services.once import asked_once, extended_once, made_before, marked, voted_once
-from bastide.services.pace import ACCOUNT, LINK
+from bastide.services.pace import ACCOUNT
 from bastide.services.ports import Directory, Random, Store, UnitOfWork
 
 REASON_LIMIT = 400
@@ -179,7 +180,7 @@ class Requests:
             text = _own_reason(reason)
             if not begun and before.state in GRANTING:
                 raise Conflict("the access has begun: it is ended, not withdrawn")
-            after = _close(uow, before, text, now, actor)
+            after = close_request(uow, before, text, now, actor)
             if not dry_run:
                 uow.commit()
         return after
@@ -194,7 +195,7 @@ class Requests:
             if not mine:
                 raise Conflict(f"you have no access by {role.name} that could be given back")
             text = _own_reason(reason)
-            closed = [_close(uow, one, text, now, actor) for one in mine]
+            closed = [close_request(uow, one, text, now, actor) for one in mine]
             if not dry_run:
                 uow.commit()
         return max(closed, key=lambda one: one.created_at)
@@ -416,7 +417,7 @@ class Requests:
                     remedy="`bastide request list --all` shows what is open; what is Closing ends already",
                 )
             uow.audit.append(aim.event(actor, now, text, len(left)))
-            ended = tuple(_close(uow, one, f"{KILLED}{text}", now, actor) for one in left)
+            ended = tuple(close_request(uow, one, f"{KILLED}{text}", now, actor) for one in left)
             if not dry_run:
                 uow.commit()
         return ended
@@ -477,18 +478,6 @@ def _may_decide(uow: UnitOfWork, request: Request, actor: Actor, user: PamUser |
     except NotFound:
         return False
     return any(approvals.may_approve(stage, actor, user) for stage in role.stages)
-
-
-def _close(uow: UnitOfWork, before: Request, reason: str, now: datetime, actor: Actor) -> Request:
-    after = uow.requests.save(requests.close(before, reason, now))
-    kind = "request.cancelled" if after.state is State.CANCELLED else "request.closing"
-    uow.audit.append(on_request(kind, now, actor, after, reason=reason))
-    uow.work.poke(ACCOUNT, after.user, now)
-    if after.state is State.CLOSING:
-        uow.work.poke_many(
-            LINK, {group.id: now for group in uow.groups.many(after.privileges) if group.needs_link}
-        )
-    return after
 
 
 def _wake(uow: UnitOfWork, request: Request, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """What is looked at again when access begins, because it may have changed since it was asked for. One read of each forest for all accounts.
 
-(1) The PRIV account is there, and in none of the groups already (cases.standing).
+(1) The PRIV account is there, and in none of the groups already (cases.standing). The PAM user is not switched off.
 (2) The CORP person is there, neither disabled nor expired: whoever left does not get what was asked for before.
 """
 
@@ -37,6 +37,8 @@ def look_at_priv(cases: Sequence[Case], states: _States) -> None:
         case.shown = frozenset().union(*(state.groups for state in shown))
         if not shown:
             case.barred = f"the PRIV account of {case.user.name} is gone"
+        elif not case.user.enabled:
+            case.barred = f"{case.user.name} is switched off"
 
 
 def look_at_corp(corp: Directory, cases: Sequence[Case], now: datetime, *, alone: bool) -> None:

@@ -10,7 +10,8 @@ The rules this module keeps:
   (5) Leases begin and end by the database's clock on PostgreSQL, so a node whose clock is ahead steals nothing; `now` counts on SQLite
       only, where all are on one host.
   (6) Sets of rows are written in one call, in the order of (kind, key), so that no two writers wait for each other.
-  (7) A row belongs to the partition that planned it, and only that one's nodes claim it; rows of SHARED kinds belong to all. A poke from another partition
+  (7) A row belongs to the partition that planned it, and only that one's nodes claim it; rows of SHARED kinds belong to all, from the first poke on that
+      knows of partitions. A poke from another partition
       makes a row that is planned due sooner and leaves it where it is; one that nobody plans anything for any more is the poker's.
   (8) Who claims in a node's name must be the process that is registered under it, and not be drained: the database itself says so, in the same statement.
   (9) A row that is removed takes its fence with it. Only work whose key is never made again is removed, or else an old claim could pass for a new one.
@@ -86,7 +87,9 @@ _PLANNED = (
     select(
         _t.partition,
         func.count(_t.ready).label("rows"),
-        func.max(case((_t.owner.is_not(None), _t.ready))).label("lease"),
+        func.max(case((and_(_t.owner.is_not(None), _t.ready <= bindparam("longest_")), _t.ready))).label(
+            "lease"
+        ),
     )
     .where(_t.partition != _EVERYBODYS)
     .group_by(_t.partition)
@@ -104,7 +107,7 @@ def _poke(insert: Any) -> Executable:
         error="",
         partition=bindparam("partition"),
     )
-    new = statement.excluded.ready
+    new, owned = statement.excluded.ready, statement.excluded.partition
     idle = and_(_t.owner.is_(None), _t.ready.is_(None))
     sooner = and_(_t.owner.is_(None), or_(_t.ready.is_(None), new < _t.ready))
     noted = and_(_t.owner.is_not(None), or_(_t.poked.is_(None), new < _t.poked))
@@ -114,7 +117,7 @@ def _poke(insert: Any) -> Executable:
             "ready": case((sooner, new), else_=_t.ready),
             "poked": case((noted, new), else_=_t.poked),
             "pokes": _t.pokes + 1,
-            "partition": case((idle, statement.excluded.partition), else_=_t.partition),
+            "partition": case((or_(idle, owned == _EVERYBODYS), owned), else_=_t.partition),
         },
     )
     return upsert
@@ -301,10 +304,10 @@ class SqlWorkRows:
         self.flush()
         self._session.run(_ADOPT, {"from_": partition, "into_": into})
 
-    def planned(self) -> Mapping[str, Planned]:
-        """By partition. Rows that only wait for a poke do not count."""
+    def planned(self, now: datetime) -> Mapping[str, Planned]:
+        """By partition. Rows that only wait for a poke do not count, nor does a lease that rule (2) takes for over."""
         self.flush()
-        found = self._session.run(_PLANNED)
+        found = self._session.run(_PLANNED, {"longest_": micros(now) + _LONGEST_LEASE})
         return {row.partition: Planned(row.rows, _moment(row.lease)) for row in found if row.rows}
 
     def listing(self) -> tuple[Mapping[str, object], ...]:

@@ -44,6 +44,7 @@ from bastide.services.security_keys import SecurityKeys
 from bastide.services.sessions import Sessions
 from bastide.services.signed_votes import SignedVotes
 from bastide.services.signin import Acceptor, TokenReader
+from bastide.services.switches import Switches
 from bastide.services.upkeep import Upkeep
 from bastide.wiring.notifications import NotificationAdapters, Notifications, assemble_notifications
 from bastide.wiring.passwords import PasswordAdapters, Passwords, assemble_passwords
@@ -93,6 +94,7 @@ class Services:
     roles: Roles
     profiles: Profiles
     accounts: Accounts
+    switches: Switches
     factors: Factors
     security_keys: SecurityKeys
     audit: Audit
@@ -153,6 +155,7 @@ def assemble(
         ),
         profiles=Profiles(store=store, forests=forests),
         accounts=_accounts(adapters, corp, priv, caps, preparation),
+        switches=Switches(store=store, now=now),
         factors=factors,
         security_keys=security_keys,
         audit=audit,

@@ -13,6 +13,8 @@ from bastide_lab.plan import TARGETS, Host, Site
 from bastide_lab.process import Command, environment, inside, run, run_inside, spawn
 
 START_LIMIT = 30.0
+#: A user without rights cannot be where root is: a clone below /root, say.
+HOME = Path("/")
 POLL = 0.05
 
 
@@ -66,11 +68,17 @@ class Place:
             stdin=stdin,
             env=self._environment(),
             timeout=timeout,
+            cwd=HOME,
         )
 
     def spawn_as_user(self, command: Command) -> None:
         """A daemon of the target's user."""
-        spawn(inside(self.site, self.host, self._as_user(command)), log=self.log, env=self._environment())
+        spawn(
+            inside(self.site, self.host, self._as_user(command)),
+            log=self.log,
+            env=self._environment(),
+            cwd=HOME,
+        )
 
     def wait_until(self, question: Callable[[], object]) -> None:
         """Until the question no longer raises LabError; after START_LIMIT it does."""

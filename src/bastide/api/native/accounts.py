@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from litestar import Response, delete, get, post
+from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.native import inputs, render, views
@@ -83,6 +83,21 @@ def set_password(
     services.accounts.set_password(actor, name, data.password)
 
 
+@put(
+    "/pam-users/{name:str}/enabled",
+    opt=_CHANGE,
+    sync_to_thread=True,
+    tags=_USERS,
+    summary="Switch a PAM user off or on",
+)
+def switch_user(
+    name: FromPath[str], data: JSONBody[inputs.Switch], actor: Caller, services: UseCases
+) -> views.Switched:
+    """Off: all access ends, what was asked for is cancelled, and nothing can be asked for."""
+    done = services.switches.turn(actor, name, data.reason, on=data.enabled)
+    return views.Switched(user=render.pam_user(done.user), ended=[one.id for one in done.ended])
+
+
 @get("/pam-groups", opt=_READ, sync_to_thread=True, tags=_GROUPS, summary="All PAM groups")
 def list_groups(actor: Caller, services: UseCases) -> views.PamGroups:
     """The PRIV groups that carry the rights of CORP groups."""
@@ -133,5 +148,5 @@ def remove_group(
 
 
 HANDLERS = [
-    list_users, show_user, add_user, remove_user, set_password, list_groups, show_group, add_group, remove_group,
+    list_users, show_user, add_user, remove_user, set_password, switch_user, list_groups, show_group, add_group, remove_group,
 ]  # fmt: skip

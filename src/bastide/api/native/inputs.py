@@ -118,6 +118,13 @@ class NewPassword(SecretBody, frozen=True, kw_only=True):
     password: Password
 
 
+class Switch(Body, frozen=True, kw_only=True):
+    """Whether a PAM user may ask, and why."""
+
+    enabled: bool
+    reason: str
+
+
 class Invite(Body, frozen=True, kw_only=True):
     """A PAM user, or FOREST-backslash-name."""
 

@@ -332,6 +332,13 @@ class PamUserView(DryRunnable, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Switched(View, frozen=True, kw_only=True):
+    """The PAM user as it is now, and the ids of the requests that end with it."""
+
+    user: PamUserView
+    ended: list[str]
+
+
 class PamUsers(View, frozen=True, kw_only=True):
     items: list[PamUserView]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from bastide.config import (
     Config,
     ConfigError,
+    Metrics,
     NotificationChannel,
     Notifications,
     Oidc,
@@ -26,6 +27,9 @@ from bastide.health.world import World
 #: What `bastide keys generate` makes, and does not overwrite.
 _KEY_FILES = ("master.key", "signing.key", "signing.pub")
 _OPENPGP_FILES = ("openpgp.key", "openpgp.pgp")
+_HOW_TO_MONITOR = (
+    "`openssl rand -hex 32` makes one: write it into that file, mode 0600 (docs/operations/monitoring.md)"
+)
 _HOW_TO_NAME = "write one address into it, as in mailtos://user:password@mail.example.com, mode 0600, or set notifications.channels.url"
 
 
@@ -182,6 +186,24 @@ def _issuer(table: Oidc, world: World) -> str:
     return f"{number} keys for signatures"
 
 
+def metrics(world: World) -> Iterator[Finding]:
+    """The token that monitoring shows."""
+    table = world.config.metrics
+    if table is None:
+        return
+    found = secret("metrics: token", table.token, _HOW_TO_MONITOR)
+    if is_open(found):
+        found = look(found.key, partial(_token, table), _HOW_TO_MONITOR)
+    yield found
+
+
+def _token(table: Metrics) -> str:
+    from bastide.wiring.monitoring import metrics_token  # noqa: PLC0415  # needed where there is one
+
+    metrics_token(table)
+    return f"{table.token} holds a token"
+
+
 CHECKS = (
     Check(
         id="configuration.settings",
@@ -211,6 +233,13 @@ CHECKS = (
         subject="channels of notifications",
         why="Approvers who are not told do not answer.",
         run=channels,
+    ),
+    Check(
+        id="configuration.metrics",
+        category=Category.CONFIGURATION,
+        subject="the token of monitoring",
+        why="Whoever guesses or reads it sees how many there are of everything; without it the service does not start.",
+        run=metrics,
     ),
     Check(
         id="configuration.issuer",

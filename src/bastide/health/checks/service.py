@@ -1,6 +1,6 @@
 """Whether Bastide itself answers on this node."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from bastide.domain.health import Category, Finding, Severity
@@ -11,6 +11,8 @@ from bastide.health.world import World
 
 #: Where to knock for an address that means all of them.
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # it is looked for, not bound
+
+_START = "systemctl start bastide.service on a node of it; if all are lost for good, `bastide node adopt {} --into OTHER`"
 
 
 def listening(world: World) -> Iterator[Finding]:
@@ -36,8 +38,10 @@ def nodes(world: World) -> Iterator[Finding]:
     """Every node on this database, as it last said."""
     with world.store().read() as uow:
         now, found = uow.nodes.time(world.clock.now()), uow.nodes.all()
+        planned = {name: work.rows for name, work in uow.work.planned(now).items() if work.rows}
     for node in found:
         yield judge(node, now)
+    yield from served(found, planned, now)
     yield from alike(found)
 
 
@@ -58,6 +62,25 @@ def judge(node: Node, now: datetime) -> Finding:
         text = f"{about} is drained, and takes no work"
         return bad(about, text, f"`bastide node resume {node.name}`, when the maintenance is over", heard, severity=Severity.WARNING)  # fmt: skip
     return good(about, f"{about} serves", heard)
+
+
+def served(nodes: Sequence[Node], planned: Mapping[str, int], now: datetime) -> Iterator[Finding]:
+    """Whether each partition that has nodes or work has one that does the work. `planned`: partition to pieces of work."""
+    for name in sorted({node.partition for node in nodes} | planned.keys()):
+        about = f"partition {name}"
+        mine = [node for node in nodes if node.partition == name]
+        working = sorted(node.name for node in mine if node.takes_work(now))
+        evidence = (
+            f"{planned.get(name, 0)} pieces of work; nodes: {', '.join(node.name for node in mine) or 'none'}"
+        )
+        if working:
+            yield good(about, f"{about} is served by {', '.join(working)}", evidence)
+        elif drained := [node.name for node in mine if node.alive(now)]:
+            text = f"every living node of {about} is drained: access is neither given nor taken there"
+            yield bad(about, text, f"`bastide node resume {drained[0]}`", evidence)
+        else:
+            text = f"no node of {about} is alive: access is neither given nor taken there"
+            yield bad(about, text, _START.format(name), evidence)
 
 
 def alike(nodes: Sequence[Node]) -> Iterator[Finding]:

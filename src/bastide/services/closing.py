@@ -1,0 +1,23 @@
+"""The end of a request by a person: asked for by its owner, an administrator, or with the PAM user that is switched off."""
+
+from datetime import datetime
+
+from bastide.domain import requests
+from bastide.domain.people import Actor
+from bastide.domain.requests import Request, State
+from bastide.services.events import on_request
+from bastide.services.pace import ACCOUNT, LINK
+from bastide.services.ports import UnitOfWork
+
+
+def close_request(uow: UnitOfWork, before: Request, reason: str, now: datetime, actor: Actor) -> Request:
+    """In this commit, with its record; the workers do the rest. Raises Conflict if it is over."""
+    after = uow.requests.save(requests.close(before, reason, now))
+    kind = "request.cancelled" if after.state is State.CANCELLED else "request.closing"
+    uow.audit.append(on_request(kind, now, actor, after, reason=reason))
+    uow.work.poke(ACCOUNT, after.user, now)
+    if after.state is State.CLOSING:
+        uow.work.poke_many(
+            LINK, {group.id: now for group in uow.groups.many(after.privileges) if group.needs_link}
+        )
+    return after
