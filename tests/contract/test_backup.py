@@ -20,22 +20,10 @@ from bastide.services.ports import AuditQuery
 from bastide.store import migrations, tables
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
+from tests.support.backups import make
 
-pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
+pytest_plugins = ["tests.support.backups", "tests.support.postgres", "tests.support.stores"]
 MARK = "a justification that nobody else may read"
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> tuple[str, Path]:
-    """Public and private."""
-    return sealed.generate(tmp_path), tmp_path / sealed.KEY
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    made = tmp_path / "backups"
-    made.mkdir()
-    return made
 
 
 def fill(url: str, requests: int = 3) -> None:
@@ -55,13 +43,6 @@ def fill(url: str, requests: int = 3) -> None:
             uow.commit()
     finally:
         store.close()
-
-
-def make(url: str, place: Path, public: str, *, keep: int = 3, minutes: int = 0) -> backups.Made:
-    now = build.NOW + timedelta(minutes=minutes)
-    return backups.make(
-        url, to=place, recipients=[public], keep=keep, node="node 1", version="0.1.0", now=now
-    )
 
 
 def fresh(tmp_path: Path, name: str = "restored") -> str:

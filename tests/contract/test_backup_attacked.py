@@ -5,7 +5,6 @@ import logging
 import os
 import struct
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,11 @@ from bastide.store import migrations
 from bastide.store.session import Session
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
+from tests.support.backups import make
 
+pytest_plugins = ["tests.support.backups"]
 Frames = list[Any]
 LENGTH = struct.Struct(">I")
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> tuple[str, Path]:
-    """Public and private."""
-    return sealed.generate(tmp_path), tmp_path / sealed.KEY
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    made = tmp_path / "backups"
-    made.mkdir()
-    return made
 
 
 @pytest.fixture
@@ -47,13 +35,6 @@ def url(tmp_path: Path) -> str:
         uow.commit()
     store.close()
     return made
-
-
-def make(url: str, place: Path, public: str, *, keep: int = 3, minutes: int = 0) -> backups.Made:
-    now = build.NOW + timedelta(minutes=minutes)
-    return backups.make(
-        url, to=place, recipients=[public], keep=keep, node="node 1", version="0.1.0", now=now
-    )
 
 
 def taken_apart(file: Path, key: Path) -> Frames:
