@@ -43,6 +43,12 @@ def test_the_page_lists_every_check_as_it_is() -> None:
     assert [tuple(row) for row in _ROW.findall(PAGE.read_text(encoding="utf-8"))] == code
 
 
+def test_the_page_s_headings_are_those_of_the_report() -> None:
+    headings = re.findall(r"^## (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings == [one.heading for one in Category]
+    assert "DNS" in headings
+
+
 def test_what_is_chosen() -> None:
     assert chosen() == CHECKS
     assert {one.category for one in chosen([Category.DNS, Category.TIME])} == {Category.DNS, Category.TIME}

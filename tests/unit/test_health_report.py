@@ -87,7 +87,7 @@ def test_the_summary_comes_first() -> None:
     said = Page(kept.to_html(ONE)).text
     assert "Is bastide-1 as Bastide needs it?" in said
     assert "No: 1 ok, 0 skipped, 0 warning, 1 error, 0 critical." in " ".join(said.split())
-    assert said.index("Summary") < said.index("What to do") < said.rindex("Dns")
+    assert said.index("Summary") < said.index("What to do") < said.rindex("DNS")
     fine = replace(ONE, results=ONE.results[:1])
     assert "What to do" not in Page(kept.to_html(fine)).text
     assert "Yes:" in Page(kept.to_html(fine)).text

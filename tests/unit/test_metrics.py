@@ -14,7 +14,7 @@ from bastide.config import ConfigError, Metrics
 from bastide.domain import nodes
 from bastide.domain.contacts import Contact
 from bastide.domain.errors import NotFound
-from bastide.services.measures import MEASURES, NODE_STATE, Kind, Measures, digest
+from bastide.services.measures import MEASURES, Kind, Measures, digest
 from bastide.wiring.monitoring import metrics_token
 from tests.support.api import ASK, ApiWorld
 from tests.support.world import MONITORING
@@ -239,11 +239,3 @@ def test_every_alert_says_what_to_do() -> None:
         assert re.search(r"^\s+summary: \S", rule, re.MULTILINE), rule
         (page,) = re.findall(r"runbook: (\S+)", rule)
         assert (ROOT / page.partition("#")[0]).is_file(), page
-
-
-def test_nobody_is_called_for_a_node_that_was_stopped() -> None:
-    """Its row stays until it is forgotten, and it is not up; that it left is a label of another figure."""
-    alerts = (MONITOR / "alerts.yml").read_text(encoding="utf-8")
-    (silent,) = re.findall(r"expr: (.*bastide_node_up.*)$", alerts, re.MULTILINE)
-    assert silent.endswith(f'unless on (node) bastide_node_info{{state="{nodes.State.LEFT.value}"}}')
-    assert "state" in NODE_STATE.labels

@@ -199,7 +199,7 @@ def _print(screen: Screen, found: Report, before: Report | None, changes: Sequen
     for one in found.results:
         if one.category is not category:
             category = one.category
-            screen.line(category.value, "bold")
+            screen.line(category.heading, "bold")
         print_result(screen, one)
     if before is not None:
         screen.line(f"since {before.began:%Y-%m-%d %H:%M:%S} UTC", "bold")

@@ -55,6 +55,11 @@ class Category(StrEnum):
     RECOVERY = "recovery"
     WORK = "work"
 
+    @property
+    def heading(self) -> str:
+        """For people."""
+        return "DNS" if self is Category.DNS else self.value.capitalize()
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
