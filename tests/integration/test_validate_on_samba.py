@@ -130,6 +130,7 @@ def test_a_good_world_has_no_error(node: Node, good: Report) -> None:
         ("directory.rights", "CORP rights.group"),
         ("trust.both-sides", "trust.sid-filtering"),
         ("service.listening", "API and portal"),
+        ("recovery.backups", "backups"),
     }
     assert {one.category for one in good.results} == set(Category)
     for name in CONTROLLERS:
