@@ -66,7 +66,8 @@ def test_ones_own_access_is_seen_to_open_count_down_and_end(
     api: ApiWorld, context: BrowserContext, origin: str
 ) -> None:
     alice = Person(context, origin)
-    alice.sign_in("CORP\\alice", "alice-corp-pw")
+    with alice.page.expect_response(re.compile("/events/requests")):
+        alice.sign_in("CORP\\alice", "alice-corp-pw")
     request = api.ask()
     alice.sees("Is being opened")
     api.work()

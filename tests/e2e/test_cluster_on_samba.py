@@ -3,13 +3,16 @@
 What is measured is printed (`pytest -s`); docs/operations/postgresql-patroni.md has the figures.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import Playwright
 
 from bastide.domain.ids import UserId
 from bastide.domain.requests import State
@@ -19,8 +22,14 @@ from tests.support.failover_load import steady_load
 from tests.support.failover_node import FailoverNode
 from tests.support.failover_world import Caller, FailoverWorld
 from tests.support.patience import PATIENCE
+from tests.support.ticket_browser import person_at
 
-pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures", "tests.support.failover_fixtures"]
+pytest_plugins = [
+    "tests.support.lab",
+    "tests.support.directory_fixtures",
+    "tests.support.failover_fixtures",
+    "tests.support.ticket_browser",
+]
 pytestmark = pytest.mark.lab
 
 APPROVER = r"PRIV\apr.grace"
@@ -295,3 +304,45 @@ def test_nothing_of_all_that_was_unexpected_to_a_node(cluster: FailoverWorld) ->
     """Last. Each failure was foreseen, and said in a line."""
     for node in cluster.nodes:
         assert "Traceback" not in node.log.read_text(), node.tail()
+
+
+def approve(playwright: Playwright, cluster: FailoverWorld, grace: Caller, profile: Path) -> None:
+    """Grace, who has no ticket, at the second node."""
+    with person_at(playwright, cluster.nodes[1], "priv", profile) as person:
+        person.open("/signin")
+        person.type("Account", "PRIV\\apr.grace")
+        person.type("Password", cluster.lab.password(grace.account))
+        person.type("Code from your authenticator", grace.code())
+        person.press("Sign in")
+        person.press("Approvals")
+        person.sees("by the portal")
+        person.press("Approve")
+        person.sees("You approved the request.")
+        assert [fault for fault in person.faults if "401" not in fault] == []
+
+
+def test_in_the_portal_a_ticket_signs_in_another_node_approves_and_the_page_follows(
+    cluster: FailoverWorld, people: People, playwright: Playwright, tmp_path: Path
+) -> None:
+    before, profile = cluster.requests_of(people.alice_id), tmp_path / "alice"
+    cluster.lab.kinit("client", people.alice.account, ccache=Path(f"{profile}.ccache")).check_returncode()
+    with person_at(playwright, cluster.nodes[0], "corp", profile) as alice:
+        alice.open("/")
+        # The first time that a profile meets Negotiate, chromium for Linux only remembers that it needs the library for it.
+        alice.press("go on without a password")
+        alice.sees(DATABASES)
+        alice.press(f"Ask for {DATABASES}")
+        alice.type("What are you going to do?", "by the portal")
+        if alice.page.get_by_label("Code from your authenticator").count():
+            alice.type("Code from your authenticator", people.alice.code())
+        alice.press("Ask")
+        alice.sees("Waits for approval")
+        (request,) = cluster.requests_of(people.alice_id) - before
+        approve(playwright, cluster, people.grace, tmp_path / "grace")
+        alice.sees(re.compile(r"^Active$"))
+        assert cluster.request(request).directory_end is not None, "it was read back"
+        alice.press("End now")
+        alice.sees("Ended early")
+        cluster.patiently(lambda: cluster.request(request).state, lambda state: state is State.CLOSED)
+        assert [one.kind for one in cluster.records(request)].count("request.active") == 1
+        assert [fault for fault in alice.faults if "401" not in fault] == []

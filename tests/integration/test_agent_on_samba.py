@@ -112,20 +112,20 @@ def test_the_median_latency(corp: AgentLab, agent: AgentOnDc) -> None:
 
 def test_machines_and_excluded_people_are_not_told(corp: AgentLab, agent: AgentOnDc) -> None:
     user(corp, "member", machine=True)
-    dn = user(corp, "chief")
-    await_told(corp, agent, "chief")
+    dn = user(corp, "boss")
+    await_told(corp, agent, "boss")
     tool(corp, "group", "add", "chiefs")
     tool(corp, "group", "addmembers", "Domain Admins", "chiefs")
-    tool(corp, "group", "addmembers", "chiefs", "chief")
-    before = len(told(corp, "chief"))
+    tool(corp, "group", "addmembers", "chiefs", "boss")
+    before = len(told(corp, "boss"))
     reset(corp, dn, "Nested-Groups-Count-1")
     tool(corp, "user", "setpassword", "krbtgt", "--newpassword=Krbtgt-Pass-Long-77")
-    agent.until(lambda: [one for one in agent.events(2303) if one["user"] == "chief"])
+    agent.until(lambda: [one for one in agent.events(2303) if one["user"] == "boss"])
     sentinel = user(corp, "sentinel")
     await_told(corp, agent, "sentinel")
     assert sentinel
-    assert len(told(corp, "chief")) == before
-    assert {one.account for one in corp.server.notifications} == {"chief", "sentinel"}
+    assert len(told(corp, "boss")) == before
+    assert {one.account for one in corp.server.notifications} == {"boss", "sentinel"}
 
 
 def test_a_backlog_of_hundreds_arrives_in_order_once(corp: AgentLab, agent: AgentOnDc) -> None:
@@ -290,7 +290,8 @@ def test_the_filter_decides_for_samba(corp: AgentLab, agent: AgentOnDc) -> None:
     assert set_to("My-WinterSun-1") != "", "a banned word"
     shown = cast("dict[str, object]", agent.status()["filter"])
     assert (shown["enabled"], shown["asked"], shown["refused"], shown["undecided"]) == (True, 2, 1, 0)
-    assert shown["used_by_samba"] is False, "the domain goes on without"
+    # None: samba-tool, which is asked, took too long.
+    agent.until(lambda: cast("dict[str, object]", agent.status()["filter"])["used_by_samba"] is False)
     assert "nobody asks" in str(shown["problem"])
     agent.stop()
     assert set_to("Good-Enough-78") != "", "nobody answers, and the setting says refuse"

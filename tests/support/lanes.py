@@ -26,9 +26,8 @@ RUN_PREFIX = "t-"
 
 #: Which tests run one after the other, on one lab: the first pattern counts. Each lane should take about as long as the others.
 LANES = {
-    "failures": r"tests/e2e/test_passwords_(failures|standby|traces)",
     "passwords": r"tests/e2e/test_passwords_",
-    "cluster": r"tests/(e2e/test_(cluster_on_samba|portal_on_cluster)|integration/test_lab_cluster)",
+    "cluster": r"tests/(e2e/test_cluster_on_samba|integration/test_lab_cluster)",
     "grants": r"tests/e2e/test_(grants|kill|wrong_clock)_on_samba",
     "agent": r"tests/integration/test_(agent|receiver)_on_",
     "contract": r"tests/contract/.*\[(samba|slapd|389-ds|postgresql|mariadb)",
