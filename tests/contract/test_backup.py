@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,6 +19,7 @@ from bastide.domain.ids import RequestId
 from bastide.domain.requests import State
 from bastide.services.ports import AuditQuery
 from bastide.store import migrations, tables
+from bastide.store.session import Session
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
 from tests.support.backups import make
@@ -309,3 +311,15 @@ def test_a_large_one_streams(tmp_path: Path, key: tuple[str, Path], place: Path)
     store.close()
     made = make(url, place, key[0])
     assert backups.prove(made.written.path, key[1]).rows["audit"] == 2_300
+
+
+def test_what_is_read_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database may be larger than the memory: nothing is gathered before the first frame leaves."""
+
+    def contents(*_: object) -> Iterator[object]:
+        raise AssertionError("rows are read before the header has left")
+        yield
+
+    monkeypatch.setattr(dump, "_contents", contents)
+    header = dump.Header(dump.FORMAT, tables.SCHEMA, "1", "n", build.NOW, (0, ""))
+    assert b"header" in next(dump.frames(cast("Session", None), header))

@@ -11,7 +11,7 @@ Putting one back, in order:
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,7 +62,8 @@ def make(
             written = folder.write(to, folder.name_of(node, now), fill)  # (1)
     finally:
         database.close()
-    _note_made(url, written, header, now)  # (2)
+    data = {"sha256": written.sha256, "size": written.size, "seq": head[0], "node": node}
+    _into_audit("backup.made", url, written.path, data, now)  # (2)
     return Made(written, header, folder.prune(to, node, keep, new=written.path))  # (3)
 
 
@@ -78,18 +79,9 @@ def restore(url: str, file: Path, key: Path, now: datetime) -> Content:
     """Raises StoreError, Conflict."""
     migrations.check(url)
     content = _filled(url, file, key)  # (4)
-    store = SqlStore(url)
-    try:
-        with store.write() as uow:
-            data = {
-                "made_at": content.header.made_at.isoformat(),
-                "node": content.header.node,
-                "seq": content.header.head[0],
-            }
-            uow.audit.append(by_worker("database.restored", now, subject_name=file.name, data=data))  # (5)
-            uow.commit()
-    finally:
-        store.close()
+    header = content.header
+    data = {"made_at": header.made_at.isoformat(), "node": header.node, "seq": header.head[0]}
+    _into_audit("database.restored", url, file, data, now)  # (5)
     return content
 
 
@@ -129,17 +121,8 @@ def _verify(session: Session, content: Content) -> None:
         )
 
 
-def _note_made(url: str, written: Written, header: Header, now: datetime) -> None:
-    store = SqlStore(url)
-    try:
-        with store.write() as uow:
-            data = {
-                "sha256": written.sha256,
-                "size": written.size,
-                "seq": header.head[0],
-                "node": header.node,
-            }
-            uow.audit.append(by_worker("backup.made", now, subject_name=written.path.name, data=data))
-            uow.commit()
-    finally:
-        store.close()
+def _into_audit(kind: str, url: str, file: Path, data: Mapping[str, object], now: datetime) -> None:
+    """In a commit of its own."""
+    with closing(SqlStore(url)) as store, store.write() as uow:
+        uow.audit.append(by_worker(kind, now, subject_name=file.name, data=data))
+        uow.commit()

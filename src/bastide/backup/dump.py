@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import IO, Annotated, Any
 
 import msgspec
@@ -82,7 +83,7 @@ def kept() -> tuple[Table, ...]:
 def frames(session: Session, header: Header) -> Iterator[bytes]:
     """The whole database as this transaction sees it. Raises StoreError."""
     digest, rows = hashlib.sha256(), Counter[str]()
-    for value in (header, *_contents(session, rows)):
+    for value in chain((header,), _contents(session, rows)):
         frame = _frame(value)
         digest.update(frame)
         yield frame

@@ -14,7 +14,6 @@ from bastide.domain.errors import StoreUnavailable
 
 SUFFIX = ".bastide.age"
 _PART = ".part"
-_CHUNK = 1024 * 1024
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 

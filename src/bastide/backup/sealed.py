@@ -18,7 +18,6 @@ from bastide.domain.errors import InvalidInput, StoreError, StoreUnavailable
 KEY = "backup.key"
 #: zlib's own format with gzip's header.
 _GZIP = 31
-_CHUNK = 64 * 1024
 _LINE = "AGE-SECRET-KEY-"
 
 

@@ -7,6 +7,7 @@ from litestar import Request as Call
 from litestar import Response, get, post
 from litestar.params import FromPath, RawBody
 
+from bastide.domain.approvals import REASON_LIMIT
 from bastide.domain.errors import BastideError, InvalidInput
 from bastide.domain.people import PamUser, Right
 from bastide.domain.roles import Carrier, PamGroup
@@ -252,7 +253,8 @@ def _group_form(
 def _switch_user(
     visit: Visit, user: PamUser, fields: Mapping[str, str], error: BastideError | None = None
 ) -> Response[bytes]:
-    return admin.page(visit, "switch.html", USERS, error, user=user, fields=fields)
+    limits = {"reason": REASON_LIMIT}
+    return admin.page(visit, "switch.html", USERS, error, user=user, fields=fields, limits=limits)
 
 
 def _remove_user(

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bastide.domain.errors import NotAuthenticated, NotFound
-from bastide.domain.nodes import node_of
 from bastide.domain.passwords import State
+from bastide.services.nodes import seen
 from bastide.services.ports import AuditSink, Store, UnitOfWork
 
 
@@ -160,15 +160,12 @@ def _of_work(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
 
 
 def _of_nodes(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
-    in_hand: dict[str, int] = {}
-    for holder in uow.figures.holders():
-        name = node_of(holder.owner)
-        in_hand[name] = in_hand.get(name, 0) + holder.claimed
-    for node in uow.nodes.all():
-        state = node.state(in_hand.get(node.name, 0))
+    known, holders = uow.nodes.all(), uow.figures.holders()
+    for one in (seen(node, known, holders, now) for node in known):
+        node = one.node
         if node.left_at is None:  # who said that it stops is missed by nobody
-            yield Sample(NODE_UP, float(node.alive(now)), (node.name, node.partition))
-        yield Sample(NODE_STATE, 1, (node.name, state.value, node.version, node.schema))
+            yield Sample(NODE_UP, float(one.alive), (node.name, node.partition))
+        yield Sample(NODE_STATE, 1, (node.name, one.state.value, node.version, node.schema))
         yield Sample(HEARTBEAT, _since(node.heartbeat, now), (node.name,))
 
 

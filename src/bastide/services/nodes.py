@@ -136,7 +136,7 @@ class Nodes:
         names = {node.name for node in known}
         manned = {node.partition for node in known if node.alive(now)}
         return Overview(
-            tuple(_seen(node, known, holders, now) for node in known),
+            tuple(seen(node, known, holders, now) for node in known),
             tuple(one for one in holders if nodes.node_of(one.owner) not in names),
             {name: work.rows for name, work in planned.items() if name not in manned},
         )
@@ -196,7 +196,7 @@ class Nodes:
             return self._look(uow, node)
 
     def _look(self, uow: UnitOfWork, node: Node) -> Seen:
-        return _seen(node, uow.nodes.all(), uow.figures.holders(), uow.nodes.time(self._now()))
+        return seen(node, uow.nodes.all(), uow.figures.holders(), uow.nodes.time(self._now()))
 
 
 def _born(me: Me, now: datetime) -> Node:
@@ -213,7 +213,8 @@ def _born(me: Me, now: datetime) -> Node:
     )
 
 
-def _seen(node: Node, known: Sequence[Node], holders: Sequence[Holder], now: datetime) -> Seen:
+def seen(node: Node, known: Sequence[Node], holders: Sequence[Holder], now: datetime) -> Seen:
+    """The node among all that are `known`."""
     mine = [one for one in holders if nodes.node_of(one.owner) == node.name]
     in_hand = sum(one.claimed for one in mine)
     beside = [one for one in known if one.partition == node.partition and one.name != node.name]

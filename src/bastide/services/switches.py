@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from bastide.domain.approvals import REASON_LIMIT
 from bastide.domain.errors import Conflict, InvalidInput
 from bastide.domain.ids import parse_text
 from bastide.domain.people import Actor, PamUser, Right, require
@@ -20,8 +21,6 @@ from bastide.services.closing import close_request
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_user
 from bastide.services.ports import Store
-
-REASON_LIMIT = 400
 
 
 @dataclass(frozen=True, slots=True)

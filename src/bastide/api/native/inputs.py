@@ -122,7 +122,7 @@ class Switch(Body, frozen=True, kw_only=True):
     """Whether a PAM user may ask, and why."""
 
     enabled: bool
-    reason: str
+    reason: Reason
 
 
 class Invite(Body, frozen=True, kw_only=True):
