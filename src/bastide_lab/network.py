@@ -76,7 +76,8 @@ def set_link(site: Site, host: Host, *, up: bool) -> None:
     """Plug the host's cable in, or pull it: what it sends is lost, nothing answers. Plugged in, it reaches everybody again."""
     run(["ip", "-n", site.switch, "link", "set", _port(host), "up" if up else "down"])
     if up:
-        run(["ip", "-n", site.namespace(host), "neighbour", "flush", "dev", "eth0", "nud", "permanent"])
+        # All of them: whom it could not find while it was cut, it would go on not finding for seconds.
+        run(["ip", "-n", site.namespace(host), "neighbour", "flush", "dev", "eth0", "nud", "all"])
 
 
 def lose(site: Site, host: Host, other: Host) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from bastide.portal import live
 from tests.support.api import APPROVAL, ApiWorld
@@ -66,8 +66,7 @@ def test_ones_own_access_is_seen_to_open_count_down_and_end(
     api: ApiWorld, context: BrowserContext, origin: str
 ) -> None:
     alice = Person(context, origin)
-    with alice.page.expect_response(re.compile("/events/requests")):
-        alice.sign_in("CORP\\alice", "alice-corp-pw")
+    alice.sign_in("CORP\\alice", "alice-corp-pw")
     request = api.ask()
     alice.sees("Is being opened")
     api.work()
@@ -91,6 +90,22 @@ def test_ones_own_access_is_seen_to_open_count_down_and_end(
     expect(alice.page.get_by_role("button", name="End now")).to_have_count(0)
     assert api.get(request).closed_at is not None
     assert alice.faults == [_ASKED_FOR_A_TICKET]
+
+
+def test_a_page_is_kept_up_to_date_although_one_of_its_scripts_comes_late(
+    api: ApiWorld, context: BrowserContext, origin: str
+) -> None:
+    """htmx began without the part that opens streams, and the page was never told anything."""
+    alice = Person(context, origin)
+
+    def late(route: Route) -> None:
+        alice.page.wait_for_timeout(500)
+        route.continue_()
+
+    context.route("**/hx-sse.min*.js*", late)
+    alice.sign_in("CORP\\alice", "alice-corp-pw")
+    api.ask()
+    alice.sees("Is being opened")
 
 
 def test_a_session_that_is_ended_elsewhere_stops_the_page_from_asking(

@@ -205,6 +205,9 @@ def test_a_cut_host_answers_nothing_until_it_is_mended(lab: Lab) -> None:
         assert not lab.status()["hosts"]["bastide"]["linked"]
     finally:
         lab.mend("bastide")
+    deadline = time.monotonic() + 20
+    while lab.exec("bastide", probe).returncode and time.monotonic() < deadline:
+        time.sleep(0.2)
     assert lab.exec("bastide", probe).returncode == 0
 
 
