@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from bastide.store import wakeup
 from bastide.store.wakeup import Bell, FifoBell
 
-#: Half of the fall-back's second: whoever is faster was woken.
-WOKEN = 0.5
+#: Seconds. Less than `waited` waits, and than the fall-back of `nobody_looks`: whoever is faster was woken.
+WOKEN = 8.0
 NOW = {"account": 0}
+
+
+@pytest.fixture
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fall-back of a second is put off, so that only a wake-up wakes."""
+    monkeypatch.setattr(wakeup, "_DEAF_WAIT", 60.0)
 
 
 @contextmanager
@@ -44,6 +51,7 @@ def waited(bell: Bell, act: Callable[[], object], timeout: float = 10) -> float:
     return end - moments[0]
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_a_ring_elsewhere_ends_the_wait_at_once(tmp_path: Path) -> None:
     with bells(tmp_path) as (one, two):
         for _ in range(3):
@@ -56,6 +64,7 @@ def test_waking_oneself_wakes_no_other_process(tmp_path: Path) -> None:
         assert waited(one, two.ring, timeout=0.8) >= 0.6
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_a_ring_before_the_wait_is_not_lost(tmp_path: Path) -> None:
     with bells(tmp_path) as (one, two):
         one.listen()
@@ -66,6 +75,7 @@ def test_a_ring_before_the_wait_is_not_lost(tmp_path: Path) -> None:
         assert time.monotonic() - start < WOKEN
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_the_fifo_of_the_dead_is_removed_and_the_living_are_woken(tmp_path: Path) -> None:
     with bells(tmp_path) as (one, two):
         one.listen()
@@ -106,6 +116,7 @@ def test_without_a_place_for_fifos_it_looks_once_a_second(tmp_path: Path) -> Non
         assert 0.8 < time.monotonic() - start < 5
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_closing_leaves_nothing_and_ends_the_wait(tmp_path: Path) -> None:
     bell = FifoBell(tmp_path / "x.db")
     bell.listen()
@@ -130,6 +141,7 @@ def test_many_threads_start_one_listener(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0])
+@pytest.mark.usefixtures("nobody_looks")
 def test_no_time_left_means_no_wait(timeout: float) -> None:
     start = time.monotonic()
     Bell().wait(timeout)
@@ -161,6 +173,7 @@ def test_between_the_look_and_its_answer_any_poke_of_its_kinds_counts() -> None:
     assert bell.wait(0) is True
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_what_comes_from_elsewhere_wakes_everybody(tmp_path: Path) -> None:
     with bells(tmp_path) as (one, two):
         one.listen()
