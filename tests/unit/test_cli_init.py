@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from bastide.cli import ask, config_file, exits, setup
 from bastide.cli.console import Screen
-from bastide.cli.exits import Exit
+from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
 from bastide.clock import SystemClock
 from bastide.config import (
@@ -476,3 +476,24 @@ def test_an_account_needs_its_forest(account: str) -> None:
 
 def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout.startswith("bastide ")
+
+
+def test_an_empty_answer_is_asked_for_again_and_the_end_of_input_is_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter(["", " ", "corp.example"])
+    asked: list[str] = []
+
+    def typed(shown: str) -> str:
+        asked.append(shown)
+        try:
+            return next(answers)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", typed)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert ask.line("DNS name of the CORP forest") == "corp.example"
+    assert len(asked) == 3
+    with pytest.raises(Stop, match="no answer"):
+        ask.line("DNS name of the CORP forest")

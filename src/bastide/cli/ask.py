@@ -34,9 +34,16 @@ def new_secret(prompt: str) -> str:
 
 
 def line(prompt: str, default: str = "") -> str:
-    """An ordinary answer; the default without a terminal. Raises Stop if there is neither."""
+    """An ordinary answer, asked for until there is one; the default without a terminal. Raises Stop if there is neither."""
     shown = f"{prompt} [{default}]: " if default else f"{prompt}: "
-    answer = input(shown).strip() or default if sys.stdin.isatty() else default
+    answer = default
+    try:
+        if sys.stdin.isatty():
+            answer = input(shown).strip() or default
+            while not answer:
+                answer = input(f"An answer is needed. {shown}").strip()
+    except EOFError:
+        answer = ""
     if not answer:
         raise Stop(f"{prompt}: no answer", remedy="give it in the --answers file", status=Exit.USAGE)
     return answer

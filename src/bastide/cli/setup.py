@@ -60,8 +60,9 @@ Next:
   2. bastide delegation script --forest priv --config {file}     (an administrator of PRIV runs it)
      bastide delegation script --forest corp --corp-group GROUP --config {file}     (of CORP)
      bastide delegation script --for policy --config {file}     (an Enterprise Admin of PRIV: the ticket cap)
-  3. systemctl enable --now bastide.service
-  4. bastide config check --config {file}
+  3. name keys and keytabs as credentials of the unit, whose user may not read the files: docs/operations/install.md, "Settings and keys"
+  4. systemctl enable --now bastide.service
+  5. bastide config check --config {file}
 """
 
 

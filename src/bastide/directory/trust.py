@@ -20,6 +20,8 @@ from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.services.ports import Samples
 
+#: trustDirection, [MS-ADTS] 6.1.6.7.12, as people say it.
+_DIRECTIONS = ("disabled", "inbound", "outbound", "both ways")
 _TRUST = ("trustPartner", "trustDirection", "trustAttributes", "securityIdentifier")
 
 
@@ -189,7 +191,7 @@ def _direction(
             "make the trust from CORP: one-way, outgoing, forest", rule,
         )  # fmt: skip
     direction = TrustDirection(trust.number("trustDirection") & 3)
-    evidence = f"trustDirection {trust.number('trustDirection')} ({direction!r}). {rule}"
+    evidence = f"trustDirection {direction:d} ({_DIRECTIONS[direction]}). {rule}"
     if direction == wanted:
         return ok(key, f"{where} has the trust in the right direction, and in that one only", evidence)
     return wrong(
