@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import Message, Send
@@ -23,16 +24,19 @@ from bastide.domain.people import Actor
 from bastide.http.answers import DIALECT, INSTEAD, STARTED, finisher
 from bastide.http.bodies import StrictRequest
 from bastide.http.calls import Calls
-from bastide.http.door import CODE_HEADER, KEY_HEADER, OURS, Door, check_routes
+from bastide.http.door import CODE_HEADER, KEY_HEADER, OURS, Connection, Door, check_routes
 from bastide.http.problems import respond
 from bastide.http.throttle import Throttle
 from bastide.portal import addresses as portal_addresses
 from bastide.portal import errors as portal_errors
 from bastide.portal import routes as portal
 from bastide.portal.live import Live
+from bastide.services.tracing import Span
 from bastide.wiring import Services
 
 BODY_LIMIT = 64 * 1024
+#: What handlers name, and get as `hand_over` made it.
+_HANDED = ("services", "throttle", "calls", "live")
 
 
 def _as_it_is(path: str) -> str:
@@ -69,6 +73,14 @@ class Api(Litestar):
             dialect = _dialect(scope["path"])
             scope["path"] = dialect.plain(scope["path"])
             scope[OURS] = {STARTED: self.now(), DIALECT: dialect.name, INSTEAD: dialect.headers}
+        services: Services = self.state["services"]
+        if scope["type"] != "http" or (spans := services.tracer.spans) is None:
+            await self._call(scope, receive, send)
+            return
+        with spans.span(scope["method"], {"http.request.method": scope["method"]}) as span:
+            await self._call(scope, receive, _told(send, scope, span))
+
+    async def _call(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
             as_get: Any = {**scope, "method": "GET"}
             await super().__call__(as_get, receive, _without_body(send))
@@ -81,6 +93,16 @@ class Api(Litestar):
         pydantic: 12 MiB of every server (measured). There is no public switch.
         """
         return [*plugins, MsgspecDIPlugin()]
+
+    def hand_over(self, services: Services, *, origins: Collection[str] = ()) -> None:
+        """All that belongs to a node, and not to the routes: these use cases, and what is kept of the calls to them."""
+        calls = Calls()
+        self.state["services"] = services
+        self.state["throttle"] = Throttle(services.clock.now)
+        self.state["calls"] = calls
+        self.state["live"] = Live(services)
+        self.state["door"] = Door(services, origins)
+        self.state["finish"] = finisher(services.clock, calls, bearer=services.authn.takes_issued)
 
     def now(self) -> float:
         """Seconds that only grow."""
@@ -95,28 +117,42 @@ class Api(Litestar):
 
 def create_app(services: Services, *, origins: Collection[str] = (), body_limit: int = BODY_LIMIT) -> Api:
     """The app over these use cases. `origins`: exact origins of browsers, other than its own, that may call."""
-    throttle, live, calls = Throttle(services.clock.now), Live(services), Calls()
     app = Api(
-        route_handlers=[router(), mim.router(), graph.router(), portal.router(live)],
-        dependencies={
-            "services": Provide(lambda: services, sync_to_thread=False),
-            "throttle": Provide(lambda: throttle, sync_to_thread=False),
-            "calls": Provide(lambda: calls, sync_to_thread=False),
-            "actor": Provide(_caller, sync_to_thread=False),
-        },
-        guards=[Door(services, origins).admit],
-        before_send=[finisher(services.clock, calls, bearer=services.authn.takes_issued)],
+        route_handlers=[router(), mim.router(), graph.router(), portal.router()],
+        dependencies={"actor": Provide(_caller, sync_to_thread=False)}
+        | {name: Provide(_handed(name), sync_to_thread=False) for name in _HANDED},
+        guards=[_admit],
+        before_send=[_finish],
         exception_handlers={Exception: _respond},
         request_class=StrictRequest,
         request_max_body_size=body_limit,
         cors_config=_cors(origins) if origins else None,
         openapi_config=config(),
         logging_config=None,
-        on_shutdown=[live.close],
+        on_shutdown=[_close],
     )
-    app.state["services"], app.state["live"] = services, live
+    app.hand_over(services, origins=origins)
     check_routes(handler for route in app.routes for handler in getattr(route, "route_handlers", ()))
     return app
+
+
+def _handed(name: str) -> Callable[[Request[Any, Any, Any]], Any]:
+    def provide(request: Request[Any, Any, Any]) -> Any:
+        return request.app.state[name]
+
+    return provide
+
+
+async def _admit(connection: Connection, handler: BaseRouteHandler) -> None:
+    await connection.app.state["door"].admit(connection, handler)
+
+
+async def _finish(message: Message, scope: Any) -> None:
+    await scope["litestar_app"].state["finish"](message, scope)
+
+
+def _close(app: Litestar) -> None:
+    app.state["live"].close()
 
 
 def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -140,6 +176,19 @@ def _cors(origins: Collection[str]) -> CORSConfig:
         allow_credentials=True,
         max_age=600,
     )
+
+
+def _told(send: Send, scope: Any, span: Span) -> Send:
+    """The span is of a route, not of an address: an address may hold anything that a caller typed."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            route = scope.get("path_template") or "none"
+            span.call(f"{scope['method']} {route}")
+            span.say({"http.route": route, "http.response.status_code": message["status"]})
+        await send(message)
+
+    return told
 
 
 def _without_body(send: Send) -> Send:

@@ -3,7 +3,7 @@
 import base64
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bastide.domain import totp
 from bastide.domain.people import Forest
 from bastide.services.roles import StageDraft
 from bastide.services.signin import Factor
-from bastide.web import create_app
+from bastide.web import BODY_LIMIT, Api, create_app
 from tests.support.world import World
 
 API = "/api/v1"
@@ -133,17 +133,30 @@ def _first(directory: Any) -> str:
     return str(directory.controllers()[0].name)
 
 
+#: Apps that nobody uses at the moment, by their options. To make the routes takes a third of a second, longer than most tests.
+_idle: dict[tuple[tuple[str, ...], int], list[Api]] = {}
+
+
 @contextmanager
-def served(*, prepared: bool = True, **options: Any) -> Iterator[ApiWorld]:
+def served(
+    *, prepared: bool = True, origins: Collection[str] = (), body_limit: int = BODY_LIMIT
+) -> Iterator[ApiWorld]:
     """A world that answers HTTP."""
     world = ApiWorld()
     world.serve(prepared=prepared)
+    idle = _idle.setdefault((tuple(origins), body_limit), [])
+    if idle:
+        app = idle.pop()
+        app.hand_over(world.services, origins=origins)
+    else:
+        app = create_app(world.services, origins=origins, body_limit=body_limit)
     try:
-        with TestClient(create_app(world.services, **options), raise_server_exceptions=False) as client:
+        with TestClient(app, raise_server_exceptions=False) as client:
             world.client = client
             yield world
     finally:
         world.close()
+    idle.append(app)
 
 
 @pytest.fixture

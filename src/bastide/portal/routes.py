@@ -38,7 +38,7 @@ def static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[byt
     return Response(file.packed if packed else file.content, media_type=file.media_type)
 
 
-def router(streams: live.Live) -> Router:
+def router() -> Router:
     """The portal."""
     own = (sign_in, access, approvals, factors, sessions, live)
     rooms = (*own, roles, proposals, accounts, operations, auditing)
@@ -46,9 +46,6 @@ def router(streams: live.Live) -> Router:
     return Router(
         "/",
         route_handlers=handlers,
-        dependencies={
-            "visit": Provide(of_call, sync_to_thread=True),
-            "live": Provide(lambda: streams, sync_to_thread=False),
-        },
+        dependencies={"visit": Provide(of_call, sync_to_thread=True)},
         include_in_schema=False,
     )
