@@ -5,7 +5,6 @@ from typing import Any
 
 from bastide.domain.people import Forest
 from bastide.portal.addresses import is_ours
-from bastide.web import create_app
 from tests.support.api import NOBODYS, ApiWorld
 from tests.support.portal import Browser, Page
 
@@ -65,7 +64,7 @@ def of_administration(api: ApiWorld, method: str) -> list[tuple[str, dict[str, A
     """Addresses of administration and auditing with this method, and the options of their routes."""
     return [
         (re.sub(r"{\w+:str}", NOBODYS, route.path), handler.opt)
-        for route in create_app(api.services).routes
+        for route in api.client.app.routes
         if is_ours(route.path) and route.path.startswith(("/admin", "/auditing"))
         for handler in getattr(route, "route_handlers", ())
         if method in handler.http_methods

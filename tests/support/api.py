@@ -18,6 +18,7 @@ from bastide.domain.people import Forest
 from bastide.services.roles import StageDraft
 from bastide.services.signin import Factor
 from bastide.web import BODY_LIMIT, Api, create_app
+from bastide.wiring import Services
 from tests.support.world import World
 
 API = "/api/v1"
@@ -138,25 +139,34 @@ _idle: dict[tuple[tuple[str, ...], int], list[Api]] = {}
 
 
 @contextmanager
-def served(
-    *, prepared: bool = True, origins: Collection[str] = (), body_limit: int = BODY_LIMIT
-) -> Iterator[ApiWorld]:
-    """A world that answers HTTP."""
-    world = ApiWorld()
-    world.serve(prepared=prepared)
+def app_over(
+    services: Services, *, origins: Collection[str] = (), body_limit: int = BODY_LIMIT
+) -> Iterator[Api]:
+    """An app that nobody else uses until the end of the block."""
     idle = _idle.setdefault((tuple(origins), body_limit), [])
     if idle:
         app = idle.pop()
-        app.hand_over(world.services, origins=origins)
+        app.hand_over(services, origins=origins)
     else:
-        app = create_app(world.services, origins=origins, body_limit=body_limit)
+        app = create_app(services, origins=origins, body_limit=body_limit)
+    yield app
+    idle.append(app)
+
+
+@contextmanager
+def served(*, prepared: bool = True, **options: Any) -> Iterator[ApiWorld]:
+    """A world that answers HTTP."""
+    world = ApiWorld()
+    world.serve(prepared=prepared)
     try:
-        with TestClient(app, raise_server_exceptions=False) as client:
+        with (
+            app_over(world.services, **options) as app,
+            TestClient(app, raise_server_exceptions=False) as client,
+        ):
             world.client = client
             yield world
     finally:
         world.close()
-    idle.append(app)
 
 
 @pytest.fixture

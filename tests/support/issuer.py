@@ -18,10 +18,9 @@ from litestar.testing import TestClient
 from bastide.config import Oidc
 from bastide.directory.memory import MemoryDirectory
 from bastide.services.ports import AuditQuery
-from bastide.web import create_app
 from bastide.wiring import Adapters
 from bastide.wiring.issuer import issued_tokens
-from tests.support.api import ApiWorld, Caller
+from tests.support.api import ApiWorld, Caller, app_over
 from tests.support.certificates import issue
 
 AUDIENCE = "api://bastide"
@@ -170,7 +169,7 @@ def served_with(issuer: Issuer, **settings: Any) -> Iterator[IssuedWorld]:
     world = IssuedWorld(issuer, **settings)
     world.serve()
     try:
-        with TestClient(create_app(world.services), raise_server_exceptions=False) as client:
+        with app_over(world.services) as app, TestClient(app, raise_server_exceptions=False) as client:
             world.client = client
             yield world
     finally:

@@ -11,8 +11,7 @@ from litestar.testing import TestClient
 from bastide.domain.passwords import Code
 from bastide.services.passwords.ports import PasswordDate, Result
 from bastide.services.ports import AuditQuery
-from bastide.web import create_app
-from tests.support.api import ApiWorld, Caller
+from tests.support.api import ApiWorld, Caller, app_over
 from tests.support.sync_world import SyncWorld, filetime, guid_of
 from tests.unit.test_cli_app import SERVER, Desk, InProcess
 
@@ -56,7 +55,10 @@ class Both:
 @pytest.fixture
 def both() -> Iterator[Both]:
     made = Both()
-    with TestClient(create_app(made.api.services), base_url=SERVER, raise_server_exceptions=False) as client:
+    with (
+        app_over(made.api.services) as app,
+        TestClient(app, base_url=SERVER, raise_server_exceptions=False) as client,
+    ):
         made.api.client = client
         yield made
     made.api.close()
@@ -103,7 +105,7 @@ def test_an_auditor_changes_nothing_and_others_see_nothing(both: Both, method: s
 
 def test_a_server_without_it_says_so() -> None:
     world = ApiWorld()
-    with TestClient(create_app(world.services), base_url=SERVER) as client:
+    with app_over(world.services) as app, TestClient(app, base_url=SERVER) as client:
         world.client = client
         answer = world.caller("dave").get("/passwords")
     assert answer.status_code == 409

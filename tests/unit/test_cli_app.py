@@ -19,7 +19,7 @@ from bastide.cli.remote import Surroundings
 from bastide.cli.ticket import Whose
 from bastide.domain.people import MfaProof
 from bastide.services.roles import StageDraft
-from bastide.web import create_app
+from tests.support.api import app_over
 from tests.support.authenticator import Authenticator
 from tests.support.world import World
 
@@ -95,7 +95,7 @@ class InProcess(httpx.BaseTransport):
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     world = World()
-    with TestClient(create_app(world.services), base_url=SERVER) as client:
+    with app_over(world.services) as app, TestClient(app, base_url=SERVER) as client:
         yield Desk(world, InProcess(client._transport))
     world.close()
 

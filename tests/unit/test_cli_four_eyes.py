@@ -8,8 +8,8 @@ from litestar.testing import TestClient
 
 from bastide.cli.exits import Exit
 from bastide.directory.memory import MemoryDirectory
-from bastide.web import create_app
 from bastide.wiring import assemble
+from tests.support.api import app_over
 from tests.support.world import World
 from tests.unit.test_cli_app import SERVER, Desk, InProcess
 
@@ -22,7 +22,7 @@ def desk() -> Iterator[Desk]:
     world.ready()
     MemoryDirectory(world.priv).add_members(world.teams["Administrators"].ref, [world.sign_in("ivan").sid])
     services = assemble(world.adapters, world._preparation(), four_eyes=True)
-    with TestClient(create_app(services), base_url=SERVER) as client:
+    with app_over(services) as app, TestClient(app, base_url=SERVER) as client:
         yield Desk(world, InProcess(client._transport))
     world.close()
 

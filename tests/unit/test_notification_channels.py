@@ -22,10 +22,9 @@ from bastide.domain.wording import Language
 from bastide.health.checks import configuration
 from bastide.notify.notifier import AppriseNotifier
 from bastide.services.notifications.ports import Channel
-from bastide.web import create_app
 from bastide.wiring.notifications import notification_adapters
 from tests.support import canary
-from tests.support.api import API, ApiWorld, served
+from tests.support.api import API, ApiWorld, app_over, served
 from tests.support.health import looking_at
 from tests.support.notification_world import CHAT, MAIL, ToldWorld
 from tests.support.world import ADDRESS
@@ -47,7 +46,7 @@ class ToldApi(ToldWorld, ApiWorld):
 
 @contextmanager
 def in_front_of(world: ToldApi) -> Iterator[ToldApi]:
-    with TestClient(create_app(world.services), raise_server_exceptions=False) as client:
+    with app_over(world.services) as app, TestClient(app, raise_server_exceptions=False) as client:
         world.client = client
         yield world
     world.close()

@@ -10,7 +10,6 @@ from bastide.domain.errors import DirectoryUnavailable
 from bastide.portal import forms, pages
 from bastide.portal.addresses import is_ours
 from bastide.portal.visits import Visit
-from bastide.web import create_app
 from tests.support.admin import by_ticket
 from tests.support.api import APPROVAL, NOBODYS, ApiWorld, served
 from tests.support.portal import Browser, Page, active, ask, signed_in
@@ -34,7 +33,7 @@ def posts(api: ApiWorld) -> list[str]:
     """Every address of the portal that takes a form in a session."""
     return [
         re.sub(r"{\w+:str}", NOBODYS, route.path)
-        for route in create_app(api.services).routes
+        for route in api.client.app.routes
         if is_ours(route.path)
         for handler in getattr(route, "route_handlers", ())
         if "POST" in handler.http_methods and handler.opt["right"] is not None

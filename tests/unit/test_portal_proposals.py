@@ -11,11 +11,10 @@ from bastide.directory.memory import MemoryDirectory
 from bastide.domain.errors import Conflict, NotAuthorized, NotFound
 from bastide.domain.proposals import Action
 from bastide.services.roles import RoleDraft
-from bastide.web import create_app
 from bastide.wiring import assemble
 from tests.support import build
 from tests.support.admin import HOSTILE, by_ticket, is_sound
-from tests.support.api import ApiWorld
+from tests.support.api import ApiWorld, app_over
 from tests.support.graph import call, role_id
 from tests.support.portal import Browser, Page
 from tests.support.role_pages import ROLES, draft, edit_form, last_data, names, role
@@ -28,7 +27,7 @@ def two(api: ApiWorld) -> Iterator[ApiWorld]:
     """The same world, where each change waits for a second administrator. Ivan administers as well."""
     MemoryDirectory(api.priv).add_members(api.teams["Administrators"].ref, [api.sign_in("ivan").sid])
     api.services = assemble(api.adapters, api._preparation(), four_eyes=True)
-    with TestClient(create_app(api.services), raise_server_exceptions=False) as client:
+    with app_over(api.services) as app, TestClient(app, raise_server_exceptions=False) as client:
         api.client = client
         yield api
 
