@@ -34,11 +34,18 @@ _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
 def open_database(
-    url: str, *, busy: timedelta, pool: int, erase: bool = False, read_only: bool = False
+    url: str,
+    *,
+    busy: timedelta,
+    pool: int,
+    erase: bool = False,
+    read_only: bool = False,
+    patient: bool = False,
 ) -> Database:
     """`sqlite://` (in memory), `sqlite:///path` (the file must exist) or a libpq URI. Raises StoreError for another URL. `read_only`: what a
     SQLite file says is left as it is, its journal mode too; but a commit that a killed process left unfinished is taken back, as by everybody who opens
-    it: who only may read (`mode=ro`) could not, and would find the file read-only until somebody else has done it.
+    it: who only may read (`mode=ro`) could not, and would find the file read-only until somebody else has done it. `patient`: a server may take as long for
+    an answer as it will.
 
     Raises ModuleNotFoundError without psycopg, StoreUnavailable if psycopg finds no libpq: it says so with an ImportError without a name.
     """
@@ -52,7 +59,7 @@ def open_database(
                 "PostgreSQL's client library (libpq) cannot be loaded",
                 remedy=f"`{install('postgres')}`, which brings one, or `apt-get install libpq5`",
             ) from error
-        return postgres.open_postgres(url, busy, pool)
+        return postgres.open_postgres(url, busy, pool, patient=patient)
     return _sqlite(sqlite_path(url), busy, pool, erase=erase, read_only=read_only)
 
 

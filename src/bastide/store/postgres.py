@@ -1,11 +1,12 @@
 """PostgreSQL. The URI goes to libpq as it is, so several hosts, service files and password files work.
 
-A lost connection is noticed before it is used (a ping at checkout), and a transaction that lost its peer ends after half a minute.
+A lost connection is noticed before it is used (a ping at checkout), and a transaction that lost its peer ends after half a minute. A server whose
+kernel still answers while it does not (its disk hangs, it was stopped) is given up after as long: another one may lead by then.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo
@@ -17,6 +18,9 @@ from bastide.store.failures import Redact
 from bastide.store.wakeup import Listening, NotifyBell
 from bastide.store.work import CHANNEL
 
+RV = TypeVar("RV")
+#: Seconds between two looks for a signal, psycopg's own.
+_INTERVAL = 0.1
 _LIBPQ_DEFAULTS: Mapping[str, str] = {
     "application_name": "bastide",
     "connect_timeout": "5",
@@ -26,17 +30,38 @@ _LIBPQ_DEFAULTS: Mapping[str, str] = {
     "tcp_user_timeout": "20000",
     "target_session_attrs": "read-write",
 }
+#: Seconds that a server may take for an answer. Every statement here is short; a commit waits for the synchronous standby.
+_ANSWER = 30.0
 _SETTINGS = "SELECT set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', '30s', false)"
 
 
-def open_postgres(url: str, busy: timedelta, pool: int) -> Database:
-    """A pool of connections to PostgreSQL. Connects when first used. Raises StoreError for a URI that libpq cannot read."""
+class _Limited(psycopg.Connection[Any]):
+    """Waits for an answer for half a minute, and is over then."""
+
+    def wait(
+        self, gen: Generator[Any, Any, RV], interval: float = _INTERVAL, timeout: float | None = None
+    ) -> RV:
+        """As psycopg's; without a limit of the caller's, with ours. Raises psycopg.OperationalError."""
+        try:
+            return super().wait(gen, interval, _ANSWER if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001  # it has no public name
+            if timeout is not None:
+                raise
+            self.close()
+            raise psycopg.OperationalError(f"no answer for {_ANSWER:g} s") from None
+
+
+def open_postgres(url: str, busy: timedelta, pool: int, *, patient: bool = False) -> Database:
+    """A pool of connections to PostgreSQL. Connects when first used. `patient`: an answer may take as long as it will. Raises StoreError for a URI
+    that libpq cannot read.
+    """
+    kind = psycopg.Connection[Any] if patient else _Limited
     dsn, redact = _dsn(url.replace("postgresql+psycopg://", "postgresql://", 1))
     lock_timeout = f"{int(busy.total_seconds() * 1000)}ms"
 
     def connect() -> psycopg.Connection[Any]:
         try:
-            connection = psycopg.connect(dsn, autocommit=True)
+            connection = kind.connect(dsn, autocommit=True)
         except psycopg.Error as error:
             # From None: what libpq says of a connection may repeat parts of the DSN.
             said = redact(str(error).splitlines()[0])
@@ -104,6 +129,13 @@ class _Notifications(Listening):
         """Take what has come, without waiting. Raises OSError if the connection broke."""
         try:
             return bool(list(self._connection.notifies(timeout=0)))
+        except psycopg.Error as error:
+            raise OSError(type(error).__name__) from None
+
+    def ask(self) -> None:
+        """Return when the server has answered something. Raises OSError if it does not."""
+        try:
+            self._connection.execute("SELECT 1")
         except psycopg.Error as error:
             raise OSError(type(error).__name__) from None
 

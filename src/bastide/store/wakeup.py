@@ -19,6 +19,8 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 _DEAF_WAIT = 1.0
+#: Seconds of silence after which a database is asked whether it still listens: one that was stopped breaks no connection.
+_SILENCE = 30.0
 
 
 #: Kind of work to the earliest moment it was poked for, in microseconds since the epoch.
@@ -281,7 +283,7 @@ class NotifyBell(Listener):
                 # Whoever was notified while nobody listened must look for himself.
                 self.ring()
                 continue
-            if self._stopped(self._listening.fileno(), timeout=None):
+            if self._stopped(self._listening.fileno(), timeout=_SILENCE):
                 self._listening.close()
                 return
             self._take(self._listening)
@@ -289,6 +291,8 @@ class NotifyBell(Listener):
     def _take(self, listening: "Listening") -> None:
         try:
             heard = listening.take()
+            if not heard:
+                listening.ask()
         except OSError:
             listening.close()
             self._listening = None
@@ -308,6 +312,10 @@ class Listening:
 
     def take(self) -> bool:
         """Take what has come, without waiting; true if it was a notification. Raises OSError if the connection broke."""
+        raise NotImplementedError
+
+    def ask(self) -> None:
+        """Return when the server has answered something. Raises OSError if it does not."""
         raise NotImplementedError
 
     def close(self) -> None:

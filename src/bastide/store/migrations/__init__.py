@@ -159,7 +159,7 @@ def _make_file(path: str) -> None:
 
 @contextmanager
 def _connected(url: str, *, write: bool) -> Iterator[Connection]:
-    database = open_database(url, busy=_BUSY, pool=1)
+    database = open_database(url, busy=_BUSY, pool=1, patient=True)
     try:
         with (
             translated(database.redact),
