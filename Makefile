@@ -1,5 +1,5 @@
 # Bastide. `make demo` and `make test` work from a clean clone on Debian 12 as root; they install what is missing.
-.PHONY: help docs demo demo-embedded test windows check bench install lint types imports bytecode unit
+.PHONY: help docs demo demo-embedded test windows check bench simulate chaos install lint types imports bytecode unit
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -38,6 +38,14 @@ check: ## Lint, types, imports, unit tests: minutes, without the lab
 bench: ## Ratios against bare libraries, on the lab (root)
 	@$(PYTHON) tools/install.py --lab
 	@$(RUN) -m benchmarks.run
+
+chaos: ## Faults under load on the lab, one after the other; writes docs/operations/faults.md (root; half an hour)
+	@$(PYTHON) tools/install.py --lab
+	@$(RUN) -m pytest -q -s tests/chaos/campaign.py
+
+simulate: ## A thousand seeds of fifty nodes on which everything breaks; writes docs/operations/simulation.md
+	@$(PYTHON) tools/install.py --python-only
+	@$(RUN) -m tests.simulation.run --write
 
 docs: ## Write docs/reference/commands.md and password-events.md anew, out of the code
 	@$(RUN) tools/commands_page.py

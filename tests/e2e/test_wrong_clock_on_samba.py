@@ -13,14 +13,13 @@ import pytest
 from bastide.directory.entries import by_guid
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Request, State
+from tests.support.clocks import off_by
 from tests.support.directory_lab import DirectoryLab
 from tests.support.samba_node import SambaNode
 from tests.support.samba_world import SambaWorld
 
 pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
 pytestmark = pytest.mark.lab
-
-DEBIANS = "*/faketime/libfaketimeMT.so.1"
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +37,6 @@ def world(directory_lab: DirectoryLab, work: Path) -> Iterator[SambaWorld]:
 @pytest.fixture(scope="module")
 def node(world: SambaWorld, work: Path) -> SambaNode:
     return SambaNode(world, work)
-
-
-def off_by(minutes: int) -> dict[str, str]:
-    """The environment of a process whose wall clock is wrong; waiting goes on as it should."""
-    library = next(Path("/usr/lib").glob(DEBIANS), None)
-    assert library is not None, "libfaketime is missing; run: python3 tools/install.py --lab"
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME": f"{minutes:+}m",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DISABLE_SHM": "1",
-    }
 
 
 def nothing_changed(world: SambaWorld, user: PamUser, request: Request) -> None:

@@ -43,14 +43,14 @@ class Load:
         turn = 0
         while not self.stop.is_set():
             body = {"role": self.role, "justification": "load"}
-            made = str(self._insist(one, "/requests", body, str(uuid.uuid4()), turn).json()["id"])
+            made = str(self.insist(one, "/requests", body, str(uuid.uuid4()), turn).json()["id"])
             self.acknowledged[made] = time.monotonic()
-            self._insist(one, f"/requests/{made}/close", {"reason": "load"}, "", turn + 1)
+            self.insist(one, f"/requests/{made}/close", {"reason": "load"}, "", turn + 1)
             self.withdrawn[made] = time.monotonic()
             turn += 2
             self.stop.wait(EVERY)
 
-    def _insist(self, one: Caller, path: str, body: object, key: str, turn: int) -> httpx.Response:
+    def insist(self, one: Caller, path: str, body: object, key: str, turn: int) -> httpx.Response:
         """Until it is acknowledged, at the next node each time. Without a key: what was withdrawn by a call whose answer was lost is a conflict."""
         good = {httpx.codes.OK, httpx.codes.CREATED, *(() if key else (httpx.codes.CONFLICT,))}
         deadline = time.monotonic() + PATIENCE

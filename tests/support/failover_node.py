@@ -5,6 +5,7 @@ import signal
 import ssl
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +107,7 @@ class FailoverNode:
         """Whether it has a process that is not over."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, wait: bool = True) -> None:
+    def start(self, *, wait: bool = True, env: Mapping[str, str] | None = None) -> None:
         """`bastide serve`; unless it runs already."""
         if not self.runs:
             command: list[str | Path] = [
@@ -118,7 +119,7 @@ class FailoverNode:
                 self.settings,
             ]
             with self.log.open("a") as log:
-                self._process = self.lab.popen(self.host, command, stdout=log, stderr=log)
+                self._process = self.lab.popen(self.host, command, env=env, stdout=log, stderr=log)
         if wait:
             self.until_ready()
 

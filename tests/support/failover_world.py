@@ -69,13 +69,17 @@ class Caller:
         return pyotp.HOTP(self._secret).at(self._last)
 
     def token(self, node: FailoverNode) -> str:
-        """Of the session; a new one is opened at that node if there is none, or it is old."""
+        """Of the session; a new one is opened at that node if there is none, or it is old. Raises httpx.HTTPError."""
         if not self._token or time.monotonic() - self._since > SESSION:
             body = {"account": self.account, "password": self._password, "code": self.code()}
             answer = node.http.post("/sessions", json=body)
-            assert answer.status_code == OPENED, answer.text
+            answer.raise_for_status()
             self._token, self._since = answer.json()["token"], time.monotonic()
         return self._token
+
+    def forget(self) -> None:
+        """The next call opens a session."""
+        self._token = ""
 
     def call(
         self, node: FailoverNode, method: str, path: str, body: object = None, *, key: str = ""

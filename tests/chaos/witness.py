@@ -1,0 +1,158 @@
+"""Who looks on while things go wrong: people who activate a role again and again, and a watch on the domain controllers themselves.
+
+The watch asks the directory with an administrator's account, on each controller, and nothing that Bastide says. A person's PRIV account is shut
+unless a grant opens it, so an account that is open when no request covers it is a privilege that stayed.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from bastide.directory.active_directory import ActiveDirectory
+from bastide.domain.errors import BastideError, NotFound, StoreError
+from bastide.domain.ids import Sid, UserId
+from bastide.domain.people import Forest
+from bastide.domain.requests import OPEN, State
+from tests.support.failover_load import Load
+from tests.support.failover_node import FailoverNode
+from tests.support.failover_world import PAUSE, Caller, FailoverWorld
+from tests.support.patience import PATIENCE
+
+#: Seconds between two looks at every controller.
+LOOK = 0.5
+#: Seconds somebody works with what he was given before he gives it back. The next time he lets it run out.
+WORK = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An account that was open on a controller, at some moment from `before` to `after`: it is asked and answers in between."""
+
+    controller: str
+    user: UserId
+    before: datetime
+    after: datetime
+
+
+@dataclass(slots=True)
+class Watch:
+    """`seen`: every account that was found open."""
+
+    world: FailoverWorld
+    people: Mapping[Sid, UserId]
+    seen: list[Seen] = field(default_factory=list)
+    looks: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def look_on(self, directory: ActiveDirectory) -> None:
+        """Until told to stop. A controller that does not answer shows nothing."""
+        while not self._stop.wait(LOOK):
+            before = datetime.now(UTC)
+            with suppress(BastideError):
+                found = directory.observe(list(self.people))
+                after = datetime.now(UTC)
+                self.looks += 1
+                self.seen += [
+                    Seen(controller, self.people[sid], before, after)
+                    for controller, states in found.items()
+                    for sid, state in states.items()
+                    if state.open_at(after)
+                ]
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+@contextmanager
+def watched(world: FailoverWorld, people: Mapping[Sid, UserId]) -> Iterator[Watch]:
+    """Until the end of the block."""
+    made = Watch(world, people)
+    eyes = ActiveDirectory(Forest.PRIV, world.forests.controllers(Forest.PRIV, "Administrator"))
+    thread = threading.Thread(target=made.look_on, args=(eyes,))
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+        thread.join(PATIENCE)
+
+
+@dataclass(slots=True)
+class Activations:
+    """`asked`: ids that were acknowledged, and when (monotonic); `since`: just before each was asked for; `opened`: when it was seen active."""
+
+    load: Load
+    world: FailoverWorld
+    asked: dict[str, float] = field(default_factory=dict)
+    since: dict[str, datetime] = field(default_factory=dict)
+    opened: dict[str, float] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def go_on(self, one: Caller, role: str) -> None:
+        """Activate, work, give back; activate, let it run out; and again."""
+        turn = 0
+        while not self.stop.is_set():
+            body = {"role": role, "justification": "chaos"}
+            began = datetime.now(UTC)
+            made = str(self.load.insist(one, "/requests", body, str(uuid.uuid4()), turn).json()["id"])
+            self.asked[made], self.since[made] = time.monotonic(), began
+            if self._until(made, {State.ACTIVE}) and turn % 2 == 0:
+                self.opened[made] = time.monotonic()
+                self.stop.wait(WORK)
+                self.load.insist(one, f"/requests/{made}/close", {"reason": "done"}, "", turn + 1)
+            self._until(made, set())
+            turn += 1
+
+    def _until(self, request: str, wanted: set[State]) -> bool:
+        """Whether it came to one of these states, before it was over. A primary that was succeeded, and does not know it yet, may not know the
+        request either: whether it is lost is looked at when the cluster is whole.
+        """
+        deadline, state = time.monotonic() + PATIENCE * 2, State.PROCESSING
+        while time.monotonic() < deadline:
+            with suppress(StoreError, NotFound):
+                state = self.world.request(request).state
+                if state in wanted or state not in OPEN:
+                    return state in wanted
+            time.sleep(PAUSE * 4)
+        raise AssertionError(f"{request} is still {state}")
+
+
+@contextmanager
+def activating(
+    world: FailoverWorld, nodes: Sequence[FailoverNode], callers: Sequence[Caller], role: str
+) -> Iterator[Activations]:
+    """Until the end of the block; then everybody waits for the end of what he has."""
+    made = Activations(Load(nodes, role), world)
+    for one in callers:
+        one.token(nodes[0])
+    threads = [threading.Thread(target=made.go_on, args=(one, role)) for one in callers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield made
+    finally:
+        made.stop.set()
+        for thread in threads:
+            thread.join(PATIENCE * 2)
+
+
+def uncovered(
+    seen: Sequence[Seen], covers: Mapping[UserId, Sequence[tuple[datetime, datetime]]]
+) -> list[Seen]:
+    """What was open although no grant covered it. Pure."""
+    return [
+        one
+        for one in seen
+        if not any(since <= one.after and one.before < until for since, until in covers.get(one.user, ()))
+    ]
+
+
+def longest_wait(moments: Sequence[float], since: float, until: float) -> float:
+    """Seconds, the longest between two of the moments, or the ends of the span. Pure."""
+    inner = [since, *sorted(one for one in moments if since <= one <= until), until]
+    return max(after - before for before, after in pairwise(inner))
