@@ -22,7 +22,7 @@ from bastide.store import migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
-from benchmarks import objects, phases, portal, report, server, sync_objects, sync_phases
+from benchmarks import cluster, objects, phases, portal, report, server, sync_objects, sync_phases
 from benchmarks.phases import Run
 from benchmarks.report import Metric
 from benchmarks.server import ServerProcess
@@ -79,6 +79,7 @@ def _measure(lab: Lab, console: Console) -> dict[str, Metric]:
     metrics |= _passwords(sync, said, lambda: phases.idle(run, settings, phases.start_postgres(stage)))
     said("the portal")
     metrics |= portal.measure(said)
+    metrics |= cluster.measure(said)
     said("done")
     return metrics
 

@@ -55,6 +55,7 @@ LAB_PACKAGES = (
 SAMBA_PACKAGES = (
     *("samba", "samba-ad-dc", "samba-ad-provision", "samba-dsdb-modules", "samba-vfs-modules"),
     *("python3-samba", "winbind", "smbclient", "ldb-tools"),
+    "ctdb",  # two file servers that are one
 )
 #: Not part of the lab: 1.1 GB that a demo does without. `make test` and `make windows` have them.
 WINDOWS_PACKAGES = ("gcc-mingw-w64-x86-64-win32", "wine64")
@@ -62,6 +63,7 @@ SAMBA_LEAST = (4, 22)
 #: What would run at the next boot, by the package that brings it.
 SERVICES = {
     "samba": ("samba-ad-dc", "smbd", "nmbd", "winbind"),
+    "ctdb": ("ctdb",),
     "slapd": ("slapd",),
     "postgresql": ("postgresql",),
     "patroni": ("patroni",),

@@ -3,34 +3,31 @@
 Every field is described in docs/reference/settings.md; a test compares.
 """
 
-import ipaddress
-import os
 import re
 import tomllib
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from bastide.credentials import is_name, place
+from bastide.places import LONGEST_DNS_NAME, is_dns_name, is_some_network, places, plain, wrong_collector
 
 DEFAULT_PATH = Path("/etc/bastide/bastide.toml")
 _CREDENTIAL = "credential:"
 #: Where the secret itself could be written by mistake.
 _SECRETS = frozenset(
-    {"database.password", "passwords.vault_password", "metrics.token", "notifications.channels.url"}
+    {
+        "database.password",
+        "passwords.vault_password",
+        "metrics.token",
+        "telemetry.token",
+        "notifications.channels.url",
+        "smb.password",
+    }
 )
-#: Of a DNS name, in characters (RFC 1035, 2.3.4).
-_LONGEST_DNS_NAME = 253
-#: Letters of any script, digits and hyphens.
-_DNS_LABEL = re.compile(r"(?!-)(?:[^\W_]|-){1,63}(?<!-)")
 _LEVELS = range(4)
-_SQLITE = "sqlite:///"
-_POSTGRES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
-_POSTGRES_PORT = "5432"
 #: 30 days: who is silent for longer is forgotten.
 _SILENCES = range(43_201)
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
@@ -39,6 +36,9 @@ _LEADS = range(1, 1441)
 _KEPT = range(1, 1441)
 #: From a second to an hour.
 _BEATS = range(1, 3601)
+_MEGABYTES = range(1, 1025)
+#: Ten years.
+_DRILLS = range(1, 3654)
 #: What a partition is called.
 _PARTITION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
@@ -80,6 +80,8 @@ class Database(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     url: str = "sqlite:////var/lib/bastide/bastide.db"
     #: A file or `credential:NAME` that holds the password of a PostgreSQL URL.
     password: str = ""
+    #: Outside of it: what this node saw of the audit. Empty: beside a SQLite file; with PostgreSQL in memory only.
+    mark: str = ""
 
 
 class Keys(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -170,6 +172,8 @@ class Policy(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ticket_policy: str = "bastide-ticket-cap"
     #: Each change of a role waits for a second administrator.
     four_eyes: bool = False
+    #: How long a drill proves that the words of emergency accounts are still there.
+    drill_days: int = 180
 
 
 class AuditSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -182,11 +186,38 @@ class AuditSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     checkpoint_minutes: int = 5
 
 
+class Logs(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Log records in files of this node, beside standard error. `bastide cluster log` reads them."""
+
+    #: Made if its parent is there; empty: no files.
+    folder: str = "/var/lib/bastide/logs"
+    #: Of all files together, for each process.
+    megabytes: int = 32
+
+
 class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Figures for Prometheus. Without this table there are none."""
 
     #: A file or `credential:NAME` that holds the token which monitoring shows.
     token: str
+
+
+class Telemetry(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Spans for a collector of OpenTelemetry. Without this table none is made."""
+
+    endpoint: str
+    #: A file or `credential:NAME` that holds a bearer token for it. Empty: none.
+    token: str = ""
+    #: PEM file of who vouches for it.
+    ca: str = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class Smb(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who signs in to a share that takes no Kerberos ticket. Without this table it is the service account of PRIV, with a ticket."""
+
+    account: str
+    #: A file or `credential:NAME` that holds its password.
+    password: str
 
 
 class SourceDomain(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -227,7 +258,18 @@ class NotificationChannel(Section, frozen=True, forbid_unknown_fields=True, kw_o
     people: bool = False
     #: What it is told; empty: everything.
     events: list[
-        Literal["asked", "approved", "rejected", "unanswered", "ending", "ended", "failed", "kill-switch"]
+        Literal[
+            "asked",
+            "approved",
+            "rejected",
+            "unanswered",
+            "ending",
+            "ended",
+            "failed",
+            "kill-switch",
+            "break-glass",
+            "recovery",
+        ]
     ] = []
     #: Of these roles only; empty: of all.
     roles: list[str] = []
@@ -257,7 +299,10 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rights: Rights
     policy: Policy = Policy()
     audit: AuditSettings = AuditSettings()
+    logs: Logs = Logs()
     metrics: Metrics | None = None
+    telemetry: Telemetry | None = None
+    smb: Smb | None = None
     passwords: Passwords | None = None
     notifications: Notifications | None = None
 
@@ -276,12 +321,14 @@ def load(path: Path) -> Config:
     except (ValueError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from None
     for proxy in config.server.trusted_proxies:
-        if not _is_some_network(proxy):
+        if not is_some_network(proxy):
             raise ConfigError(
                 f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
             )
     wrong = (
         _wrong_node(config.server)
+        or _wrong_logs(config.logs)
+        or ("" if config.telemetry is None else wrong_collector(config.telemetry.endpoint))
         or _wrong_number(config)
         or _wrong_source(config)
         or _wrong_credential(config)
@@ -301,7 +348,7 @@ def source_domains(config: Config) -> dict[str, SourceDomain]:
     if config.corp is not None:
         own.append(SourceDomain(domain=config.corp.domain, controllers=config.corp.controllers))
     return {
-        _plain(one.domain): SourceDomain(
+        plain(one.domain): SourceDomain(
             domain=one.domain,
             controllers=one.controllers,
             principal=one.principal or priv.principal,
@@ -311,32 +358,30 @@ def source_domains(config: Config) -> dict[str, SourceDomain]:
     }
 
 
-def _plain(domain: str) -> str:
-    """As two spellings of one DNS name are the same."""
-    return domain.rstrip(".").lower()
-
-
-def _is_dns_name(text: str) -> bool:
-    """One that domain/management_agents.py takes as that of a source, too. What ends in a number is an address."""
-    labels = text.split(".")
-    return (
-        len(text) <= _LONGEST_DNS_NAME and all(map(_DNS_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
-    )
-
-
 def _wrong_node(server: Server) -> str:
     """What cannot be said of a node; empty: nothing."""
     if not _PARTITION.fullmatch(server.partition):
         return f"server.partition: {server.partition!r} is no name; it has a to z, 0 to 9 and hyphens, at most 63"
-    if len(server.node) > _LONGEST_DNS_NAME or not server.node.isprintable():
-        return f"server.node is a name of at most {_LONGEST_DNS_NAME} characters"
+    if len(server.node) > LONGEST_DNS_NAME or not server.node.isprintable():
+        return f"server.node is a name of at most {LONGEST_DNS_NAME} characters"
     if (given := server.heartbeat_seconds) not in _BEATS:
         return f"server.heartbeat_seconds is {_BEATS.start} to {_BEATS.stop - 1}, not {given}"
     return ""
 
 
+def _wrong_logs(logs: Logs) -> str:
+    """What cannot be said of log files; empty: nothing."""
+    if logs.folder and not logs.folder.startswith("/"):
+        return f"logs.folder: {logs.folder!r} depends on the working directory; write a path from / on"
+    if (given := logs.megabytes) not in _MEGABYTES:
+        return f"logs.megabytes is {_MEGABYTES.start} to {_MEGABYTES.stop - 1}, not {given}"
+    return ""
+
+
 def _wrong_number(config: Config) -> str:
-    """What is out of its range in the table of passwords; empty: nothing."""
+    """What is out of its range in the tables of policy and of passwords; empty: nothing."""
+    if (days := config.policy.drill_days) not in _DRILLS:
+        return f"policy.drill_days is {_DRILLS.start} to {_DRILLS.stop - 1}, not {days}"
     settings = config.passwords
     if settings is None:
         return ""
@@ -390,7 +435,7 @@ def _wrong_name(names: list[str]) -> str:
 
 def _wrong_vault(config: Config) -> str:
     """Whether the vault is the database, however the two are spelled; empty: it is not."""
-    if config.passwords is None or not _places(config.database.url) & _places(config.passwords.vault):
+    if config.passwords is None or not places(config.database.url) & places(config.passwords.vault):
         return ""
     return (
         "passwords.vault and database.url name the same database; the vault must be a database of its own, because no "
@@ -398,52 +443,18 @@ def _wrong_vault(config: Config) -> str:
     )
 
 
-def _places(url: str) -> frozenset[str]:
-    """Where a database is, so that two URLs of one have something in common: the true path of a file, and the device and inode of one that is
-    there; the name at each host and port. Nothing for one in memory, or what is no URL of a database.
-    """
-    if url.startswith(_SQLITE):
-        path = url.removeprefix(_SQLITE).partition("?")[0]
-        if path in {"", ":memory:"}:
-            return frozenset()
-        found = {os.path.realpath(path)}
-        with suppress(OSError):
-            status = Path(path).stat()
-            found.add(f"{status.st_dev}:{status.st_ino}")
-        return frozenset(found)
-    try:
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query))
-    except ValueError:
-        return frozenset()
-    if parts.scheme not in _POSTGRES:
-        return frozenset()
-    user, _, hosts = parts.netloc.rpartition("@")
-    name = options.get("dbname") or unquote(parts.path[1:]) or unquote(user.partition(":")[0])
-    port = options.get("port", "")
-    return frozenset(f"{_endpoint(host, port)}/{name}" for host in (options.get("host") or hosts).split(","))
-
-
-def _endpoint(host: str, port: str) -> str:
-    """`host`, or `host:port`, or `[address]:port`, as libpq means it. `port`: what else says it."""
-    name, colon, own = host.rpartition(":")
-    if not colon or not (own.isdigit() or not own) or (":" in name and not name.endswith("]")):
-        name, own = host, port
-    return f"{_plain(unquote(name))}:{own or _POSTGRES_PORT}"
-
-
 def _wrong_source(config: Config) -> str:
     """What cannot be among the further source domains; empty: nothing."""
-    seen = {_plain(config.priv.domain), "" if config.corp is None else _plain(config.corp.domain)}
+    seen = {plain(config.priv.domain), "" if config.corp is None else plain(config.corp.domain)}
     for one in [] if config.passwords is None else config.passwords.source_domains:
         at = "passwords.source_domains"
-        if not _is_dns_name(one.domain):
+        if not is_dns_name(one.domain):
             return f"{at}.domain: {one.domain!r} is no DNS name of a domain (sales.example.com)"
-        if _plain(one.domain) in seen:
+        if plain(one.domain) in seen:
             return f"{at}: {one.domain} is named twice; PRIV and CORP need no entry"
         if bool(one.principal) != bool(one.keytab):
             return f"{at}: {one.domain}: principal and keytab go together; leave both out for the service account"
-        seen.add(_plain(one.domain))
+        seen.add(plain(one.domain))
     return ""
 
 
@@ -467,19 +478,6 @@ def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from _texts(getattr(value, name), f"{where}.{name}" if where else name)
-
-
-def _is_some_network(text: str) -> bool:
-    """Not a name, and not everybody: whoever is believed may say any address."""
-    try:
-        return ipaddress.ip_network(text).prefixlen > 0
-    except ValueError:
-        return False
-
-
-def is_loopback(address: str) -> bool:
-    """Whether nobody else can reach what listens there."""
-    return address in {"localhost", "::1"} or address.startswith("127.")
 
 
 def secret_path(reference: str) -> Path:

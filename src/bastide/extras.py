@@ -4,7 +4,19 @@ import shlex
 import sys
 from types import MappingProxyType
 
-_EXTRAS = MappingProxyType({"ldap": "ad", "dns": "ad", "gssapi": "ad", "krb5": "ad", "psycopg": "postgres"})
+_EXTRAS = MappingProxyType(
+    {
+        "ldap": "ad",
+        "dns": "ad",
+        "gssapi": "ad",
+        "krb5": "ad",
+        "opentelemetry": "otel",
+        "psycopg": "postgres",
+        "smbprotocol": "smb",
+        "spnego": "smb",
+        "pypsrp": "windows",
+    }
+)
 
 
 def install(extra: str) -> str:

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with three hosts of PostgreSQL (Patroni) and two more for servers",
     )
+    up.add_argument("--shares", action="store_true", help="with two file servers (Samba with CTDB)")
     up.set_defaults(action=_up)
 
     down = commands.add_parser("down", parents=[common], help="leave nothing behind, also after a crash")
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(lab: Lab, options: argparse.Namespace) -> int:
     started = time.monotonic()
-    lab.up(second_dc=options.second_dc, cluster=options.cluster)
+    lab.up(second_dc=options.second_dc, cluster=options.cluster, shares=options.shares)
     print(f"lab {lab.prefix} is up ({time.monotonic() - started:.1f} s): {', '.join(lab.status()['hosts'])}")
     return 0
 

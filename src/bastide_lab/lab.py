@@ -14,23 +14,21 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from bastide_lab import capture, controller, network, passwords, plan, scene, snapshot, targets, tls
 from bastide_lab.cluster import NEEDED as NEEDED_BY_CLUSTER
 from bastide_lab.cluster import Databases
 from bastide_lab.errors import LabError
-from bastide_lab.locks import exclusive
+from bastide_lab.locks import exclusive, interruptible
 from bastide_lab.plan import (
     ADMINISTRATOR,
     CLUSTER,
     CORPDC,
+    FILES,
     FIRST_CONTROLLERS,
     HOSTS,
     ON_DEMAND,
@@ -42,6 +40,8 @@ from bastide_lab.plan import (
     Site,
 )
 from bastide_lab.process import environment, inside
+from bastide_lab.shares import NEEDED as NEEDED_BY_SHARES
+from bastide_lab.shares import Shares
 
 NEEDED = ("ip", "samba-tool", "/usr/sbin/samba", "smbclient", "kinit", "openssl")
 INSTALL = "python3 tools/install.py --lab"
@@ -102,13 +102,14 @@ class Lab:
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    def up(self, *, second_dc: bool = False, cluster: bool = False) -> None:
+    def up(self, *, second_dc: bool = False, cluster: bool = False, shares: bool = False) -> None:
         """Bring the lab up, or up again, and return when it answers. Whatever stops it half-way takes it down again.
 
-        `cluster`: with two more hosts for servers, and three with PostgreSQL (`databases`).
+        `cluster`: with two more hosts for servers, and three with PostgreSQL (`databases`). `shares`: with two file servers (`shares`).
         """
-        _check_machine((*NEEDED, *NEEDED_BY_CLUSTER) if cluster else NEEDED)
-        with exclusive(self.prefix), _interruptible():
+        further = (*(NEEDED_BY_CLUSTER if cluster else ()), *(NEEDED_BY_SHARES if shares else ()))
+        _check_machine((*NEEDED, *further))
+        with exclusive(self.prefix), interruptible():
             try:
                 if self._is_built():
                     self._resume()
@@ -119,6 +120,8 @@ class Lab:
                     self._add_second_dc()
                 if cluster and not self._has("cluster"):
                     self._add_cluster()
+                if shares and not self._has("shares"):
+                    self._add_shares()
             except BaseException:
                 self._destroy()
                 raise
@@ -131,18 +134,20 @@ class Lab:
 
     def add_second_dc(self) -> None:
         """Join privdc2 to the running lab."""
-        with exclusive(self.prefix):
-            self._check_up()
-            if not self._has("second_dc"):
-                self._add_second_dc()
+        self._add("second_dc", (), self._add_second_dc)
 
     def add_cluster(self) -> None:
         """Add the hosts of `up(cluster=True)` to the running lab."""
-        with exclusive(self.prefix), _interruptible():
-            self._check_up()
-            _check_machine(NEEDED_BY_CLUSTER)
-            if not self._has("cluster"):
-                self._add_cluster()
+        self._add("cluster", NEEDED_BY_CLUSTER, self._add_cluster)
+
+    def add_shares(self) -> None:
+        """Add the hosts of `up(shares=True)` to the running lab."""
+        self._add("shares", NEEDED_BY_SHARES, self._add_shares)
+
+    @property
+    def shares(self) -> Shares:
+        """The verbs for the file servers."""
+        return Shares(self.site)
 
     @property
     def databases(self) -> Databases:
@@ -285,6 +290,7 @@ class Lab:
             "up": self._is_built() and all(controller.is_running(self.site, dc) for dc in FIRST_CONTROLLERS),
             "second_dc": self._has("second_dc"),
             "cluster": self._has("cluster"),
+            "shares": self._has("shares"),
             "primary": self._primary(),
             "hosts": {host.name: self._host_status(host) for host in present},
         }
@@ -322,17 +328,20 @@ class Lab:
         return self._marker.exists() and network.is_complete(self.site, self._hosts())
 
     def _has(self, group: str) -> bool:
-        """Whether the hosts are there that come on demand: "second_dc", "cluster"."""
-        return self._marker.exists() and bool(json.loads(self._marker.read_text())[group])
+        """Whether the hosts are there that come on demand: "second_dc", "cluster", "shares"."""
+        return self._marker.exists() and bool(json.loads(self._marker.read_text()).get(group))
 
-    def _mark(self, *, second_dc: bool, cluster: bool) -> None:
-        self._marker.write_text(json.dumps({"second_dc": second_dc, "cluster": cluster}))
+    def _mark(self, *groups: str) -> None:
+        """These are there, and what was there before."""
+        before = json.loads(self._marker.read_text()) if self._marker.exists() else {}
+        self._marker.write_text(json.dumps({**before, **dict.fromkeys(groups, True)}))
 
     def _hosts(self) -> list[Host]:
         """Those that must be there."""
         standing = [host for host in HOSTS.values() if host not in ON_DEMAND]
         second = [PRIVDC2] if self._has("second_dc") else []
-        return [*standing, *second, *(CLUSTER if self._has("cluster") else ())]
+        further = (*(CLUSTER if self._has("cluster") else ()), *(FILES if self._has("shares") else ()))
+        return [*standing, *second, *further]
 
     def _check_up(self) -> None:
         if not self._is_built():
@@ -362,6 +371,10 @@ class Lab:
             for host in CLUSTER:
                 network.signal_all(self.site, host, signal.SIGCONT)
             self.databases.start()
+        if self._has("shares"):
+            for host in FILES:
+                network.signal_all(self.site, host, signal.SIGCONT)
+            self.shares.start()
 
     def _destroy(self) -> None:
         network.destroy(self.site)
@@ -389,7 +402,7 @@ class Lab:
             if second_dc:
                 self._lay_down_second_dc(second)
         controller.start(self.site, (*FIRST_CONTROLLERS, PRIVDC2) if second_dc else FIRST_CONTROLLERS)
-        self._mark(second_dc=second_dc, cluster=False)
+        self._mark(*(["second_dc"] if second_dc else []))
 
     def _lay_down_second_dc(self, second: Path) -> None:
         """Its files and those of the others, all stopped."""
@@ -433,19 +446,34 @@ class Lab:
             else:
                 return
 
+    def _add(self, group: str, needed: Sequence[str], build: Callable[[], None]) -> None:
+        with exclusive(self.prefix), interruptible():
+            self._check_up()
+            _check_machine(needed)
+            if not self._has(group):
+                build()
+
     def _add_second_dc(self) -> None:
         network.add_host(self.site, PRIVDC2)
         self._join_second_dc()
-        self._mark(second_dc=True, cluster=self._has("cluster"))
+        self._mark("second_dc")
 
     def _add_cluster(self) -> None:
+        self._add_hosts(CLUSTER)
+        self.databases.build()
+        self._mark("cluster")
+
+    def _add_shares(self) -> None:
+        self._add_hosts(FILES)
+        self.shares.build(self.principal(rf"priv\{ADMINISTRATOR}"), self.password(rf"priv\{ADMINISTRATOR}"))
+        self._mark("shares")
+
+    def _add_hosts(self, hosts: Sequence[Host]) -> None:
         """An attempt that ended half-way may have left some of it."""
-        network.remove(self.site, CLUSTER)
-        for host in CLUSTER:
+        network.remove(self.site, hosts)
+        for host in hosts:
             shutil.rmtree(self.site.directory(host), ignore_errors=True)
             network.add_host(self.site, host)
-        self.databases.build()
-        self._mark(second_dc=self._has("second_dc"), cluster=True)
 
     def _join_second_dc(self) -> None:
         password = self.password(rf"priv\{ADMINISTRATOR}")
@@ -470,21 +498,3 @@ def _check_machine(needed: Sequence[str]) -> None:
     missing = [name for name in needed if shutil.which(name) is None]
     if missing:
         raise LabError(f"not installed: {', '.join(missing)}. Run: {INSTALL}")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends `up` the way Ctrl-C does: through its cleaning up. And what we create, others may traverse."""
-    umask = os.umask(0o022)
-    in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, _interrupt) if in_main else None
-    try:
-        yield
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, previous)
-        os.umask(umask)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(f"signal {number}")

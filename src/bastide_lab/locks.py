@@ -1,10 +1,13 @@
-"""File locks that do not outlive their use: two `up` of one lab do not race, and no file stays behind."""
+"""File locks that do not outlive their use: two `up` of one lab do not race, and no file stays behind; and an end that comes in between."""
 
 import fcntl
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from bastide_lab.plan import LOCK_ROOT
 
@@ -40,3 +43,21 @@ def _acquire(path: Path, how: int) -> int:
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         os.close(descriptor)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends `up` the way Ctrl-C does: through its cleaning up. And what we create, others may traverse."""
+    umask = os.umask(0o022)
+    in_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, _interrupt) if in_main else None
+    try:
+        yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, previous)
+        os.umask(umask)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"signal {number}")

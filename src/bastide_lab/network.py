@@ -14,7 +14,19 @@ from pathlib import Path
 
 from bastide_lab import samba_conf
 from bastide_lab.errors import LabError
-from bastide_lab.plan import CORP, DATABASES, HOSTS, PREFIX_LENGTH, PRIV, RESOLVER, TARGETS, Host, Site
+from bastide_lab.plan import (
+    CORP,
+    DATABASES,
+    FILES,
+    HOSTS,
+    PREFIX_LENGTH,
+    PRIV,
+    RESOLVER,
+    SHARE,
+    TARGETS,
+    Host,
+    Site,
+)
 from bastide_lab.process import RUN_SAMBA, SYSTEM_PYTHON, Command, run, spawn
 
 NETNS = Path("/run/netns")
@@ -174,8 +186,8 @@ def _write_files(site: Site, host: Host) -> None:
 
 
 def _hosts(host: Host) -> str:
-    """The connected systems and the databases are in no zone: with every controller cut off, they are still found."""
-    known = dict.fromkeys((host, TARGETS, *DATABASES))
+    """Connected systems, databases and the share are in no zone: with every controller cut off, they are still found."""
+    known = dict.fromkeys((host, TARGETS, *DATABASES, *FILES, SHARE))
     names = "".join(f"{one.address} {one.fqdn} {one.name}\n" for one in known)
     return f"127.0.0.1 localhost\n{names}"
 

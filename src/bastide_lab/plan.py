@@ -68,9 +68,13 @@ DATABASES = (
     Host("db3", "10.51.0.73", PRIV),
 )
 CLUSTER = (BASTIDE2, BASTIDE3, *DATABASES)
-HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT, TARGETS, *CLUSTER)}
+#: A share that survives one of them, with CTDB: `shares.py`.
+FILES = (Host("files1", "10.51.0.81", PRIV), Host("files2", "10.51.0.82", PRIV))
+#: What both are called together. Its address goes where a living one of them is.
+SHARE = Host("files", "10.51.0.91", PRIV)
+HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT, TARGETS, *CLUSTER, *FILES)}
 #: The others are there from the beginning. A host cannot be added by somebody who is inside of another one: its namespace would end with his mounts.
-ON_DEMAND = (PRIVDC2, *CLUSTER)
+ON_DEMAND = (PRIVDC2, *CLUSTER, *FILES)
 FIRST_CONTROLLERS = (PRIVDC, CORPDC)
 PREFIX_LENGTH = 16
 # The switch has an address of its own, where the site's name server listens.

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from bastide.backup import backups, dump, folder, sealed
+from bastide.backup import backups, dump, sealed
+from bastide.backup.folder import Folder
+from bastide.backup.place import SUFFIX, Sink, name_of
 from bastide.domain.audit import Event
 from bastide.domain.errors import AuditBroken, BastideError, StoreError
 from bastide.store import migrations
@@ -208,19 +210,19 @@ def test_a_clock_that_was_set_back_does_not_cost_the_new_one(
 def test_what_a_killed_backup_left_goes_and_what_one_writes_stays(
     url: str, place: Path, key: tuple[str, Path]
 ) -> None:
-    left = place / f".node-1-20200101T000000Z{folder.SUFFIX}.part"
-    foreign = place / f".node-2-20200101T000000Z{folder.SUFFIX}.part"
+    left = place / f".node-1-20200101T000000Z{SUFFIX}.part"
+    foreign = place / f".node-2-20200101T000000Z{SUFFIX}.part"
     for one in (left, foreign):
         one.write_bytes(b"x" * 1000)
-    link, loop = (place / f".node-1-2020010{day}T000000Z{folder.SUFFIX}.part" for day in (2, 3))
+    link, loop = (place / f".node-1-2020010{day}T000000Z{SUFFIX}.part" for day in (2, 3))
     link.symlink_to(foreign)
     loop.mkdir()
 
-    def beside(target: folder.Sink) -> None:
+    def beside(target: Sink) -> None:
         target.write(b"half")
         make(url, place, key[0], minutes=1)
 
-    written = folder.write(place, folder.name_of("node 1", build.NOW), beside)
+    written = Folder(place).write(name_of("node 1", build.NOW), beside)
     assert written.path.read_bytes() == b"half"
     assert not left.exists()
     assert all(one.exists() for one in (foreign, link, loop))

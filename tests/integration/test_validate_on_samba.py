@@ -126,6 +126,7 @@ def test_a_good_world_has_no_error(node: Node, good: Report) -> None:
     assert not [one for one in good.results if one.severity.is_error]
     assert {(one.check, one.subject) for one in good.problems} == {
         ("directory.rights", "PRIV rights.user"),
+        ("recovery.break-glass", "break-glass"),
         ("directory.rights", "PRIV rights.group"),
         ("directory.rights", "CORP rights.group"),
         ("trust.both-sides", "trust.sid-filtering"),
@@ -152,6 +153,21 @@ def test_a_controller_that_is_stopped(node: Node, good: Report) -> None:
     assert "389 LDAP refused" in found.evidence
     assert done.returncode == 1
     assert json.loads(done.stdout)["cause"] == f"{SECOND} is up, and its service is not: port 88, 389 refused"
+
+
+def standings(node: Node) -> dict[str, str]:
+    """What `--recovery` says of each step."""
+    return {
+        one["step"]: one["standing"]
+        for one in json.loads(node.run("validate", "--recovery", "--json").stdout)
+    }
+
+
+def test_after_an_outage_the_next_step_is_named(node: Node) -> None:
+    """Controllers and database are there, and nothing listens here: the node is what is to be started next."""
+    found = standings(node)
+    assert [name for name, standing in found.items() if standing == "next"] == ["one Bastide node"]
+    assert list(found.values())[:4] == ["done"] * 4
 
 
 @contextmanager

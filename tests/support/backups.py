@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bastide.backup import backups, sealed
+from bastide.backup.folder import Folder
 from tests.support import build
 
 
@@ -22,8 +23,8 @@ def place(tmp_path: Path) -> Path:
     return made
 
 
-def make(url: str, place: Path, public: str, *, keep: int = 3, minutes: int = 0) -> backups.Made:
+def make(url: str, place: Path, public: str, *, keep: int = 3, minutes: int = 0) -> backups.Made[Path]:
     now = build.NOW + timedelta(minutes=minutes)
     return backups.make(
-        url, to=place, recipients=[public], keep=keep, node="node 1", version="0.1.0", now=now
+        url, to=Folder(place), recipients=[public], keep=keep, node="node 1", version="0.1.0", now=now
     )

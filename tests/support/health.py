@@ -98,7 +98,18 @@ def looking_at(config: Config = MINIMAL, *, clock: Clock | None = None, **things
 
         return give
 
-    lazy = ("store", "database", "domains", "prober", "forests", "signer", "sealer", "systems", "dates")
+    lazy = (
+        "store",
+        "database",
+        "domains",
+        "prober",
+        "forests",
+        "signer",
+        "sealer",
+        "systems",
+        "dates",
+        "emergency",
+    )
     return World(
         config=config,
         file=file,

@@ -27,10 +27,10 @@ RUN_PREFIX = "t-"
 #: Which tests run one after the other, on one lab: the first pattern counts. Each lane should take about as long as the others.
 LANES = {
     "passwords": r"tests/e2e/test_passwords_",
-    "cluster": r"tests/(e2e/test_cluster_on_samba|integration/test_lab_cluster)",
+    "cluster": r"tests/(e2e/test_cluster_on_samba|integration/test_lab_cluster|chaos/)",
     "grants": r"tests/e2e/test_(grants|kill|wrong_clock)_on_samba",
     "agent": r"tests/integration/test_(agent|receiver)_on_",
-    "contract": r"tests/contract/.*\[(samba|slapd|389-ds|postgresql|mariadb)",
+    "contract": r"tests/(contract/.*\[(samba|slapd|389-ds|postgresql|mariadb|ctdb)|integration/test_share_on_)",
     "windows-browser": r"tests/(integration/test_windows_|browser/)",
     "forests": r"tests/(integration|e2e)/",
 }

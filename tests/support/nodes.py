@@ -11,16 +11,17 @@ import pytest
 from litestar.testing import TestClient
 
 from bastide.domain import nodes
+from bastide.services.journal import Journal
 from bastide.services.nodes import Me, nobody_knows
 from bastide.services.registry import Seat
 from bastide.store import migrations
+from bastide.store.tables import SCHEMA
 from bastide.store.unit_of_work import SqlStore
 from bastide.store.work import Claimer
-from bastide.web import create_app
 from bastide.wiring import assemble
 from bastide.workers import jobs
 from bastide.workers.runner import Runner
-from tests.support.api import ApiWorld
+from tests.support.api import ApiWorld, app_over
 from tests.support.world import ADDRESS
 
 BEAT = timedelta(seconds=10)
@@ -32,17 +33,23 @@ class TestNode:
     __test__ = False
 
     def __init__(
-        self, world: ApiWorld, url: str, me: Me, stack: ExitStack, gone: Callable[[str], bool] = nobody_knows
+        self,
+        world: ApiWorld,
+        url: str,
+        me: Me,
+        stack: ExitStack,
+        gone: Callable[[str], bool] = nobody_knows,
+        journal: Journal | None = None,
     ) -> None:
         self.name, self.me = me.name, me
         self.store = SqlStore(url, claimer=Claimer(me.partition, Seat(me.name, me.process)))
         stack.callback(self.store.close)
-        adapters = replace(world.adapters, store=self.store, me=me, gone=gone)
+        adapters = replace(world.adapters, store=self.store, me=me, gone=gone, journal=journal)
         self.services = assemble(adapters, world._preparation(), address=ADDRESS)
         self.runner = Runner(
             store=self.store, jobs=jobs.table(self.services), owner=nodes.owner(me.name, 1), clock=world.clock
         )
-        app = create_app(self.services)
+        app = stack.enter_context(app_over(self.services))
         self.client: TestClient[Any] = stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
 
@@ -62,11 +69,12 @@ class Cluster:
         process: str = "",
         joined: bool = True,
         gone: Callable[[str], bool] = nobody_knows,
+        journal: Journal | None = None,
     ) -> TestNode:
         me = Me(
-            name, f"https://{name}.test", partition, "0.1.0", "0005", process or f"process of {name}", BEAT
+            name, f"https://{name}.test", partition, "0.1.0", SCHEMA, process or f"process of {name}", BEAT
         )
-        made = TestNode(self.world, self._url, me, self._stack, gone)
+        made = TestNode(self.world, self._url, me, self._stack, gone, journal)
         if joined:
             made.services.nodes.join()
         return made

@@ -142,16 +142,24 @@ class World:
         corp_controllers: tuple[str, ...] = ("corpdc",),
         followers: Mapping[str, timedelta] | None = None,
         address: str = ADDRESS,
+        beside: "World | None" = None,
+        priv_domain: str = "",
     ) -> None:
-        self.clock = TestClock()
-        self.corp = MemoryForest(Forest.CORP, self.clock.now, controllers=corp_controllers)
-        self.priv = MemoryForest(Forest.PRIV, self.clock.now, controllers=priv_controllers)
+        """`beside`: another Bastide with a PRIV forest of its own, for the same CORP."""
+        self.clock: TestClock = TestClock() if beside is None else beside.clock
+        self.priv = MemoryForest(
+            Forest.PRIV, self.clock.now, controllers=priv_controllers, dns_name=priv_domain
+        )
         self.store = SqlStore(url, followers=followers)
         self.systems = MemorySystems()
-        self.share = self.corp.add_group("FileAdmins", scope=Scope.DOMAIN_LOCAL)
-        self.other_share = self.corp.add_group("DbAdmins", scope=Scope.DOMAIN_LOCAL)
-        for name in ("alice", "bob", "mallory"):
-            self.corp.add_person(name, password=f"{name}-corp-pw")
+        if beside is None:
+            self.corp = MemoryForest(Forest.CORP, self.clock.now, controllers=corp_controllers)
+            self.share = self.corp.add_group("FileAdmins", scope=Scope.DOMAIN_LOCAL)
+            self.other_share = self.corp.add_group("DbAdmins", scope=Scope.DOMAIN_LOCAL)
+            for name in ("alice", "bob", "mallory"):
+                self.corp.add_person(name, password=f"{name}-corp-pw")
+        else:
+            self.corp, self.share, self.other_share = beside.corp, beside.share, beside.other_share
         people = {
             n: self.priv.add_person(n, password=f"{n}-priv-pw")
             for n in ("dave", "frank", "grace", "heidi", "ivan")

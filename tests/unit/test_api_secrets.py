@@ -3,11 +3,14 @@
 import base64
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bastide.api.native import inputs, views
+from bastide.domain.traces import LONGEST, OPERATIONS, Trace
+from bastide.journal.files import open_files
 from tests.support.api import ApiWorld, served
 
 PASSWORD = "Canary-Pa55word-7c1d"
@@ -51,7 +54,20 @@ def database(api: ApiWorld) -> str:
         )
 
 
-def test_no_secret_is_left_anywhere(api: ApiWorld, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def kept(api: ApiWorld, tmp_path: Path) -> Iterator[Path]:
+    """The log file of a node on which everything is traced."""
+    handler = open_files(tmp_path, "n", "serve", 32)
+    assert handler is not None
+    logging.getLogger().addHandler(handler)
+    now = api.clock.now()
+    api.services.tracer.turn([Trace(one, now, now + LONGEST, "a test") for one in OPERATIONS])
+    yield tmp_path / "n.serve.jsonl"
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+def test_no_secret_is_left_anywhere(api: ApiWorld, caplog: pytest.LogCaptureFixture, kept: Path) -> None:
     answers: list[str] = []
 
     def seen(answer: Any) -> Any:
@@ -92,8 +108,15 @@ def test_no_secret_is_left_anywhere(api: ApiWorld, caplog: pytest.LogCaptureFixt
     seen(api.caller("frank").get("/audit/export"))
     secret = enrolled["uri"].partition("secret=")[2].partition("&")[0]
     secrets = [PASSWORD, WRONG, NEW, token, code, invitation, secret, *enrolled["recovery_codes"]]
-    places = {"the log": caplog.text, "an answer": "\n".join(answers), "the database": database(api)}
+    file = kept.read_text(encoding="utf-8")
+    places = {
+        "the log": caplog.text,
+        "the file": file,
+        "an answer": "\n".join(answers),
+        "the database": database(api),
+    }
     assert "POST '/api/v1/sessions' 401" in caplog.text, "the access log is on"
+    assert "accounts.set_password" in file, "and so are the traces"
     assert "token=" not in caplog.text, "without query strings"
     assert found(secrets, places) == []
     assert found([token], {"what is looked through": opened.text}), "the search finds what is there"

@@ -47,8 +47,10 @@ def test_the_commands_that_were_promised_are_there() -> None:
         audit tail | audit show | audit verify | audit export | audit who
         node list | node show | node drain | node resume | node adopt | node remove
         notify list | notify test
+        cluster log | trace on | trace off | trace show
         cluster create | cluster join | cluster leave | cluster status | cluster rotate
-        validate | diagnose | trust test | domain test | config check | keys generate | db upgrade | db check | delegation script
+        break-glass seal | break-glass open | break-glass list | break-glass show | break-glass drill | break-glass reconcile | break-glass remove
+        storage test | validate | diagnose | trust test | domain test | config check | keys generate | db upgrade | db check | db reconcile | delegation script
     """
     names = {tuple(name.split()) for line in wanted.splitlines() for name in line.split("|") if name.strip()}
     assert set(COMMANDS) == names

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from bastide.cli import ask, config_file, exits, setup
 from bastide.cli.console import Screen
-from bastide.cli.exits import Exit, Stop
+from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.clock import SystemClock
 from bastide.config import (
@@ -94,7 +94,7 @@ def test_what_init_writes_is_loaded_field_by_field(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     config = load(output)
     wanted = msgspec.to_builtins(config)
-    assert [wanted.pop(name) for name in ("passwords", "oidc", "notifications", "metrics")] == [None] * 4
+    assert not any(map(wanted.pop, ("passwords", "oidc", "notifications", "metrics", "telemetry", "smb")))
     assert tomllib.loads(output.read_text()) == wanted
     assert config.priv.principal == "svc-bastide@PRIV.EXAMPLE.COM"
     assert config.priv.users_container == "OU=Users,OU=PAM Objects,DC=priv,DC=example,DC=com"
@@ -234,7 +234,7 @@ def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     server = msgspec.structs.replace(FULL.server, url="https://bastide.priv.example.com:8443")
     without = msgspec.structs.replace(FULL, server=server, corp=None, passwords=None, priv=alone)
     text = config_file.render(without)
-    tables = "corp|priv\\.preparer|oidc|metrics|passwords|\\[passwords\\.source_domains\\]|notifications|\\[notifications\\.channels\\]"
+    tables = "corp|priv\\.preparer|oidc|metrics|telemetry|smb|passwords|\\[passwords\\.source_domains\\]|notifications|\\[notifications\\.channels\\]"
     known = rf"^# (\[(?:{tables})\])"
     tables = re.sub(known, r"\1", text, flags=re.MULTILINE)
     file = tmp_path / "bastide.toml"
@@ -244,6 +244,8 @@ def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     assert issuer is not None
     assert (issuer.claim, issuer.account, issuer.forest) == ("onprem_sid", "sid", "corp")
     assert load(file).metrics == Metrics(token="/etc/bastide/metrics.token")
+    assert load(file).smb is not None
+    assert load(file).telemetry is not None
     assert load(file).passwords == Passwords(
         openpgp=["/etc/bastide/keys/openpgp.key"],
         keytab="/etc/bastide/pcnsclnt.keytab",
@@ -476,24 +478,3 @@ def test_an_account_needs_its_forest(account: str) -> None:
 
 def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout.startswith("bastide ")
-
-
-def test_an_empty_answer_is_asked_for_again_and_the_end_of_input_is_an_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answers = iter(["", " ", "corp.example"])
-    asked: list[str] = []
-
-    def typed(shown: str) -> str:
-        asked.append(shown)
-        try:
-            return next(answers)
-        except StopIteration:
-            raise EOFError from None
-
-    monkeypatch.setattr("builtins.input", typed)
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    assert ask.line("DNS name of the CORP forest") == "corp.example"
-    assert len(asked) == 3
-    with pytest.raises(Stop, match="no answer"):
-        ask.line("DNS name of the CORP forest")

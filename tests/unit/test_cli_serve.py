@@ -95,6 +95,7 @@ def test_it_answers_stays_small_and_ends_when_told(service: tuple[subprocess.Pop
     assert process.returncode == 0
     lines = [json.loads(line) for line in log.splitlines()]
     assert any("listening" in line["message"] for line in lines)
+    assert any("told to stop" in line["message"] for line in lines)
     assert CANARY not in log
 
 
@@ -120,6 +121,7 @@ def test_the_worker_alone_ends_when_told(settings: tuple[Path, int], number: sig
             # Its threads are at work by then, and may have said something before.
             assert any("worker is up" in line for line in process.stderr)
             process.send_signal(number)
+            assert any("told to stop" in line for line in process.stderr)
             assert process.wait(30) == 0
         finally:
             process.kill()

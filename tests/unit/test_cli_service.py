@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bastide.cli import logs, server
+from bastide.cli import server
 from bastide.cli.exits import Stop
 from bastide.config import Config, Keys, Priv, Rights, Server
+from bastide.journal.lines import JsonLines
 
 ROOT = Path(__file__).parents[2]
 #: The server's. That of the agent starts as root and is another kind: test_agent_packaging.py.
@@ -57,8 +58,10 @@ def test_no_core_and_not_dumpable() -> None:
 
 
 def test_a_log_line_is_one_json_object() -> None:
-    record = logging.LogRecord("x", logging.WARNING, "f", 1, "forged\n%s", ('{"level":"info"}',), None)
-    line = logs.JsonLines().format(record)
+    record = logging.LogRecord(
+        "bastide.x", logging.WARNING, "f", 1, "forged\n%s", ('{"level":"info"}',), None
+    )
+    line = JsonLines().format(record)
     assert "\n" not in line
     assert json.loads(line)["message"] == 'forged\n{"level":"info"}'
 

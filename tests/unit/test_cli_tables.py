@@ -81,5 +81,5 @@ def test_what_comes_next_after_init_is_whole_commands(monkeypatch: pytest.Monkey
     file = Path("/etc/somewhere/with a name/that is rather long/bastide.toml")
     setup._report(seen, file, CONFIG, (), [])
     lines = terminal.getvalue().splitlines()
-    assert f"  4. bastide config check --config {shlex.quote(str(file))}" in lines
+    assert f"  5. bastide config check --config {shlex.quote(str(file))}" in lines
     assert any(f"--corp-group GROUP --config {shlex.quote(str(file))}" in line for line in lines)

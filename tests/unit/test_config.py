@@ -55,6 +55,14 @@ def test_numbers_have_a_range(tmp_path: Path, name: str, least: int, most: int) 
         assert remedy_for(str(refused.value)).startswith(f"set passwords.{name}. ")
 
 
+def test_the_age_of_a_drill_has_a_range(tmp_path: Path) -> None:
+    for good in (1, 3653):
+        assert read(tmp_path, f"[policy]\ndrill_days = {good}\n").policy.drill_days == good
+    for bad in (0, 3654):
+        with pytest.raises(ConfigError, match=f"policy.drill_days is 1 to 3653, not {bad}"):
+            read(tmp_path, f"[policy]\ndrill_days = {bad}\n")
+
+
 def test_who_warns_of_long_intervals_knows_the_default(tmp_path: Path) -> None:
     """services/passwords/notification.py cannot read the server's settings."""
     settings = read(tmp_path, PASSWORDS).passwords

@@ -29,6 +29,7 @@ approvers = []
 @pytest.mark.parametrize(
     ("where", "table"),
     [
+        ("telemetry.token", f'[telemetry]\nendpoint = "https://o.invalid"\ntoken = "{SECRET}"'),
         ("metrics.token", f'[metrics]\ntoken = "{SECRET}"'),
         (
             "notifications.channels.url",

@@ -101,7 +101,9 @@ def test_a_kind_that_is_not_read_tells_nothing() -> None:
         "request.expired",
     }
     telling |= {"request.closed", "request.failed", "request.active", "request.extended"}
-    assert telling | {"request.closing", "request.cancelled", "kill-switch"} == KINDS
+    loud = {"break-glass.used", "break-glass.changed", "break-glass.opened"}
+    loud |= {"recovery.began", "recovery.ended"}
+    assert telling | loud | {"request.closing", "request.cancelled", "kill-switch"} == KINDS
 
 
 def test_history_is_not_told() -> None:
@@ -135,6 +137,14 @@ def test_all_of_one_kill_switch_is_one_notice_for_a_recipient() -> None:
     assert whole is not None
     assert (whole.person, whole.at_large, whole.role) == ("", True, "")
     assert [(one.person, one.at_large, one.ref) for one in each if one] == [(PERSON, False, whole.ref)] * 2
+
+
+@pytest.mark.parametrize("kind", ["break-glass.used", "break-glass.changed", "break-glass.opened"])
+def test_an_emergency_account_is_told_to_channels_and_to_nobody_by_name(kind: str) -> None:
+    told = told_of(record(kind, text="signed in on dc1"), LEAD, NOW)
+    assert told is not None
+    assert (told.occasion, told.person, told.at_large, told.role) == (Occasion.BREAK_GLASS, "", True, "")
+    assert still_wanted(notice(Occasion.BREAK_GLASS), None, NOW)
 
 
 def notice(occasion: Occasion, ref: str = "7") -> Notice:

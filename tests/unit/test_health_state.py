@@ -374,13 +374,6 @@ def test_rows_are_read_as_the_store_lists_them(store: SqlStore) -> None:
     assert (row.owner, row.lease) == ("n1", NOW + MINUTE)
 
 
-def test_what_is_not_there_yet_is_called_not_set_up() -> None:
-    (found,) = recovery.break_glass(looking_at())
-    assert found.severity is Severity.SKIPPED
-    assert found.text.startswith("not set up: ")
-    assert found.remedy
-
-
 def test_the_newest_backup_is_looked_up_in_the_audit(store: SqlStore) -> None:
     (none,) = recovery.backups(looking_at(store=store))
     assert none.severity is Severity.WARNING

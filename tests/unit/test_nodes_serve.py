@@ -3,17 +3,29 @@
 import json
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+
+from bastide.domain.journal import Answer, Span, Wish
+from bastide.domain.traces import Trace
+from bastide.store.tables import SCHEMA
+from bastide.store.unit_of_work import SqlStore
+from tests.support.patience import PATIENCE
 
 pytest.importorskip("ldap")
 pytest.importorskip("gssapi")
 
+T = TypeVar("T")
+HOUR = timedelta(hours=1)
 BASTIDE = [sys.executable, "-m", "bastide.cli.main"]
 SETTINGS = """
 [server]
@@ -23,6 +35,8 @@ partition = "lyon"
 url = "https://bastide.priv.example"
 [database]
 url = "sqlite:///{home}/bastide.db"
+[logs]
+folder = "{home}/logs"
 [keys]
 master = "{home}/keys/master.key"
 signing = "{home}/keys/signing.key"
@@ -75,7 +89,7 @@ def registered(home: Path) -> list[tuple[str, str, str, str, bool]]:
 
 def test_a_worker_is_in_the_list_until_it_leaves(home: Path) -> None:
     with working(home) as process:
-        known = ("bastide-1", "lyon", "https://bastide.priv.example", "0005")
+        known = ("bastide-1", "lyon", "https://bastide.priv.example", SCHEMA)
         assert registered(home) == [(*known, True)]
         second = subprocess.run(
             [*BASTIDE, "worker", "--config", str(home / "bastide.toml")],
@@ -102,6 +116,55 @@ def test_a_worker_that_was_killed_is_back_at_once(home: Path) -> None:
         assert again.poll() is None
 
 
+def test_a_worker_answers_with_its_log_and_follows_traces(home: Path) -> None:
+    """Woken, out of its own files; and the same is read without it and the database."""
+    store = SqlStore(f"sqlite:///{home / 'bastide.db'}")
+    with working(home):
+        now = datetime.now(UTC)
+        with store.write() as uow:
+            uow.wishes.add(Wish("w", now, Span(now - HOUR, now + HOUR), ("bastide-1",)))
+            uow.traces.put(Trace("work.checkpoint", now, now + HOUR, "a test"))
+            uow.work.wake()
+            uow.commit()
+        (answer,) = eventually(lambda: answers(store))
+        assert (answer.node, answer.problem) == ("bastide-1", "")
+        assert answer.records
+        file = home / "logs" / "bastide-1.worker.jsonl"
+        assert "worker is up" in file.read_text(encoding="utf-8")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+        def poked() -> bool:
+            with store.write() as uow:
+                uow.work.poke("checkpoint", "audit", datetime.now(UTC))
+                uow.commit()
+            return "run checkpoint" in file.read_text(encoding="utf-8")
+
+        eventually(poked)
+    store.close()
+    (home / "bastide.db").unlink()
+    done = subprocess.run(
+        [*BASTIDE, "cluster", "log", "--local", "--level", "4", "--config", str(home / "bastide.toml")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "bastide-1 INFO bastide.cli.server: worker is up" in done.stdout
+    assert "bastide-1 VERBOSE bastide.trace: work.checkpoint run checkpoint ok" in done.stdout
+
+
+def answers(store: SqlStore) -> tuple[Answer, ...]:
+    with store.read() as uow:
+        return uow.wishes.answers("w")
+
+
+def eventually(look: Callable[[], T]) -> T:
+    end = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.2)
+    return found
+
+
 def test_the_database_says_what_it_carries(home: Path) -> None:
     done = subprocess.run(
         [*BASTIDE, "db", "check", "--json", "--config", str(home / "bastide.toml")],
@@ -109,4 +172,4 @@ def test_the_database_says_what_it_carries(home: Path) -> None:
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout) == {"version": "0005", "needed": "0005", "floor": "0004"}
+    assert json.loads(done.stdout) == {"version": SCHEMA, "needed": SCHEMA, "floor": "0004"}

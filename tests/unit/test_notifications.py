@@ -7,6 +7,7 @@ from bastide.domain.notifications import Occasion
 from bastide.domain.policy import Draft
 from bastide.domain.requests import Decision
 from bastide.domain.wording import Language
+from bastide.services.events import by_worker
 from bastide.services.notifications.ports import Channel
 from bastide.services.roles import StageDraft
 from tests.support.notification_world import ADDRESSES, HOUR, ToldWorld, begun
@@ -185,6 +186,26 @@ def test_a_channel_hears_only_what_and_of_which_roles_it_is_to_hear() -> None:
     world.settle()
     assert [name for name, _ in world.notifier.taken] == ["mine"]
     world.close()
+
+
+def test_an_emergency_account_that_signed_in_is_told_to_channels_of_their_own(world: ToldWorld) -> None:
+    with world.store.write() as uow:
+        data: dict[str, object] = {"text": "signed in on dc1", "envelope": 7}
+        uow.audit.append(
+            by_worker("break-glass.used", world.clock.now(), subject_name="breakglass1", data=data)
+        )
+        said: dict[str, object] = {"by": "root (ben)", "host": "jump1", "reason": "PRIV is down"}
+        uow.audit.append(
+            by_worker("break-glass.opened", world.clock.now(), subject_name="breakglass1", data=said)
+        )
+        uow.commit()
+    world.settle()
+    assert world.sent("mail") == []
+    used, opened = world.sent("chat")
+    assert used.subject == "Bastide: Emergency account breakglass1: signed in on dc1"
+    assert "treat it as an attack" in used.body
+    assert "opened by root (ben) on jump1" in opened.body
+    assert "PRIV is down" in opened.body
 
 
 def test_in_german() -> None:

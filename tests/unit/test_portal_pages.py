@@ -243,7 +243,7 @@ def test_a_directory_that_is_down_is_a_page(
     def down(*_: object) -> None:
         raise DirectoryUnavailable("no domain controller answered", remedy="try again in a moment")
 
-    monkeypatch.setattr(type(api.services.authn), "session", down)
+    monkeypatch.setattr(api.services.authn.__class__, "session", down)
     page = alice.open("/")
     assert (page.status, page.answer.headers["retry-after"]) == (503, "5")
     assert "no domain controller answered" in page.text
@@ -256,7 +256,7 @@ def test_a_defect_shows_an_incident_and_nothing_else(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret words")
 
-    monkeypatch.setattr(type(api.services.requests), "offers", broken)
+    monkeypatch.setattr(api.services.requests.__class__, "offers", broken)
     page = alice.open("/")
     assert page.status == 500
     assert "secret words" not in page.html

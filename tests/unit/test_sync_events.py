@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bastide.audit.event_log import LOGGER, MemoryEventLog, ProcessEventLog
-from bastide.cli.logs import JsonLines
 from bastide.domain.sync_events import COMPONENT, EVENTS
+from bastide.journal.lines import JsonLines
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "bastide"
 #: The table of the original, as it was written down: number, level, severity, fields.

@@ -5,7 +5,8 @@
 A frame is MessagePack behind its length in four bytes; a row is an array, all others are maps. Without the footer, or with one that does not fit,
 nothing counts.
 
-What only means something to the processes of the moment is left out: sessions, challenges of security keys, the list of nodes.
+What only means something to the processes of the moment is left out: sessions, challenges of security keys, the list of nodes, what is asked of
+their logs and traced.
 """
 
 import hashlib
@@ -29,7 +30,17 @@ _LENGTH = struct.Struct(">I")
 #: Of one frame, in bytes: a row holds a document at most.
 _LARGEST = 64 * 1024 * 1024
 _CHUNK = 500
-_PASSING = frozenset({tables.sessions.name, tables.challenges.name, tables.nodes.name})
+_PASSING = frozenset(
+    one.name
+    for one in (
+        tables.sessions,
+        tables.challenges,
+        tables.nodes,
+        tables.log_wishes,
+        tables.log_answers,
+        tables.traces,
+    )
+)
 #: With a row from the start.
 _BORN_WITH_ONE = (tables.audit_head, tables.schema_floor, password_tables.password_switch)
 _DAMAGED = "take another one; what is damaged is never restored in part"
@@ -120,7 +131,20 @@ def restore(session: Session, source: IO[bytes]) -> Content:
         )
     for table in _BORN_WITH_ONE:
         session.run(delete(table))
-    return Content(header, reader.fill(session))
+    rows = reader.fill(session)
+    _count_on(session)
+    return Content(header, rows)
+
+
+def _count_on(session: Session) -> None:
+    """PostgreSQL numbers rows by sequences, which know nothing of rows that came with their number: the next one would be refused."""
+    if session.dialect != "postgresql":
+        return
+    for table in kept():
+        if (column := table.autoincrement_column) is not None:
+            sequence = func.pg_get_serial_sequence(str(table.name), str(column.name))
+            last = func.max(column)
+            session.run(select(func.setval(sequence, func.coalesce(last, 1), last.is_not(None))))
 
 
 def _require_empty(session: Session) -> None:

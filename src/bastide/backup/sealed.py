@@ -12,7 +12,7 @@ from typing import IO, cast
 
 import pyrage
 
-from bastide.backup.folder import Sink
+from bastide.backup.place import Sink
 from bastide.domain.errors import InvalidInput, StoreError, StoreUnavailable
 
 KEY = "backup.key"

@@ -33,6 +33,7 @@ app = commands(
     ("make the account and the key file, once", _CREATE),
     ("on every node, with a copy of the key file", _JOIN),
     ("look at it", "bastide cluster status bastide"),
+    ("the logs of all nodes", "bastide cluster log --since -1h"),
 )
 
 Name = Annotated[

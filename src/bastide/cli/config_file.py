@@ -17,7 +17,9 @@ from bastide.config import (
     Notifications,
     Oidc,
     Passwords,
+    Smb,
     SourceDomain,
+    Telemetry,
 )
 
 _HEAD = """\
@@ -43,6 +45,7 @@ COMMENTS = MappingProxyType({
     "database": "Where the state lives.",
     "database.url": "sqlite:////path/to/file (one node), or postgresql://user@host1,host2/bastide (several).",
     "database.password": "A file, or credential:NAME, with the password of a PostgreSQL URL. Empty: none is needed.",
+    "database.mark": "A file in no backup: the newest audit record this node saw, so that an older database is noticed. Empty: beside a SQLite file; else memory.",
     "keys": "Key files, made by `bastide keys generate`. Keep a copy where the database's backup is not.",
     "keys.master": "Seals what is secret in the database: a file, or credential:NAME.",
     "keys.signing": "Signs the checkpoints of the audit: a file, or credential:NAME.",
@@ -87,11 +90,18 @@ COMMENTS = MappingProxyType({
     "policy.ticket_cap_seconds": "Longest life of a PAM user's ticket: access truly ends that much after a grant. At least 125.",
     "policy.ticket_policy": "Name of the authentication policy in PRIV that says so.",
     "policy.four_eyes": "Each change of a role waits for a second administrator.",
+    "policy.drill_days": "Days for which a drill proves that the words of emergency accounts are still there.",
     "audit": "Where audit records go besides the database.",
     "audit.file": "A file, one JSON object a line. Empty: none.",
     "audit.syslog": "udp://host:514, tcp://host:601, tls://host:6514 or unix:/dev/log. Empty: none.",
     "audit.syslog_ca": "The authority that signed the certificate of a tls:// receiver.",
     "audit.checkpoint_minutes": "How often the end of the chain is signed.",
+    "logs": "Log records in files of this node, beside standard error; `bastide cluster log` reads them.",
+    "logs.folder": "Where. Made if its parent is there. Empty: no files.",
+    "logs.megabytes": "Of all files of a process together: 1 to 1024. The oldest records go.",
+    "smb": "Who signs in to a share that takes no Kerberos ticket, for backups. Without this table it is the service account, with a ticket.",
+    "smb.account": "The account on that file server: name, or DOMAIN\\name.",
+    "smb.password": "A file, or credential:NAME, with its password on the first line.",
     "passwords": "Password synchronization from domain controllers to other systems. Without this table there is none.",
     "passwords.vault": "Keys of passwords on their way: another database, shared by all nodes, in no backup.",
     "passwords.vault_password": "A file, or credential:NAME, with the password of a PostgreSQL URL. Empty: none is needed.",
@@ -114,10 +124,14 @@ COMMENTS = MappingProxyType({
     "notifications.channels.name": "What it is called: a to z, 0 to 9 and hyphens.",
     "notifications.channels.url": "A file, or credential:NAME, with an address as apprise takes it. It holds a password or a token.",
     "notifications.channels.people": "Of a mail server: each person's own address takes the place of the recipients.",
-    "notifications.channels.events": "asked, approved, rejected, unanswered, ending, ended, failed, kill-switch. Empty: all.",
+    "notifications.channels.events": "asked, approved, rejected, unanswered, ending, ended, failed, kill-switch, break-glass, recovery. Empty: all.",
     "notifications.channels.roles": "Names of roles; of these only. Empty: all.",
     "metrics": "Figures for Prometheus at /api/v1/metrics. Without this table there are none.",
     "metrics.token": "A file, or credential:NAME, with the token that monitoring shows: 32 characters or more.",
+    "telemetry": "Spans for a collector of OpenTelemetry (OTLP over HTTP; extra otel). Without this table none is made.",
+    "telemetry.endpoint": "Its address, as in https://otel.priv.example.com:4318/v1/traces; http:// on this host only.",
+    "telemetry.token": "A file, or credential:NAME, with a bearer token for it. Empty: none.",
+    "telemetry.ca": "PEM file of who vouches for its certificate.",
 })  # fmt: skip
 
 #: What a table that is left out looks like, as comments.
@@ -143,6 +157,8 @@ _LEFT_OUT: MappingProxyType[str, msgspec.Struct] = MappingProxyType(
         ),
         "notifications": Notifications(channels=[]),
         "metrics": Metrics(token="/etc/bastide/metrics.token"),  # noqa: S106  # a path
+        "telemetry": Telemetry(endpoint="https://otel.priv.example.com:4318/v1/traces"),
+        "smb": Smb(account="backup-writer", password="/etc/bastide/smb.password"),  # noqa: S106  # a path
     }
 )
 

@@ -1,5 +1,6 @@
 """`bastide diagnose`: from a symptom to the first cause, with what to do about it. `activation ID`: of one request; any other name: of a host or system."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from bastide.config import DEFAULT_PATH, load
 from bastide.domain.health import Finding, Severity, first_cause
 
 if TYPE_CHECKING:
-    from bastide.health.diagnose import Seen
+    from bastide.health.diagnose import Seen, Step
     from bastide.health.world import World
 
 _ACTIVATION = "activation"
@@ -31,26 +32,27 @@ def diagnose(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="NODE|DC|TARGET",
+            metavar="[NODE|DC|TARGET]",
             help="A Bastide node, a domain controller or a connected system; or `activation`, and then a request's id.",
         ),
-    ],
+    ] = "",
     request: Annotated[
         str, typer.Argument(metavar="[REQUEST]", help="After `activation`: the request's id.")
+    ] = "",
+    windows: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST",
+            help="A node of a Windows failover cluster instead, with your ticket. A preview: not verified on Windows.",
+        ),
     ] = "",
     config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings.")] = DEFAULT_PATH,
 ) -> None:
     """Walk from the name to the performance of a host or system, or along one activation, up to the first cause. Exit code 1 if one is found."""
-    from bastide.health.opened import opened  # noqa: PLC0415  # SQLAlchemy takes its time
-
-    if bool(request) != (what == _ACTIVATION):
-        raise Stop(
-            "`activation` and a request's id go together",
-            remedy="`bastide diagnose activation ID`, or `bastide diagnose NAME`",
-            status=Exit.USAGE,
-        )
-    with opened(load(config), config, SystemClock()) as world:
-        title, seen = _walk(screen, world, what, request, quiet=as_json)
+    if windows:
+        title, seen = _walk_windows(screen, what, windows, quiet=as_json)
+    else:
+        title, seen = _walk_here(screen, what, request, config, quiet=as_json)
     cause = first_cause([one.finding for one in seen])
     if as_json:
         _print_json(screen, title, seen, cause)
@@ -62,6 +64,37 @@ def diagnose(
             screen.line(f"  -> {cause.remedy}")
     if cause is not None:
         raise typer.Exit(int(Exit.REFUSED))
+
+
+def _walk_windows(screen: Screen, what: str, host: str, *, quiet: bool) -> tuple[str, "list[Seen]"]:
+    """Without settings: the cluster stands beside the bastion."""
+    from bastide.directory.network import RealNetwork  # noqa: PLC0415  # only here
+    from bastide.health.windows import PsrpNode, steps  # noqa: PLC0415
+
+    if what:
+        raise Stop("--windows names the host", remedy="leave the other name out", status=Exit.USAGE)
+    title = f"Windows failover cluster at {host} (preview: not verified on Windows)"
+    return title, _walk(screen, title, steps(RealNetwork(), host, PsrpNode(host)), quiet=quiet)
+
+
+def _walk_here(
+    screen: Screen, what: str, request: str, config: Path, *, quiet: bool
+) -> tuple[str, "list[Seen]"]:
+    from bastide.health.opened import opened  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    if not what:
+        raise Stop(
+            "what is to be diagnosed?", remedy="name a node, a controller or a target", status=Exit.USAGE
+        )
+    if bool(request) != (what == _ACTIVATION):
+        raise Stop(
+            "`activation` and a request's id go together",
+            remedy="`bastide diagnose activation ID`, or `bastide diagnose NAME`",
+            status=Exit.USAGE,
+        )
+    with opened(load(config), config, SystemClock()) as world:
+        title, steps = _steps(world, what, request)
+        return title, _walk(screen, title, steps, quiet=quiet)
 
 
 def _say_none(screen: Screen, seen: "list[Seen]", *, request: bool) -> None:
@@ -79,14 +112,17 @@ def _say_none(screen: Screen, seen: "list[Seen]", *, request: bool) -> None:
         screen.line(f"  -> {remedy}")
 
 
-def _walk(
-    screen: Screen, world: "World", what: str, request: str, *, quiet: bool
-) -> tuple[str, "list[Seen]"]:
-    """Each step is shown as soon as it is done: the next one may take its time."""
+def _steps(world: "World", what: str, request: str) -> "tuple[str, tuple[Step, ...]]":
     from bastide.health.activation import steps_of  # noqa: PLC0415  # SQLAlchemy takes its time
-    from bastide.health.diagnose import steps_for, walk  # noqa: PLC0415
+    from bastide.health.diagnose import steps_for  # noqa: PLC0415
 
-    title, steps = steps_of(world, request) if request else steps_for(world, what)
+    return steps_of(world, request) if request else steps_for(world, what)
+
+
+def _walk(screen: Screen, title: str, steps: "Iterable[Step]", *, quiet: bool) -> "list[Seen]":
+    """Each step is shown as soon as it is done: the next one may take its time."""
+    from bastide.health.diagnose import walk  # noqa: PLC0415  # SQLAlchemy takes its time
+
     if not quiet:
         screen.line(title, "bold")
     seen = []
@@ -97,7 +133,7 @@ def _walk(
             screen.line(f"{found.severity.value.upper():9} {one.title}: {found.text}", STYLE[found.severity])
             if found.evidence:
                 screen.line(f"          {found.evidence}", "dim")
-    return title, seen
+    return seen
 
 
 def _print_json(screen: Screen, title: str, seen: "list[Seen]", cause: Finding | None) -> None:

@@ -86,6 +86,23 @@ def db_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH) -> 
     _said(screen, found, said, as_json=as_json)
 
 
+@local(db, "reconcile", example='bastide db reconcile --reason "PRIV was restored from a backup"')
+def db_reconcile(
+    screen: Screen,
+    as_json: bool,
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")],
+    config: Settings = DEFAULT_PATH,
+) -> None:
+    """Compare the directory with the database, and grant nothing until both agree: after either came back from an earlier time."""
+    from bastide.clock import SystemClock  # noqa: PLC0415
+    from bastide.wiring.database import database_url  # noqa: PLC0415
+    from bastide.wiring.reconciliation import ask_for  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    begun = ask_for(database_url(load(config)), reason, SystemClock().now())
+    said = "nothing is granted until the directory was compared; a node that runs does it"
+    _said(screen, {"begun": begun}, said if begun else "it is being compared already", as_json=as_json)
+
+
 @local(keys, "generate", example="bastide keys generate --to /etc/bastide/keys")
 def keys_generate(
     screen: Screen,

@@ -1,9 +1,12 @@
-"""Logs of the service: one JSON object a line on standard error, for journald. No bodies, headers, queries or values: nothing to leak."""
+"""Logs of the service: JSON lines on standard error, for journald, and more of them in bounded files of the node. No bodies, headers, queries or values: nothing to leak."""
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
+from pathlib import Path
+
+from bastide.config import Logs
+from bastide.journal.files import open_files
+from bastide.journal.lines import JsonLines
 
 #: granian configures logging with this when it starts: its lines go to our handler, and it adds none of its own.
 NOTHING_ELSE = {
@@ -15,30 +18,23 @@ NOTHING_ELSE = {
 }
 
 
-class JsonLines(logging.Formatter):
-    """Time, level, logger, thread, message; a traceback where there is one. Line breaks cannot forge a line: JSON escapes them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "thread": record.threadName,
-            "message": record.getMessage(),
-        }
-        if (event := getattr(record, "event", None)) is not None:
-            entry["event"] = event
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
 def to_stderr(level: int = logging.INFO) -> None:
     """All loggers, once. httpx and granian at INFO would name every call."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    handler.setLevel(level)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in ("_granian", "granian.access", "httpx", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def to_files(settings: Logs, node: str, role: str) -> None:
+    """Beside standard error. Ours down to debug records; of other libraries as much as there, for at more than that some of them say what they send."""
+    if not settings.folder:
+        return
+    handler = open_files(Path(settings.folder), node, role, settings.megabytes)
+    if handler is not None:
+        logging.getLogger().addHandler(handler)
+        logging.getLogger("bastide").setLevel(logging.DEBUG)

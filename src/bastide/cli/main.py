@@ -9,7 +9,9 @@ from bastide.cli import (
     approval,
     audit,
     backup,
+    break_glass,
     cluster,
+    cluster_log,
     cs,
     demo,
     diagnose,
@@ -29,6 +31,8 @@ from bastide.cli import (
     role,
     session,
     setup,
+    storage,
+    trace,
     validate,
 )
 from bastide.cli.root import Root
@@ -70,6 +74,7 @@ def _root(
 
 
 person.add_to(app)
+cluster_log.add_to(cluster.app)
 for _group, _name in (
     (request.app, "request"),
     (approval.app, "approval"),
@@ -85,6 +90,8 @@ for _group, _name in (
     (node.app, "node"),
     (pcns.app, "pcns"),
     (cluster.app, "cluster"),
+    (break_glass.app, "break-glass"),
+    (trace.app, "trace"),
     (role.app, "role"),
     (audit.app, "audit"),
     (findings.trust, "trust"),
@@ -94,6 +101,7 @@ for _group, _name in (
     (host.keys, "keys"),
     (host.config_app, "config"),
     (host.delegation, "delegation"),
+    (storage.app, "storage"),
 ):
     app.add_typer(_group, name=_name)
 setup.add_to(app)

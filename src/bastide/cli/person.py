@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -11,6 +12,10 @@ from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import Call, remote
 from bastide.cli.request import COLUMNS
 from bastide.cli.text import span, when
+
+_CLOSING = "Closing"
+#: The directory shows an end within a second or two; a few seconds are waited for it. Of so many requests at most, each look.
+_LOOKS, _PAUSE, _LOOKED_AT = 10, 0.5, 50
 
 work = typer.Typer(help="The durable work of the service.", no_args_is_help=True)
 
@@ -81,8 +86,33 @@ def kill(
     what = request or " of ".join(filter(None, (role, user))) or "EVERYTHING"
     ask.confirm(f"End all open requests of {what}?", yes=yes)
     body = {"reason": reason, "request": request, "role": role, "user": user, "all": everything}
-    answer = call.client.post("/kill", body)
-    call.table(answer, COLUMNS, empty="no open request matched")
+    rows = _read_back(call, call.client.post("/kill", body).items)
+    if call.as_json:
+        call.screen.json({"items": rows})
+        return
+    call.screen.table(COLUMNS, rows, empty="no open request matched")
+    if left := sum(row.get("state") == _CLOSING for row in rows):
+        call.screen.note(
+            f"{left} are being taken away; when they truly end is known when that was read back: `bastide request list --all`"
+        )
+
+
+def _read_back(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With their new ends, as soon as the directory shows that access is gone. Of what takes longer than a few seconds no end is claimed."""
+    for number in range(_LOOKS):
+        closing = [row for row in rows if row.get("state") == _CLOSING][:_LOOKED_AT]
+        if not closing:
+            break
+        if number:
+            call.world.sleep(_PAUSE)
+        fresh = {
+            row["id"]: call.client.get(f"/requests/{quote(str(row['id']), safe='')}").fields
+            for row in closing
+        }
+        rows = [fresh.get(row.get("id"), row) for row in rows]
+    return [
+        {**row, "ends_at": None, "true_end": None} if row.get("state") == _CLOSING else row for row in rows
+    ]
 
 
 @remote(work, "list", example="bastide work list")

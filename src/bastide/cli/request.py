@@ -240,9 +240,10 @@ def _vote(vote: Mapping[str, Any]) -> str:
 def _next(call: Call, request: Mapping[str, Any]) -> None:
     match request.get("state"):
         case "Active":
+            true_end = request.get("true_end")
+            last = f"is {when(true_end)}, when" if true_end else "is known when it was taken away:"
             call.screen.line(
-                f"Access is there until {when(request.get('ends_at'))}; the true end of access is "
-                f"{when(request.get('true_end'))}, when the last ticket is over.",
+                f"Access is there until {when(request.get('ends_at'))}; the true end of access {last} the last ticket is over.",
                 "green",
             )
             call.screen.note("Get a fresh ticket (kinit) for your PRIV account to use it.")

@@ -15,7 +15,6 @@ import ctypes
 import gc
 import logging
 import os
-import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,11 @@ import uvloop
 
 from bastide.cli import logs
 from bastide.cli.exits import Stop
-from bastide.config import Config, is_loopback, load, secret_path
+from bastide.cli.hardening import harden
+from bastide.config import Config, load, secret_path
 from bastide.domain.errors import BastideError
 from bastide.domain.nodes import owner
+from bastide.places import is_loopback
 from bastide.receiver.conversation import Host
 from bastide.receiver.server import Receiver
 from bastide.wiring import Services
@@ -39,13 +40,12 @@ from bastide.wiring.production import build
 from bastide.workers import jobs
 from bastide.workers.heartbeat import Heartbeat
 from bastide.workers.runner import Runner
+from bastide.workers.watcher import Watcher
 
 if TYPE_CHECKING:
     from granian.server.embed import Server
 
 _log = logging.getLogger(__name__)
-#: prctl(2)
-_PR_SET_DUMPABLE = 4
 #: mallopt(3)
 _M_ARENA_MAX = -8
 _ARENAS = 2
@@ -54,6 +54,7 @@ _YOUNG = 10_000
 #: An agent may be silent for a day (the longest keep-alive interval); whether it is still there, TCP asks.
 _PATIENCE = 90_000.0
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+_TOLD = "told to stop; what is under way is finished first"
 
 
 @contextlib.contextmanager
@@ -66,15 +67,6 @@ def open_services(path: Path) -> Iterator[Services]:
         close = getattr(services.store, "close", None)
         if close is not None:
             close()
-
-
-def harden() -> None:
-    """No core dumps, no ptrace by the same user: (1)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.umask(0o077)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise Stop("the process cannot be made undumpable", remedy="it must run on Linux")
 
 
 def share_arenas() -> None:
@@ -107,9 +99,12 @@ def serve(path: Path, *, with_worker: bool) -> None:
     check_tls(config)
     check_master_key(config, sealed_values(config))
     logs.to_stderr()
+    logs.to_files(config.logs, node_name(config), "serve")
     with (
         open_services(path) as services,
+        _exporting(config, services),
         _working(config, services, start=with_worker),
+        _watching(config, services),
         _receiving(config, services),
     ):
         _pool(config.server.threads)
@@ -128,10 +123,17 @@ def work(path: Path) -> None:
     config = load(path)
     check_master_key(config, sealed_values(config))
     logs.to_stderr()
+    logs.to_files(config.logs, node_name(config), "worker")
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    with open_services(path) as services, _working(config, services, start=True):
+    with (
+        open_services(path) as services,
+        _exporting(config, services),
+        _working(config, services, start=True),
+        _watching(config, services),
+    ):
         _log.info("worker is up")
         signal.sigwait(_ENDING)
+        _log.info(_TOLD)
         for number in _ENDING:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
@@ -157,6 +159,7 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
         return
     services.nodes.join()  # first: two processes under one name are refused before either does anything
     services.upkeep.plant()
+    services.recovery.plant()
     if services.passwords is not None:
         services.passwords.switchboard.plant()
         services.passwords.silence.plant()
@@ -168,8 +171,14 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
         owner=owner(node_name(config), os.getpid()),
         clock=services.clock,
         after_burst=return_memory,
+        trace=services.tracer.work,
     )
-    heartbeat = Heartbeat(services.nodes.beat, timedelta(seconds=config.server.heartbeat_seconds))
+
+    def beat() -> None:
+        services.nodes.beat()
+        services.recovery.follow()
+
+    heartbeat = Heartbeat(beat, timedelta(seconds=config.server.heartbeat_seconds))
     runner.start()
     heartbeat.start()
     try:
@@ -178,6 +187,34 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
         runner.stop()
         heartbeat.stop()
         _leave(services)
+
+
+@contextlib.contextmanager
+def _exporting(config: Config, services: Services) -> Iterator[None]:
+    """Spans leave for a collector, where there is a table [telemetry]: before anything is done, and until everything is."""
+    if config.telemetry is None:
+        yield
+        return
+    from bastide.wiring.telemetry import OtelSpans  # noqa: PLC0415  # an extra, and 10 MiB
+
+    spans = OtelSpans.to_collector(config.telemetry, node_name(config))
+    services.tracer.spans = spans
+    try:
+        yield
+    finally:
+        spans.close()
+
+
+@contextlib.contextmanager
+def _watching(config: Config, services: Services) -> Iterator[None]:
+    """Follow what is asked of all nodes; of one that answers calls alone, too."""
+    looks = (services.tracing.look, services.logs.answer)
+    watcher = Watcher(services.store, looks, timedelta(seconds=config.server.heartbeat_seconds))
+    watcher.start()
+    try:
+        yield
+    finally:
+        watcher.stop()
 
 
 def _leave(services: Services) -> None:
@@ -238,6 +275,7 @@ async def _answer(config: Config, services: Services) -> None:
         if stopping.is_set():
             os._exit(1)
         stopping.set()
+        _log.info(_TOLD)
         app.hang_up()
         server.stop()  # type: ignore[no-untyped-call]
 

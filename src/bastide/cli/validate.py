@@ -59,6 +59,12 @@ def validate(
     reports: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where each report is kept, as JSON and HTML.")
     ] = REPORTS,
+    recovery: Annotated[
+        bool,
+        typer.Option(
+            "--recovery", help="After an outage: in which order things come back, and which is next."
+        ),
+    ] = False,
     config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings.")] = DEFAULT_PATH,
 ) -> None:
     """Look at everything that Bastide needs on this node, and change nothing. Exit code 1 if anything is an error."""
@@ -66,6 +72,13 @@ def validate(
     from bastide.health.registry import chosen  # noqa: PLC0415
 
     categories = _categories(only or ())
+    if recovery:
+        from bastide.cli.recovery_order import walk  # noqa: PLC0415  # it needs this module
+
+        if only or listing or html or since:
+            raise Stop("--recovery stands alone", status=Exit.USAGE)
+        walk(screen, config, as_json=as_json)
+        return
     checks = chosen(categories)
     if listing:
         _list(screen, checks, as_json=as_json)

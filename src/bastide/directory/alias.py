@@ -12,15 +12,15 @@ from ldap.controls import LDAPControl
 from ldap.filter import filter_format
 
 from bastide.directory import security_descriptor
+from bastide.directory.caller import caller_of, name_of
 from bastide.directory.capabilities import Domain, read_domain
 from bastide.directory.constants import AES_ONLY, AccountControl
-from bastide.directory.entries import Entry, any_sid, by_sid, child, from_filetime, same_dn
+from bastide.directory.entries import Entry, child, from_filetime, same_dn
 from bastide.directory.ldap import Connect, Controllers
 from bastide.directory.preparer import write_password
 from bastide.directory.session import DELETE, EVERY, REPLACE, Change, Session
 from bastide.domain.cluster import Alias
 from bastide.domain.errors import (
-    DirectoryDenied,
     DirectoryError,
     DirectoryUnavailable,
     InvalidInput,
@@ -64,8 +64,8 @@ class AdAliasDirectory:
 
     def caller(self) -> Caller:
         """By the token that the controller made of the ticket."""
-        sid = self._controllers.on(self._main, _caller)
-        return Caller(str(sid), self._controllers.on(self._main, lambda session: _name_of(session, sid)))
+        sid = self._controllers.on(self._main, caller_of)
+        return Caller(str(sid), self._controllers.on(self._main, lambda session: name_of(session, sid)))
 
     def place(self, dn: str) -> Place:
         """Raises InvalidInput for what is no DN."""
@@ -94,7 +94,7 @@ class AdAliasDirectory:
     def quota(self) -> Quota:
         def look(session: Session) -> Quota:
             top = session.must_read(self._domain.base, ["ms-DS-MachineAccountQuota"])
-            mine = filter_format("(mS-DS-CreatorSID=%s)", [_caller(session)])
+            mine = filter_format("(mS-DS-CreatorSID=%s)", [caller_of(session)])
             made = session.search(self._domain.base, mine, ["cn"])
             return Quota(top.number("ms-DS-MachineAccountQuota"), len(made))
 
@@ -192,26 +192,6 @@ def _wanted(alias: Alias) -> Mapping[str, Sequence[bytes]]:
     }
 
 
-def _caller(session: Session) -> Sid:
-    """Of the SIDs in the token (tokenGroups of rootDSE), the one that is an account's; of somebody from another domain the first, as Samba orders them."""
-    root = session.must_read("", ["tokenGroups", "defaultNamingContext"])
-    sids = [Sid.from_bytes(raw) for raw in root.all("tokenGroups")]
-    if not sids:
-        raise DirectoryDenied(
-            f"{session.controller} does not say who is calling", remedy="try another with --controller"
-        )
-    people = session.search(
-        root.text("defaultNamingContext"), f"(&(objectClass=user){any_sid(sids)})", ["objectSid"]
-    )
-    return people[0].sid() if people else sids[0]
-
-
-def _name_of(session: Session, sid: Sid) -> str:
-    """The sAMAccountName; the SID itself where there is none."""
-    found = _read(session, by_sid(sid), ["sAMAccountName"])
-    return (found.text("sAMAccountName") if found else "") or str(sid)
-
-
 def _read(session: Session, dn: str, wanted: Sequence[str]) -> Entry | None:
     try:
         return session.read(dn, wanted)
@@ -227,7 +207,7 @@ def _is_listed(session: Session, dn: str, above: str) -> bool:
 
 def _holding(session: Session, entry: Entry) -> Holding:
     control = entry.number("userAccountControl")
-    me = _caller(session)
+    me = caller_of(session)
     raw = next(iter(entry.all("nTSecurityDescriptor")), b"")
     owner, masters = _owner_and_masters(raw)
     classes = entry.texts("objectClass")
@@ -243,11 +223,11 @@ def _holding(session: Session, entry: Entry) -> Holding:
         version=entry.number("msDS-KeyVersionNumber"),
         changed=from_filetime(entry.number("pwdLastSet")),
         made=_time(entry.text("whenCreated")),
-        owner=_name_of(session, owner) if owner else "somebody who is not shown",
+        owner=name_of(session, owner) if owner else "somebody who is not shown",
         owner_trusted=owner is not None and (owner == me or _is_trusted(owner)),
         by_quota=bool(entry.all("mS-DS-CreatorSID")),
         masters=tuple(
-            sorted({_name_of(session, one) for one in masters if one != me and not _is_trusted(one)})
+            sorted({name_of(session, one) for one in masters if one != me and not _is_trusted(one)})
         ),
         writable=frozenset(name.lower() for name in entry.texts("allowedAttributesEffective")),
     )

@@ -241,6 +241,21 @@ class PasswordCheck:
         return Proved(str(caller), rid_of(caller.attributes[PAC]))
 
 
+def sign_in(principal: str, password: str, cache: str = "") -> None:
+    """Buy a ticket with a password, once; `cache`: where it is put (`FILE:/path`), empty: nowhere. Raises PasswordRefused, DirectoryUnavailable,
+    DirectoryDenied.
+    """
+    try:
+        credentials = _buy(principal, password)
+        if cache:
+            credentials.store(store={"ccache": cache}, usage="initiate", overwrite=True, set_default=True)
+    except GSSError as error:
+        code = _code(error)
+        if code in _REFUSALS:
+            raise PasswordRefused(_REFUSALS[code]) from None
+        raise translate(error, f"sign in as {principal}") from error
+
+
 def _buy(principal: str, password: str) -> gssapi.Credentials:
     name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
     acquired = gssapi.raw.acquire_cred_with_password(

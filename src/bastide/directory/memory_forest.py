@@ -333,9 +333,11 @@ class MemoryForest:
             found |= more
             sids |= more
 
-    def ticket_cap(self, account: Sid) -> timedelta | None:
-        """The cap of the policy on the account, else that of Protected Users; None: neither applies."""
-        found = self.account(account)
+    def ticket_cap(self, account: Sid, *, at: str = "") -> timedelta | None:
+        """The cap of the policy on the account, else that of Protected Users; None: neither applies. `at`: as in can_buy_ticket."""
+        found = self._view(at).account(account)
+        if found is None:
+            raise NoSuchObject(f"there is no account {account} in {self.dns_name}")
         cap = self.policies.get(found.policy)
         return PROTECTED_USERS_TICKET if cap is None and found.guarded else cap
 
@@ -343,7 +345,7 @@ class MemoryForest:
         """A fresh ticket: the groups of this moment, for as long as the cap lets it live. Raises NotAuthenticated."""
         if not self.can_buy_ticket(account, now, at=at):
             raise NotAuthenticated("the account is expired, disabled or unknown")
-        life = self.ticket_cap(account) or DEFAULT_TICKET
+        life = self.ticket_cap(account, at=at) or DEFAULT_TICKET
         return Ticket(account, self.token_groups(account, at=at) | {account}, now + life)
 
     def admits(self, ticket: Ticket, group: Sid, now: datetime) -> bool:

@@ -38,6 +38,8 @@ class Occasion(StrEnum):
     ENDED = "ended"
     FAILED = "failed"
     KILL_SWITCH = "kill-switch"
+    BREAK_GLASS = "break-glass"
+    RECOVERY = "recovery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,18 @@ _PLAIN = {
     "request.closed": Occasion.ENDED,
     "request.failed": Occasion.FAILED,
 }
+#: Of emergency accounts, and of a database that came back from the past: channels of their own are told at once, and nobody by name.
+_LOUD = {
+    "break-glass.used": Occasion.BREAK_GLASS,
+    "break-glass.changed": Occasion.BREAK_GLASS,
+    "break-glass.opened": Occasion.BREAK_GLASS,
+    "recovery.began": Occasion.RECOVERY,
+    "recovery.ended": Occasion.RECOVERY,
+}
 #: All kinds of audit records that can give rise to a notice.
 KINDS = frozenset(_PLAIN) | {
     "request.submitted", "request.mfa", "request.vote.approve", "request.expired", "request.active", "request.extended",
-    "request.closing", "request.cancelled", "kill-switch",
+    "request.closing", "request.cancelled", "kill-switch", *_LOUD,
 }  # fmt: skip
 
 
@@ -94,6 +104,8 @@ def told_of(record: Record, lead: timedelta, now: datetime) -> Told | None:
     """What is to be told of an audit record; None: nothing."""
     if now - record.at > GIVE_UP:  # (1)
         return None
+    if record.kind in _LOUD:
+        return Told(_LOUD[record.kind], str(record.seq), record.at, "", "")
     data = json.loads(record.data)
     if record.kind in {"request.active", "request.extended"}:
         return _ending(record, data, lead)
@@ -147,7 +159,7 @@ def ending_of(ref: str) -> tuple[str, datetime]:
 
 def still_wanted(notice: Notice, request: Request | None, now: datetime) -> bool:
     """(5)."""
-    if notice.occasion is Occasion.KILL_SWITCH:
+    if notice.occasion in {Occasion.KILL_SWITCH, Occasion.BREAK_GLASS, Occasion.RECOVERY}:
         return True
     if request is None:
         return False

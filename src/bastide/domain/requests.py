@@ -11,7 +11,8 @@ The rules this module keeps:
       them as soon as access may have begun, so that no crash lengthens a grant.
   (3) Active is said by `confirm` alone, after a read-back. Closed, Expired and Failed after an activation was planned are said by
       `finish` alone, after absence was read back.
-  (4) The end of access is never claimed earlier than the tickets allow: `true_end` = end + ticket cap.
+  (4) The end of access is never claimed earlier than the tickets allow: `true_end` = end + ticket cap, where the directory ends the grant by itself.
+      Where only a removal does, it is not known before the removal was read back.
 """
 
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ LIVE = frozenset({State.PROCESSING, State.ACTIVE, State.CLOSING})
 GRANTING = frozenset({State.PROCESSING, State.ACTIVE})
 #: An activation that did not come about by then fails: nobody expects power that arrives hours after it was asked.
 GIVE_UP = timedelta(minutes=15)
+_FINISHED = frozenset({State.CLOSED, State.EXPIRED, State.FAILED})
 OPEN = PENDING | LIVE | {State.SCHEDULED}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 #: How the reason of what the kill switch ended begins. Nobody else's does.
@@ -218,7 +220,7 @@ def confirm(
         request,
         state=State.ACTIVE,
         enforcer=enforcer,
-        true_end=request.ends_at + cap,
+        true_end=_announced(enforcer, request.ends_at, cap),
         directory_end=directory_end,
         attempts=0,
     )
@@ -249,7 +251,7 @@ def confirm_extension(request: Request, cap: timedelta, directory_end: datetime 
         request,
         ends_at=request.extend_to,
         extend_to=None,
-        true_end=request.extend_to + cap,
+        true_end=_announced(request.enforcer, request.extend_to, cap),
         directory_end=directory_end,
     )
 
@@ -281,11 +283,16 @@ def disown(request: Request, reason: str, now: datetime) -> Request:
     return fail(request, reason, now)
 
 
-def finish(request: Request, now: datetime, cap: timedelta) -> Request:
-    """Closing to its outcome, after absence was read back: rule (3). Tickets bought before `now` live up to `cap` longer: rule (4)."""
+def finish(request: Request, now: datetime, cap: timedelta, *, by_itself: bool = False) -> Request:
+    """Closing to its outcome, after absence was read back: rule (3). Tickets bought before `now` live up to `cap` longer: rule (4).
+
+    `by_itself`: the directory sold none after the end that was announced, so that one still holds.
+    """
     _in(request, State.CLOSING, doing="be finished")
     end = min(request.ends_at or now, now)
     latest = now + cap if request.active_from is not None else None
+    if latest is not None and by_itself and request.true_end is not None:
+        latest = min(latest, request.true_end)
     return replace(
         request,
         state=request.outcome or State.CLOSED,
@@ -294,6 +301,22 @@ def finish(request: Request, now: datetime, cap: timedelta) -> Request:
         closed_at=now,
         attempts=0,
     )
+
+
+def once_more(request: Request) -> Request:
+    """After a write of a node that had lost its claim (services/late.py): what is over is taken away again, what is active is written and read back again.
+    All else is worked on anyway.
+    """
+    if request.state in _FINISHED and request.active_from is not None:
+        return replace(request, state=State.CLOSING, outcome=request.state, closed_at=None)
+    if request.state is State.ACTIVE and request.extend_to is None:
+        return replace(request, extend_to=request.ends_at)
+    return request
+
+
+def _announced(enforcer: Enforcer | None, end: datetime, cap: timedelta) -> datetime | None:
+    """When the last ticket is over; None: it is not known yet."""
+    return end + cap if enforcer in {Enforcer.LINK_TTL, Enforcer.DORMANT_ACCOUNT} else None
 
 
 def _in(request: Request, wanted: State, *, doing: str) -> None:

@@ -49,6 +49,8 @@ _ENGLISH = Wording(
         Occasion.ENDED: "Ended: $role for $person",
         Occasion.FAILED: "Failed: $role for $person",
         Occasion.KILL_SWITCH: "Kill switch used: $what",
+        Occasion.BREAK_GLASS: "Emergency account $person: $what",
+        Occasion.RECOVERY: "Database of an earlier time: $what",
     },
     bodies={
         Occasion.ASKED: (
@@ -77,6 +79,14 @@ _ENGLISH = Wording(
         Occasion.KILL_SWITCH: (
             "$by used the kill switch ($what): open requests that end: $count.\n\nWhy: $reason\n\nOne's own requests:\n$link"
         ),
+        Occasion.BREAK_GLASS: (
+            "The emergency account $person: $what.\n\nWhy: $reason\n\n"
+            "If nobody of you opened its envelope, treat it as an attack. Afterwards: bastide break-glass reconcile, then seal it anew.\n\n$link"
+        ),
+        Occasion.RECOVERY: (
+            "The database of Bastide came back from an earlier time ($what). While it is compared with the directory nobody gets access; "
+            "ending access works.\n\nWhy: $reason\n\nIf nobody of you restored it, treat it as an attack.\n\n$link"
+        ),
     },
     short={
         Occasion.ASKED: "approvals needed",
@@ -87,6 +97,8 @@ _ENGLISH = Wording(
         Occasion.ENDED: "ended",
         Occasion.FAILED: "failed",
         Occasion.KILL_SWITCH: "kill switch",
+        Occasion.BREAK_GLASS: "emergency account",
+        Occasion.RECOVERY: "database of an earlier time",
     },
     several=(
         "$count messages",
@@ -112,6 +124,8 @@ _GERMAN = Wording(
         Occasion.ENDED: "Beendet: $role für $person",
         Occasion.FAILED: "Fehlgeschlagen: $role für $person",
         Occasion.KILL_SWITCH: "Notabschaltung: $what",
+        Occasion.BREAK_GLASS: "Notfallkonto $person: $what",
+        Occasion.RECOVERY: "Datenbank von früher: $what",
     },
     bodies={
         Occasion.ASKED: (
@@ -141,6 +155,15 @@ _GERMAN = Wording(
         Occasion.KILL_SWITCH: (
             "$by hat die Notabschaltung benutzt ($what): offene Anträge, die enden: $count.\n\nGrund: $reason\n\nDie eigenen Anträge:\n$link"
         ),
+        Occasion.BREAK_GLASS: (
+            "Das Notfallkonto $person: $what.\n\nGrund: $reason\n\n"
+            "Wenn niemand von Ihnen den Umschlag geöffnet hat, ist es ein Angriff. Danach: bastide break-glass reconcile, dann neu versiegeln."
+            "\n\n$link"
+        ),
+        Occasion.RECOVERY: (
+            "Die Datenbank von Bastide ist auf einem früheren Stand ($what). Solange sie mit dem Verzeichnis verglichen wird, bekommt niemand Zugang; "
+            "Zugang zu beenden geht.\n\nGrund: $reason\n\nWenn niemand von Ihnen sie zurückgeholt hat, ist es ein Angriff.\n\n$link"
+        ),
     },
     short={
         Occasion.ASKED: "Freigaben nötig",
@@ -151,6 +174,8 @@ _GERMAN = Wording(
         Occasion.ENDED: "beendet",
         Occasion.FAILED: "fehlgeschlagen",
         Occasion.KILL_SWITCH: "Notabschaltung",
+        Occasion.BREAK_GLASS: "Notfallkonto",
+        Occasion.RECOVERY: "Datenbank von früher",
     },
     several=(
         "$count Nachrichten",

@@ -15,6 +15,7 @@ from bastide.domain.people import Forest
 from bastide.health.checks.kerberos import Identity, ticket
 from bastide.health.look import is_open, owner_of, refusal
 from bastide.health.world import Domain, Network, Once, Unasked, World
+from bastide.services.break_glass.ports import EmergencyReader
 from bastide.services.passwords.ports import PasswordDates
 from bastide.services.ports import Sealer, Signer
 from bastide.wiring.database import database_url
@@ -43,6 +44,7 @@ class _Opened:
         self.sealer = Once(self._sealer)
         self.systems = Once(self._systems)
         self.dates = Once(self._dates)
+        self.emergency = Once(self._emergency)
 
     def close(self) -> None:
         for store in self.store.made:
@@ -113,6 +115,11 @@ class _Opened:
         from bastide.targets.registry import Registry  # noqa: PLC0415  # its kinds bring libraries
 
         return Registry(self._clock.now, self._clock.monotonic)
+
+    def _emergency(self) -> Mapping[str, EmergencyReader]:
+        from bastide.wiring.production import emergency_readers  # noqa: PLC0415  # needs the extra `ad`
+
+        return emergency_readers(self.sides())
 
     def _dates(self) -> PasswordDates:
         from bastide.wiring.synchronization import password_dates  # noqa: PLC0415  # needs the extra `ad`
@@ -197,6 +204,7 @@ def opened(config: Config, file: Path, clock: Clock) -> Iterator[World]:
             sealer=things.sealer,
             systems=things.systems,
             dates=things.dates,
+            emergency=things.emergency,
         )
     finally:
         things.close()

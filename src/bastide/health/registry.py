@@ -8,6 +8,7 @@ from bastide.health.checks import (
     agents,
     approvers,
     audit,
+    break_glass,
     certificates,
     configuration,
     database,
@@ -26,7 +27,7 @@ from bastide.health.checks import (
 
 _MODULES = (
     inventory, configuration, names, ports, time, kerberos, directory, database, storage, certificates, service,
-    agents, targets, approvers, audit, recovery, work,
+    agents, targets, approvers, audit, break_glass, recovery, work,
 )  # fmt: skip
 CHECKS: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.CHECKS)
 #: What `bastide config check` looks at: everything that the settings name.

@@ -51,11 +51,14 @@ def from_json(text: str | bytes) -> Report:
     return kept.report
 
 
-def to_html(report: Report, since: Report | None = None, changes: Sequence[Change] = ()) -> str:
-    """One page that asks nobody for anything. `since`: the report that `changes` are counted from."""
+def to_html(
+    report: Report, since: Report | None = None, changes: Sequence[Change] = (), heading: str = ""
+) -> str:
+    """One page that asks nobody for anything. `since`: the report that `changes` are counted from. `heading`: of a report on something else than a node."""
     categories = [one for one in Category if any(result.category is one for result in report.results)]
     return _template().render(
         report=report,
+        heading=heading or f"Is {report.node} as Bastide needs it?",
         categories=categories,
         severities=list(Severity),
         since=since,

@@ -13,6 +13,7 @@ from bastide.config import Config, ConfigError, NoCredential
 from bastide.domain.errors import BastideError, DirectoryError
 from bastide.domain.health import Finding
 from bastide.domain.people import Forest
+from bastide.services.break_glass.ports import EmergencyReader
 from bastide.services.passwords.ports import ConnectedSystems, PasswordDates
 from bastide.services.ports import Directory, Sealer, Signer, Store
 
@@ -104,6 +105,8 @@ class World:
     sealer: Callable[[], Sealer]
     systems: Callable[[], ConnectedSystems]
     dates: Callable[[], PasswordDates]
+    #: By domain: what the service account sees of emergency accounts.
+    emergency: Callable[[], Mapping[str, EmergencyReader]]
 
     def unmet(self, need: str) -> str:
         """Why a check that needs it cannot be run; empty: it can."""

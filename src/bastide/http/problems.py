@@ -8,8 +8,7 @@
 import http
 import logging
 import secrets
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +17,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from bastide.domain import errors
 from bastide.domain.errors import AuditBroken, BastideError, InvalidInput
+from bastide.domain.redaction import stack
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -138,7 +138,7 @@ def answer_of(request: Request[Any, Any, Any], error: Exception) -> tuple[Proble
             problem.incident,
             request.method,
             ascii(request.scope["path"]),
-            _stack(error),
+            stack(error),
         )
     return problem, dict(headers)
 
@@ -199,16 +199,3 @@ def _defect() -> Problem:
 
 def _incident() -> str:
     return secrets.token_hex(8)
-
-
-def _stack(error: BaseException) -> str:
-    """Types and places of an error and its causes: (3)."""
-    return " <- ".join(_frames(error))
-
-
-def _frames(error: BaseException | None) -> Iterator[str]:
-    while error is not None:
-        words = f" ({error.message})" if isinstance(error, BastideError) else ""
-        places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-        yield f"{type(error).__name__}{words} at {' > '.join(places)}"
-        error = error.__cause__ or error.__context__

@@ -33,14 +33,17 @@ _DONE = {
 @get("/", opt=_SEE, sync_to_thread=True)
 def home(visit: Visited, services: UseCases) -> Response[bytes]:
     """What the person has now, and may ask for."""
-    actor = visit.actor
+    actor, closed = visit.actor, services.recovery.closed()
     if services.requests.person(actor) is None:
         seen = live.stamp(live.REQUESTS, ())
-        return visit.page("access.html", offers=None, current=(), recent=(), gives={}, seen=seen)
+        return visit.page(
+            "access.html", closed=closed, offers=None, current=(), recent=(), gives={}, seen=seen
+        )
     current = services.requests.current(actor)
     over = [r for r in services.requests.mine(actor, limit=_PAGE) if r.closed_at is not None]
     return visit.page(
         "access.html",
+        closed=closed,
         offers=services.requests.offers(actor),
         current=current,
         recent=over[:_RECENT],

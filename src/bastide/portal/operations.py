@@ -27,6 +27,7 @@ _WORK = {
     "export": "Send the audit on",
     "import": "Read connected systems",
     "watch": "Watch domain controllers",
+    "break-glass": "Watch emergency accounts",
     "mark": "Follow restores",
     "password": "Deliver passwords",
 }
@@ -92,7 +93,10 @@ def show_work(request: Call[Any, Any, Any], visit: Visited, services: UseCases) 
     if (asked := admin.lacking(request, visit, Right.ADMINISTER)) is not None:
         return asked
     report, nodes = services.reports.work(visit.actor), services.nodes.overview(visit.actor)
-    return admin.page(visit, "work.html", WORK, report=report, overview=nodes, called=_WORK)
+    envelopes = services.break_glass.accounts.seen(visit.actor)
+    return admin.page(
+        visit, "work.html", WORK, report=report, overview=nodes, envelopes=envelopes, called=_WORK
+    )
 
 
 def _criteria(fields: Mapping[str, str]) -> dict[str, Any]:

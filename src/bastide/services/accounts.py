@@ -46,7 +46,7 @@ from bastide.services.ports import (
     Store,
     UnitOfWork,
 )
-from bastide.services.standing import standing_in
+from bastide.services.standing import prepared_with, standing_in
 
 PASSWORD_LENGTH = 48
 _SAM_LIMIT = 20
@@ -352,6 +352,7 @@ class Accounts:
         return ref
 
     def _register_group(self, actor: Actor, group: PamGroup) -> None:
+        data = prepared_with(self._priv, group)
         with self._store.write() as uow:
             if any(
                 other.priv.guid == group.priv.guid or other.name.casefold() == group.name.casefold()
@@ -359,7 +360,6 @@ class Accounts:
             ):
                 raise Conflict(f"{group.priv.name} is a PAM group already")
             uow.groups.add(group)
-            data = {"carrier": group.carrier.value, "corp": group.corp.sid, "scope": group.scope.value}
             uow.audit.append(
                 by_actor(
                     "pam-group.added",

@@ -234,6 +234,7 @@ def _names(uow: UnitOfWork, requests: Sequence[Request]) -> Mapping[GroupId, str
 
 
 def _overlaps(request: Request, since: datetime | None, until: datetime | None) -> bool:
+    """Without a true end it is not over: nobody knows yet when the last ticket will be."""
     begins_in_time = until is None or (request.active_from is not None and request.active_from < until)
-    end = request.true_end or request.ends_at
+    end = request.true_end
     return begins_in_time and (since is None or end is None or end > since)

@@ -8,10 +8,11 @@ a desired state from the rows, so a crash at any step is mended by running again
   (2) Look first, where an earlier attempt may have written: access that began keeps its end; where something begins (starts.py); and at what
       approvers signed (signed_votes.py).
   (3) Commit the plan before the directory is touched. Poke the links it needs or frees.
+      Nothing is opened while a database that came back from the past is compared with the directory (recovery.py).
   (4) Close: lower account ends, then take members away.
   (5) Open: add members, then raise account ends. The account is the gate, so it opens last.
   (6) Read back from every reachable domain controller.
-  (7) Commit what was seen: Active, ended, or tried again. Never what was merely sent.
+  (7) Commit what was seen: Active, ended, or tried again. Never what was merely sent. Whoever cannot, because the claim is lost, mends (late.py).
 """
 
 import logging
@@ -31,6 +32,7 @@ from bastide.domain.errors import (
     DirectoryUnavailable,
     LostLease,
     NoSuchObject,
+    StoreError,
 )
 from bastide.domain.ids import GroupId, Sid
 from bastide.domain.requests import Request, State
@@ -60,9 +62,11 @@ from bastide.services.cases import (
 )
 from bastide.services.ends import Taken
 from bastide.services.events import announce
+from bastide.services.late import Late
 from bastide.services.pace import DENIED_LIMIT, LINK, delay
 from bastide.services.ports import AccountState, Directory, Store, UnitOfWork, Work
-from bastide.services.readback import SKEW, TOLERANCE, Seen, confirmed, gone
+from bastide.services.readback import SKEW, Seen, confirmed, ended_itself, gone, limited
+from bastide.services.recovery import Recovery
 from bastide.services.signed_votes import SignedVotes
 
 _log = logging.getLogger(__name__)
@@ -81,11 +85,14 @@ class Grants:
         corp: Directory,
         priv: Directory,
         votes: SignedVotes,
+        recovery: Recovery,
         now: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
         self._votes = votes
+        self._recovery = recovery
+        self._late = Late(store=store, now=now)
         self._corp = corp
         self._priv = priv
         self._now = now
@@ -97,6 +104,7 @@ class Grants:
 
     def run_accounts(self, works: Sequence[Work]) -> None:
         """Bring the accounts of these work rows to their desired state. Raises LostLease, StoreError; directory errors are kept per case."""
+        self._late.mend()
         parts = [works[start : start + TOGETHER] for start in range(0, len(works), TOGETHER)]
         over = ends.Over(self._now())
         for part in parts:
@@ -108,6 +116,7 @@ class Grants:
                 self._run_part(part, taken)
             except LostLease as error:
                 lost = error
+        self._late.mend()
         if lost is not None:
             raise lost
 
@@ -128,17 +137,24 @@ class Grants:
         with self._store.write() as uow:
             uow.work.retry(work, self._now() + delay(self._jitter, work.attempts), error.message)
             uow.commit()
+        self._late.settled(work.key)
 
     def _run_batch(self, works: Sequence[Work], taken: Taken) -> None:
         """Raises DirectoryError for a batch in which one account cannot be read: alone, it does not hold up the others."""
         cases, groups = self._load(works)
         for case in cases:
             case.taken = taken.get(case.work.key, frozenset())
+        with self._late.watched(cases):
+            self._take_steps(cases, groups)
+
+    def _take_steps(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> None:
+        alone = len(cases) == 1
         seen = None
         try:
-            facts = self._facts(cases, alone=len(works) == 1)  # (2)
+            facts = self._facts(cases, alone=alone)  # (2)
             self._votes.look(cases, groups, self._now())
             self._plan(cases, groups, facts)  # (1), (3)
+            self._hold(cases)
             self._write(cases, groups)  # (4), (5)
             seen = self._look(cases, groups)  # (6)
         except DirectoryUnavailable as error:
@@ -148,7 +164,7 @@ class Grants:
             for case in cases:
                 case.problem = error
         except DirectoryError as error:
-            if len(works) > 1:
+            if not alone:
                 raise
             cases[0].problem = error
         self._settle(cases, groups, seen)  # (7)
@@ -222,6 +238,21 @@ class Grants:
                 uow.audit.append(*events)
                 uow.commit()
             renumber(cases, changed)
+
+    def _hold(self, cases: Sequence[Case]) -> None:
+        """The mark outside of the database knows of the plan before the directory does; and nothing opens while the two are compared, or where
+        nobody can say. What ends goes on.
+        """
+        opening = [case for case in cases if any(on_the_move(r) for r in case.requests)]
+        held: BastideError | None = None
+        if opening:
+            try:
+                held = self._recovery.held()
+            except StoreError as error:
+                held = error
+        if held is not None:
+            for case in opening:
+                case.problem = held
 
     def _write(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> None:
         """For all accounts together: one modify per group, pipelined account ends."""
@@ -322,9 +353,7 @@ class Grants:
             return request
         if request.state is State.CLOSING:
             over = not case.unseen and gone(request, case.user, case.requests, groups, idle, seen, now)
-            return (
-                requests.finish(request, now, cap + (SKEW if seen.silent else NO_TIME)) if over else request
-            )
+            return self._finished(request, case, seen, now) if over else request
         mine = [groups[g] for g in request.privileges if g in groups]
         gate = case.wanted.opens_until if case.wanted is not None else None
         held_up = (
@@ -337,6 +366,11 @@ class Grants:
         if request.state is State.ACTIVE:
             return requests.confirm_extension(request, cap, end)
         return requests.confirm(request, enforcer=enforcer, cap=cap, directory_end=end)
+
+    @staticmethod
+    def _finished(request: Request, case: Case, seen: Seen, now: datetime) -> Request:
+        cap = case.user.ticket_cap + (SKEW if seen.silent else NO_TIME)
+        return requests.finish(request, now, cap, by_itself=ended_itself(request, case.user, seen))
 
     def _unseen(
         self, case: Case, groups: Mapping[GroupId, PamGroup], states: Mapping[str, Mapping[Sid, AccountState]]
@@ -357,9 +391,8 @@ class Grants:
         if case.wanted is None:
             return False
         for group in (groups[g] for g in request.privileges if g in groups):
-            left = case.wanted.present.get(group.id, request.last_end()) - self._now() + TOLERANCE
-            shown = self._priv.time_left(group.priv, case.user.priv.sid)
-            if not shown or any(ttl is None or ttl > left for ttl in shown.values()):
+            left = case.wanted.present.get(group.id, request.last_end()) - self._now()
+            if not limited(self._priv.time_left(group.priv, case.user.priv.sid), left):
                 return False
         return True
 

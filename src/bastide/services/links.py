@@ -22,6 +22,7 @@ from bastide.domain.errors import (
     Conflict,
     DirectoryError,
     DirectoryUnavailable,
+    LostLease,
     NoSuchObject,
     NotFound,
 )
@@ -29,7 +30,7 @@ from bastide.domain.ids import GroupId
 from bastide.domain.requests import GRANTING, State
 from bastide.domain.roles import Link, PamGroup
 from bastide.services.events import announce, by_worker
-from bastide.services.pace import ACCOUNT, DENIED_LIMIT, delay
+from bastide.services.pace import ACCOUNT, DENIED_LIMIT, LINK, delay
 from bastide.services.ports import Directory, Store, UnitOfWork, Work
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,15 @@ class Links:
                 self._link_refused(work, error)
             except (Conflict, NotFound) as error:
                 self._retry_link(work, error)
+            except LostLease:
+                self._look_again(work)
+                raise
+
+    def _look_again(self, work: Work) -> None:
+        """What was written after the claim was lost may be what nobody wants any more; whoever has the claim next compares."""
+        with self._store.write() as uow:
+            uow.work.poke(LINK, work.key, self._now())
+            uow.commit()
 
     def _run_link(self, work: Work) -> None:
         if self._as_it_should_be(work):

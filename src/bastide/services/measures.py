@@ -16,6 +16,7 @@ from bastide.domain.errors import NotAuthenticated, NotFound
 from bastide.domain.passwords import State
 from bastide.services.nodes import seen
 from bastide.services.ports import AuditSink, Store, UnitOfWork
+from bastide.services.recovery import reconciling
 
 
 class Kind(StrEnum):
@@ -53,6 +54,10 @@ FAILING = Measure("bastide_work_failing", "Work that went wrong the last time.",
 LATE = Measure(
     "bastide_work_late_seconds", "Since when the oldest of the work waits for a worker.", ("kind",)
 )
+COMPARING = Measure(
+    "bastide_database_comparing",
+    "1: the database came back from an earlier time and nothing is granted before it was compared; 0: it did not.",
+)
 NODE_UP = Measure(
     "bastide_node_up",
     "1: the node was heard lately; 0: it was not. None of a node that left.",
@@ -81,7 +86,7 @@ WAITING = Measure(
 )
 
 MEASURES = (
-    REQUESTS, OVERDUE, ROWS, DUE, CLAIMED, FAILING, LATE, NODE_UP, NODE_STATE, HEARTBEAT, RECORDS, CHECKPOINT, SINK_LAG, SYNC, PENDING,
+    REQUESTS, OVERDUE, ROWS, DUE, CLAIMED, FAILING, LATE, COMPARING, NODE_UP, NODE_STATE, HEARTBEAT, RECORDS, CHECKPOINT, SINK_LAG, SYNC, PENDING,
     HEARD, WAITING,
 )  # fmt: skip
 
@@ -126,6 +131,7 @@ class Measures:
             now = uow.nodes.time(self._now())
             return (
                 *_of_requests(uow, now),
+                Sample(COMPARING, float(reconciling(uow) is not None)),
                 *_of_work(uow, now),
                 *_of_nodes(uow, now),
                 *self._of_audit(uow, now),

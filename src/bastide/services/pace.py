@@ -12,13 +12,17 @@ IMPORT = "import"
 WATCH = "watch"
 #: What is to be told is read off the audit; the messages of a channel are work of a kind of their own, `notify:NAME`.
 NOTIFY = "notify"
+#: Emergency accounts are looked at.
+BREAK_GLASS = "break-glass"
 #: The vault's mark follows the audit.
 MARK = "mark"
+#: The directory is compared with a database that came back from the past.
+RECONCILE = "reconcile"
 #: One row for each target object with an undelivered password; the key is its CS id.
 PASSWORD = "password"  # noqa: S105  # the name of a kind of work
 
 #: Of the database and not of a partition: there is one of each, which follows what all nodes do, and any node may do it.
-SHARED = frozenset({CHECKPOINT, EXPORT, MARK, NOTIFY, WATCH})
+SHARED = frozenset({BREAK_GLASS, CHECKPOINT, EXPORT, MARK, NOTIFY, RECONCILE, WATCH})
 
 #: A right or a group that is missing may only not have replicated yet; after this many attempts (25 s) it is taken as said.
 DENIED_LIMIT = 8

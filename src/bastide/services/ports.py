@@ -13,7 +13,9 @@ from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserI
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Place, Request, State
 from bastide.domain.roles import PamGroup, Role, Scope
+from bastide.services.break_glass.ports import Envelopes
 from bastide.services.figures import Figures
+from bastide.services.journal_rows import LogWishes, Traces
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 from bastide.services.proposals import Proposals
 from bastide.services.registry import Planned, Registry
@@ -360,7 +362,10 @@ class UnitOfWork(Protocol):
     contacts: Contacts
     figures: Figures
     proposals: Proposals
+    envelopes: Envelopes
     nodes: Registry
+    wishes: LogWishes
+    traces: Traces
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...

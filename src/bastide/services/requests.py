@@ -36,6 +36,7 @@ from bastide.services.offers import RoleOffer, offers
 from bastide.services.once import asked_once, extended_once, made_before, marked, voted_once
 from bastide.services.pace import ACCOUNT
 from bastide.services.ports import Directory, Random, Store, UnitOfWork
+from bastide.services.recovery import require_open
 
 REASON_LIMIT = 400
 HISTORY_LIMIT = 500
@@ -89,6 +90,7 @@ class Requests:
             once = asked_once(user, role_name, draft)
             if (done := made_before(uow, once)) is not None:
                 return done
+            require_open(uow)
             role = find_role(uow, role_name, remedy=OWN_ROLES)
             held = {g for r in uow.requests.of_users([user.id], LIVE) for g in r.privileges}
             new = [group for group in uow.groups.many(role.privileges) if group.id not in held]
@@ -160,6 +162,7 @@ class Requests:
             now = self._now()
             user = _user_of(uow, actor)
             before = _own(uow, user, request_id)
+            require_open(uow)
             proof = require_fresh_mfa(actor.mfa, now, before.factor)
             after = requests.prove(before, proof, now)
             after = approvals.auto_approve(after, uow.roles.get(after.role), actor=actor, user=user, now=now)
@@ -213,6 +216,7 @@ class Requests:
             once = extended_once(before, key, by)
             if is_done(before.once, once):
                 return before
+            require_open(uow)
             role = uow.roles.get(before.role)
             user = uow.users.get(before.user)
             if not user.enabled or not policy.is_candidate(role, user, actor.sids):
@@ -342,6 +346,8 @@ class Requests:
             once = voted_once(actor, user, before, key, decision, reason, stage)
             if is_done(before.once, once):
                 return before
+            if decision is Decision.APPROVE:
+                require_open(uow)
             after = approvals.decide(
                 before,
                 uow.roles.get(before.role),

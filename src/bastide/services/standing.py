@@ -1,9 +1,12 @@
 """Who is in a group without any request. A group of the one forest is adopted with its members: it is their rights that roles are to replace."""
 
+import json
+
 from bastide.domain.errors import BastideError
 from bastide.domain.health import Finding, Severity
-from bastide.domain.roles import PamGroup
-from bastide.services.ports import Directory
+from bastide.domain.ids import Sid
+from bastide.domain.roles import Carrier, PamGroup
+from bastide.services.ports import Directory, UnitOfWork
 
 KEY = "pam-group.standing-members"
 _NAMED = 20
@@ -31,3 +34,21 @@ def standing_in(directory: Directory, group: PamGroup) -> tuple[Finding, ...]:
             "take them out of the group, one by one, when their roles work",
         ),
     )
+
+
+def prepared_with(directory: Directory, group: PamGroup) -> dict[str, object]:
+    """What the audit keeps of a group that is prepared. Whoever stands in it then holds a right of their own, which no comparison takes away (reconcile.py)."""
+    facts: dict[str, object] = {
+        "carrier": group.carrier.value,
+        "corp": group.corp.sid,
+        "scope": group.scope.value,
+    }
+    if group.carrier is Carrier.DIRECT:
+        facts["standing"] = sorted(directory.members_of(group.priv))
+    return facts
+
+
+def declared(uow: UnitOfWork, group: PamGroup) -> frozenset[Sid]:
+    """Who stood in it when it was prepared."""
+    record = uow.audit.last("pam-group.added", group.priv.sid)
+    return frozenset() if record is None else frozenset(map(Sid, json.loads(record.data).get("standing", ())))

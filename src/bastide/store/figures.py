@@ -123,10 +123,9 @@ class SqlFigures(Figures):
                 _t.created_at < micros(query.until), f.active_from <= micros(query.until) // _SECOND
             )
         if query.since is not None:
-            end = func.coalesce(f.true_end, f.ends_at)
             statement = statement.where(
                 _t.created_at >= micros(query.since - REACH),
-                or_(end.is_(None), end >= micros(query.since) // _SECOND),
+                or_(f.true_end.is_(None), f.true_end >= micros(query.since) // _SECOND),
             )
         if before is not None:
             statement = statement.where(

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 #: The version of the schema below: the newest of migrations/versions, known without Alembic's 10 MB.
-SCHEMA = "0005"
+SCHEMA = "0007"
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -78,6 +78,17 @@ role_proposals = Table(
     Column("doc", Text, nullable=False),
     Index("ix_role_proposals_role", "role_id"),
     Index("ix_role_proposals_made", "made_at"),
+)
+
+#: Of emergency accounts: no secret and no share. `number`: what the custodians' words carry (15 bits).
+envelopes = Table(
+    "envelopes",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("account", _Sid, nullable=False),
+    Column("sealed_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_envelopes_account", "account"),
 )
 
 #: No foreign keys to users and roles: what happened stays on record when they are removed.
@@ -151,6 +162,35 @@ schema_floor = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("version", String(32), nullable=False),
     CheckConstraint("id = 1", name="one_row"),
+)
+
+#: What somebody asks of the nodes' logs; it goes when it was read, or is old.
+log_wishes = Table(
+    "log_wishes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("made_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_log_wishes_made", "made_at"),
+)
+
+#: `packed`: the lines of a node, compressed.
+log_answers = Table(
+    "log_answers",
+    metadata,
+    Column("wish", _Id, ForeignKey("log_wishes.id", ondelete="CASCADE"), primary_key=True),
+    Column("node", String(256), primary_key=True),
+    Column("doc", Text, nullable=False),
+    Column("packed", LargeBinary, nullable=False),
+)
+
+#: Operations that are traced, each until a moment.
+traces = Table(
+    "traces",
+    metadata,
+    Column("operation", _Id, primary_key=True),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
 )
 
 audit = Table(

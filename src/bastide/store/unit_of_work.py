@@ -15,7 +15,9 @@ from typing import Self, TypeVar
 from sqlalchemy import Engine
 
 from bastide.domain.errors import StoreError
+from bastide.services.break_glass.ports import Envelopes
 from bastide.services.figures import Figures
+from bastide.services.journal_rows import LogWishes, Traces
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 from bastide.services.ports import AuditLog, Groups, Requests, Roles, UnitOfWork, Users, Work, WorkRows
 from bastide.services.proposals import Proposals
@@ -28,8 +30,10 @@ from bastide.store.codec import micros
 from bastide.store.contacts import SqlContacts
 from bastide.store.database import Database
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
+from bastide.store.envelopes import SqlEnvelopes
 from bastide.store.factors import SqlFactors
 from bastide.store.figures import SqlFigures
+from bastide.store.journal import SqlLogWishes, SqlTraces
 from bastide.store.nodes import SqlRegistry
 from bastide.store.objects import SqlGroups, SqlRoles, SqlUsers
 from bastide.store.passwords import SqlChanges, SqlSwitch
@@ -65,7 +69,10 @@ class SqlUnitOfWork:
     contacts: Contacts
     figures: Figures
     proposals: Proposals
+    envelopes: Envelopes
     nodes: Registry
+    wishes: LogWishes
+    traces: Traces
 
     def __init__(
         self, database: Database, *, write: bool, followers: Mapping[str, timedelta], partition: str
@@ -102,7 +109,10 @@ class SqlUnitOfWork:
         self.contacts = SqlContacts(session)
         self.figures = SqlFigures(session)
         self.proposals = SqlProposals(session)
+        self.envelopes = SqlEnvelopes(session)
         self.nodes = SqlRegistry(session)
+        self.wishes = SqlLogWishes(session)
+        self.traces = SqlTraces(session)
         self.work = self._work = SqlWorkRows(session, self._partition)
         self.audit = self._audit = SqlAuditLog(session, head)
         self._session = session

@@ -2,12 +2,13 @@
 
 import random as chance
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from bastide.authn import Authenticator, Realm, Rights
 from bastide.clock import Clock
 from bastide.domain.people import Forest
+from bastide.domain.traces import SUBJECTS
 from bastide.domain.webauthn import RelyingParty, relying_party
 from bastide.services.accounts import Accounts, Preparation
 from bastide.services.admission import Admission
@@ -15,6 +16,7 @@ from bastide.services.audit import Audit
 from bastide.services.caps import Caps
 from bastide.services.factors import Factors
 from bastide.services.grants import Grants
+from bastide.services.journal import Journal, NodeLogs
 from bastide.services.links import Links
 from bastide.services.measures import Measures
 from bastide.services.nodes import Me, Nodes, nobody_knows
@@ -37,6 +39,8 @@ from bastide.services.ports import (
 from bastide.services.probes import Probes
 from bastide.services.profiles import Profiles
 from bastide.services.reach import Reach
+from bastide.services.reconcile import Reconcile
+from bastide.services.recovery import Mark, Recovery
 from bastide.services.reports import Reports
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
@@ -45,10 +49,14 @@ from bastide.services.sessions import Sessions
 from bastide.services.signed_votes import SignedVotes
 from bastide.services.signin import Acceptor, TokenReader
 from bastide.services.switches import Switches
+from bastide.services.tracing import Tracer, Tracing
 from bastide.services.upkeep import Upkeep
+from bastide.store.mark import MemoryMark
+from bastide.wiring.break_glass import BreakGlass, BreakGlassAdapters, assemble_break_glass
 from bastide.wiring.notifications import NotificationAdapters, Notifications, assemble_notifications
 from bastide.wiring.passwords import PasswordAdapters, Passwords, assemble_passwords
 from bastide.wiring.spaces import SpaceServices, assemble_spaces
+from bastide.wiring.traced import all_subjects, port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +81,16 @@ class Adapters:
     source_domains: frozenset[str] | None = None
     passwords: PasswordAdapters | None = None
     notifications: NotificationAdapters | None = None
+    break_glass: BreakGlassAdapters = field(default_factory=BreakGlassAdapters)
     #: The digest of the token that monitoring shows. None: it is not set up.
     metrics_token: bytes | None = None
     #: None: what is assembled here is no node.
     me: Me | None = None
+    #: Outside of the database. In memory it notices what comes back while the process runs.
+    mark: Mark = field(default_factory=MemoryMark)
     gone: Callable[[str], bool] = nobody_knows
+    #: The log files of this node. None: it keeps none.
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +117,16 @@ class Services:
     grants: Grants
     links: Links
     upkeep: Upkeep
+    recovery: Recovery
+    reconcile: Reconcile
     nodes: Nodes
+    logs: NodeLogs
+    tracing: Tracing
+    tracer: Tracer
     management_agents: ManagementAgents
     imports: Imports
     spaces: Spaces
+    break_glass: BreakGlass
     #: None: bastide.toml has no section [passwords].
     passwords: Passwords | None
     #: None: bastide.toml has no section [notifications].
@@ -123,6 +142,8 @@ def assemble(
     four_eyes: bool = False,
 ) -> Services:
     """Wire the use cases to these adapters. `address`: the one that people use; without it security keys do not work. `four_eyes`: see Roles."""
+    tracer = _tracer(adapters)
+    adapters = _traced(adapters, tracer)
     now, store, random = adapters.clock.now, adapters.store, adapters.random
     forests = {forest: realm.directory for forest, realm in adapters.realms.items()}
     priv = forests[Forest.PRIV]
@@ -135,8 +156,8 @@ def assemble(
     party = relying_party(address)
     factors, security_keys = _second_factors(adapters, subjects, party, preparation)
     authn = _authenticator(adapters, session_life)
-    votes = SignedVotes(sealer=adapters.sealer, party=party, forests=tuple(forests.values()))
-    return Services(
+    recovery = Recovery(store=store, mark=adapters.mark, now=now)
+    services = Services(
         store=store,
         clock=adapters.clock,
         forests=forests,
@@ -144,15 +165,7 @@ def assemble(
         sessions=Sessions(store=store, now=now),
         requests=Requests(store=store, priv=priv, caps=caps, random=random, now=now),
         reach=Reach(forests=forests, now=now),
-        roles=Roles(
-            store=store,
-            subjects=subjects,
-            random=random,
-            now=now,
-            party=party,
-            administers=authn.administers,
-            four_eyes=four_eyes,
-        ),
+        roles=_roles(adapters, subjects, authn, party, four_eyes=four_eyes),
         profiles=Profiles(store=store, forests=forests),
         accounts=_accounts(adapters, corp, priv, caps, preparation),
         switches=Switches(store=store, now=now),
@@ -162,15 +175,96 @@ def assemble(
         probes=Probes(prober=adapters.prober, forests=forests),
         reports=Reports(store=store, now=now),
         measures=_measures(adapters),
-        grants=Grants(store=store, corp=corp, priv=priv, votes=votes, now=now, jitter=jitter),
+        grants=_grants(adapters, forests, recovery, party, jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
         upkeep=Upkeep(store=store, audit=audit, sinks=adapters.sinks, now=now, jitter=jitter),
+        recovery=recovery,
+        reconcile=Reconcile(store=store, corp=corp, priv=priv, caps=caps, now=now, jitter=jitter),
         nodes=Nodes(store=store, me=adapters.me, gone=adapters.gone, now=now),
+        logs=NodeLogs(store=store, me=adapters.me, files=adapters.journal, random=random, now=now),
+        tracing=Tracing(store=store, tracer=tracer, now=now),
+        tracer=tracer,
         management_agents=spaces.management_agents,
         imports=spaces.imports,
         spaces=spaces.spaces,
+        break_glass=_break_glass(adapters),
         passwords=_passwords(adapters),
         notifications=_notifications(adapters, forests, jitter),
+    )
+    return all_subjects(services, {name: name for name in SUBJECTS}, tracer)
+
+
+def _roles(
+    adapters: Adapters,
+    subjects: Subjects,
+    authn: Authenticator,
+    party: RelyingParty | None,
+    *,
+    four_eyes: bool,
+) -> Roles:
+    return Roles(
+        store=adapters.store,
+        subjects=subjects,
+        random=adapters.random,
+        now=adapters.clock.now,
+        party=party,
+        administers=authn.administers,
+        four_eyes=four_eyes,
+    )
+
+
+def _grants(
+    adapters: Adapters,
+    forests: Mapping[Forest, Directory],
+    recovery: Recovery,
+    party: RelyingParty | None,
+    jitter: Callable[[], float],
+) -> Grants:
+    priv = forests[Forest.PRIV]
+    return Grants(
+        store=adapters.store,
+        corp=forests.get(Forest.CORP, priv),
+        priv=priv,
+        votes=SignedVotes(sealer=adapters.sealer, party=party, forests=tuple(forests.values())),
+        recovery=recovery,
+        now=adapters.clock.now,
+        jitter=jitter,
+    )
+
+
+def _tracer(adapters: Adapters) -> Tracer:
+    me = adapters.me
+    return Tracer(
+        node="" if me is None else me.name,
+        partition="" if me is None else me.partition,
+        random=adapters.random,
+        now=adapters.clock.now,
+        monotonic=adapters.clock.monotonic,
+    )
+
+
+def _traced(adapters: Adapters, tracer: Tracer) -> Adapters:
+    """What the steps of a traced operation are: calls of the directories, the store, the preparer and connected systems."""
+    realms = {
+        forest: replace(realm, directory=port(realm.directory, f"directory.{forest.value}", tracer))
+        for forest, realm in adapters.realms.items()
+    }
+    return replace(
+        adapters,
+        store=port(adapters.store, "store", tracer),
+        realms=realms,
+        preparer=None if adapters.preparer is None else port(adapters.preparer, "preparer", tracer),
+        systems=None if adapters.systems is None else port(adapters.systems, "systems", tracer),
+    )
+
+
+def _break_glass(adapters: Adapters) -> BreakGlass:
+    return assemble_break_glass(
+        adapters.break_glass,
+        store=adapters.store,
+        hasher=adapters.hasher,
+        random=adapters.random,
+        now=adapters.clock.now,
     )
 
 

@@ -1,8 +1,7 @@
 """The cluster alias with the Kerberos ticket of the person who calls. Needs the extra `ad`."""
 
-import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +12,15 @@ from bastide.clock import SystemClock
 from bastide.directory.alias import AdAliasDirectory
 from bastide.directory.alias_keys import GssProof, KeytabFile
 from bastide.directory.alias_names import AliasNames
-from bastide.directory.kerberos import CallerTicket
-from bastide.directory.ldap import Controllers, SealedConnect, discover
 from bastide.domain.cluster import Alias
-from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable, StoreUnavailable
+from bastide.domain.errors import StoreUnavailable
 from bastide.services.cluster.account import AliasAccount
 from bastide.services.cluster.node import AliasNode
 from bastide.services.cluster.ports import AliasDirectory, Certificate, KeyFile, TicketProof
 from bastide.services.cluster.recorder import AuditRecorder
 from bastide.services.ports import Store
 from bastide.store.keys import SystemRandom
-
-_NAME_IT = "name a controller with --controller, or another domain with --domain"
-
-#: What a denied call advises where Bastide's own accounts call; here a person does.
-_OF_OUR_ACCOUNTS = "bastide delegation"
+from bastide.wiring.caller import as_caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,52 +68,9 @@ def alias_tools(domain: str, controller: str) -> Iterator[AliasTools]:
 
     Raises DirectoryError, NotAuthenticated.
     """
-    ticket, clock = CallerTicket(), SystemClock()
-    base = (domain or ticket.realm()).lower()
-    names = _names(base, controller)
-    connect = SealedConnect(ticket, clock.now)
-    controllers = Controllers(base, lambda: names, connect, clock.monotonic)
-    try:
-        main = _first(controllers, [controller] if controller else names)
-        yield AliasTools(AdAliasDirectory(controllers, main, connect), GssProof(ticket))
-    except DirectoryDenied as error:
-        if _OF_OUR_ACCOUNTS not in error.remedy:
-            raise
-        raise DirectoryDenied(
-            error.message,
-            remedy=f"you came with the ticket of {ticket.principal()}: give it that right, or `kinit` as an administrator of {base}",
-        ) from error
-    finally:
-        controllers.close()
-
-
-def _names(domain: str, controller: str) -> Sequence[str]:
-    """All controllers; those that DNS does not say only where one was named."""
-    try:
-        found = list(discover(domain, otherwise=_NAME_IT)())
-    except DirectoryUnavailable:
-        if not controller:
-            raise
-        found = []
-    return list(dict.fromkeys([*([controller] if controller else []), *found]))
-
-
-def _first(controllers: Controllers, names: Sequence[str]) -> str:
-    """The first that answers. Raises DirectoryUnavailable."""
-    wrong = []
-    for name in names:
-        try:
-            controllers.on(name, lambda session: session.must_read("", ["defaultNamingContext"]))
-        except DirectoryUnavailable as error:
-            wrong.append(error.message)
-        else:
-            return name
-    raise DirectoryUnavailable(
-        f"no domain controller answers: {'; '.join(wrong)}",
-        remedy="check the network, DNS and the clock: "
-        + " and ".join(f"`getent hosts {shlex.quote(name)}`" for name in names)
-        + " must give an address here",
-    )
+    with as_caller(domain, controller) as here:
+        directory = AdAliasDirectory(here.controllers, here.main, here.connect)
+        yield AliasTools(directory, GssProof(here.ticket))
 
 
 def read_certificate(path: Path) -> Certificate:

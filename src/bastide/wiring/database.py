@@ -1,5 +1,6 @@
 """Which database the settings mean. Apart from production.py, because `bastide db` works without the extra `ad`."""
 
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from bastide.config import Config, ConfigError, Passwords, secret_path
@@ -42,6 +43,14 @@ def _with_password(setting: str, url: str, password: str) -> str:
     user, _, hosts = rest[:end].rpartition("@")
     name = user.partition(":")[0]
     return f"{scheme}://{name}:{quote(password, safe='')}@{hosts}{rest[end:]}"
+
+
+def mark_path(config: Config) -> Path | None:
+    """The file of the mark outside of the database; None: there is none."""
+    if config.database.mark:
+        return Path(config.database.mark)
+    url = config.database.url
+    return Path(f"{url.removeprefix(_RELATIVE)}.mark") if url.startswith(_ABSOLUTE) else None
 
 
 def shown(config: Config) -> str:

@@ -11,6 +11,7 @@ from bastide.authn import NamedRights, Realm
 from bastide.clock import Clock, SystemClock
 from bastide.config import Account, Config, Oidc, secret_path, source_domains
 from bastide.directory.active_directory import ActiveDirectory
+from bastide.directory.emergency import AdEmergencyReader
 from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
 from bastide.directory.preparer import AdPreparer
@@ -25,12 +26,15 @@ from bastide.services.probes import samples_of
 from bastide.services.registry import Seat
 from bastide.services.signin import TokenReader
 from bastide.store import keys
+from bastide.store.mark import FileMark, MemoryMark
 from bastide.store.tables import SCHEMA
 from bastide.store.unit_of_work import SqlStore
 from bastide.store.work import Claimer
 from bastide.targets.registry import Registry
 from bastide.wiring import Adapters, Services, assemble
-from bastide.wiring.database import database_url
+from bastide.wiring.break_glass import BreakGlassAdapters
+from bastide.wiring.database import database_url, mark_path
+from bastide.wiring.journal import node_journal
 from bastide.wiring.monitoring import metrics_token
 from bastide.wiring.notifications import notification_adapters
 from bastide.wiring.passwords import PasswordAdapters
@@ -85,9 +89,12 @@ def build(config: Config) -> Services:
         source_domains=frozenset(source_domains(config)),
         passwords=_passwords(config, store, sealer, random, clock),
         notifications=notification_adapters(config),
+        break_glass=BreakGlassAdapters(emergency_readers(sides), timedelta(days=config.policy.drill_days)),
         metrics_token=metrics_token(config.metrics),
         me=me,
+        mark=MemoryMark() if (path := mark_path(config)) is None else FileMark(path),
         gone=is_gone,
+        journal=node_journal(config.logs, me.name),
     )
     return assemble(
         adapters,
@@ -159,6 +166,12 @@ def sides_of(config: Config, clock: Clock) -> dict[Forest, ActiveDirectory]:
         forest: ActiveDirectory(forest, controllers(domain, names, account, clock))
         for forest, (domain, names) in wanted.items()
     }
+
+
+def emergency_readers(sides: Mapping[Forest, ActiveDirectory]) -> dict[str, AdEmergencyReader]:
+    """By domain: the service account looks at emergency accounts, and can do nothing to them."""
+    readers = [AdEmergencyReader(side.connections) for side in sides.values()]
+    return {one.domain: one for one in readers}
 
 
 def _domains(config: Config, clock: Clock) -> dict[str, Controllers]:

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bastide.services.notifications.deliver import BATCH as MESSAGES
-from bastide.services.pace import ACCOUNT, CHECKPOINT, EXPORT, IMPORT, LINK, MARK, NOTIFY, PASSWORD, WATCH
+from bastide.services.pace import (
+    ACCOUNT,
+    BREAK_GLASS,
+    CHECKPOINT,
+    EXPORT,
+    IMPORT,
+    LINK,
+    MARK,
+    NOTIFY,
+    PASSWORD,
+    RECONCILE,
+    WATCH,
+)
 from bastide.services.passwords.deliver import BATCH
 from bastide.services.passwords.lanes import WORKERS
 from bastide.services.ports import Lease, Work
@@ -35,7 +47,9 @@ def table(services: Services) -> tuple[Job, ...]:
     return (
         Job((ACCOUNT,), _fenced(services.grants.run_accounts), ACCOUNTS, LEASE, services.grants.warm_up),
         Job((LINK,), _fenced(services.links.run), 1, LEASE),
+        Job((RECONCILE,), _fenced(services.reconcile.run), 1, LEASE),
         Job((CHECKPOINT, EXPORT), _fenced(services.upkeep.run), 1, LEASE),
+        Job((BREAK_GLASS,), _fenced(services.break_glass.watch.run), 1, LEASE),
         Job((IMPORT,), _fenced(services.imports.run), 1, LEASE),
         *_deliveries(services),
         *_messages(services),

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 
 from bastide.clock import Clock
@@ -75,9 +75,11 @@ class Runner:
         owner: str,
         clock: Clock,
         after_burst: Callable[[], None] = lambda: None,
+        trace: Callable[[Sequence[Work]], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
-        """`after_burst` is called when a job has nothing left to do after much of it: what that needed can be given back."""
+        """`after_burst` is called when a job has nothing left to do after much of it: what that needed can be given back. `trace`: around the work of each claim."""
         self._after_burst = after_burst
+        self._trace = trace
         self._store = store
         self._jobs = jobs
         self._owner = owner
@@ -149,7 +151,7 @@ class Runner:
         )
         if works:
             lease = HeldLease(self._store, works, self._owner, job.lease, self._clock, began)
-            with self._renewing(job, lease):
+            with self._renewing(job, lease), self._trace(works):
                 job.run(works, lease)
         return len(works)
 

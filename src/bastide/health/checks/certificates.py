@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bastide.config import Config, Server, is_loopback
+from bastide.config import Config, Server
 from bastide.domain.health import Category, Finding, Severity
 from bastide.health.check import Check
 from bastide.health.look import Problem, bad, good, refusal, secret
 from bastide.health.world import World
+from bastide.places import is_loopback
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -123,6 +123,10 @@ def _facts(case: Case, settings: Settings) -> Facts:
             count=str(data.get("requests", "")),
             reason=str(data.get("reason", "")),
         )
+    if case.notice.occasion is Occasion.BREAK_GLASS and case.record is not None:
+        return _of_emergency(case.record, home)
+    if case.notice.occasion is Occasion.RECOVERY and case.record is not None:
+        return _of_recovery(case.record, home)
     request = case.request
     if request is None:
         return Facts(link=home, home=home)
@@ -143,6 +147,27 @@ def _facts(case: Case, settings: Settings) -> Facts:
         true_end=request.true_end,
         extensible=extensible(case.role),
     )
+
+
+def _of_emergency(record: Record, home: str) -> Facts:
+    """What the watch saw, or what a receipt says."""
+    data = json.loads(record.data)
+    opened = f"the envelope was opened by {data.get('by')} on {data.get('host')}"
+    return Facts(
+        link=home,
+        home=home,
+        person=record.subject_name,
+        what=str(data.get("text") or opened),
+        reason=str(data.get("reason", "")),
+    )
+
+
+def _of_recovery(record: Record, home: str) -> Facts:
+    """That it began, or is over."""
+    data = json.loads(record.data)
+    over = record.kind == "recovery.ended"
+    said = "granting is open again" if over else "nothing is granted"
+    return Facts(link=home, home=home, what=said, reason=str(data.get("cause", "")))
 
 
 def _digest(*parts: str) -> str:

@@ -21,7 +21,8 @@ from bastide.services.events import by_actor, by_worker
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.erase import Eraser
 from bastide.services.passwords.ports import EventLog, Vault
-from bastide.services.ports import AuditQuery, Store, UnitOfWork, Work
+from bastide.services.ports import Store, UnitOfWork, Work
+from bastide.services.recovery import knows
 
 _log = logging.getLogger(__name__)
 
@@ -170,10 +171,7 @@ def _has(uow: UnitOfWork, mark: tuple[int, str] | None) -> bool:
     """Whether the database has the marked audit record, unchanged. Without a mark it must be off: switching on sets one."""
     if mark is None:
         return not uow.switch.enabled()
-    if mark[0] == 0:
-        return True
-    found = next(iter(tuple(uow.audit.read(AuditQuery(after_seq=mark[0] - 1, limit=1)))), None)
-    return found is not None and (found.seq, found.hash) == mark
+    return knows(uow, mark)
 
 
 def require_own_vault(uow: UnitOfWork, vault: Vault) -> None:

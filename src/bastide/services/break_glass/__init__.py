@@ -1,0 +1,1 @@
+"""Emergency accounts: seal, watch, drill, reconcile."""
