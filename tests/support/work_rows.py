@@ -8,7 +8,7 @@ from bastide.store.unit_of_work import SqlStore
 
 KIND = "account"
 LEASE = timedelta(seconds=30)
-SHORT = timedelta(milliseconds=200)
+SHORT = timedelta(milliseconds=1500)
 SOON = timedelta(milliseconds=300)
 HOUR = timedelta(hours=1)
 A_SECOND_AGO = timedelta(seconds=-1)

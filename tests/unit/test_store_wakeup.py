@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bastide.store import wakeup
-from bastide.store.wakeup import Bell, FifoBell
+from bastide.store.wakeup import Bell, FifoBell, from_payload, to_payload
 
 #: Seconds. Less than `waited` waits, and than the fall-back of `nobody_looks`: whoever is faster was woken.
 WOKEN = 8.0
@@ -181,3 +181,17 @@ def test_what_comes_from_elsewhere_wakes_everybody(tmp_path: Path) -> None:
         one.expect(0)
         two.announce({"link": 10**18})
         assert one.wait(WOKEN) is True
+
+
+@pytest.mark.parametrize("pokes", [{"account": 1}, {"account": 17_000, "link": -3}])
+def test_what_was_poked_is_said_and_understood(pokes: dict[str, int]) -> None:
+    assert from_payload(to_payload(pokes)) == pokes
+
+
+@pytest.mark.parametrize("said", ["", "  ", "account", "account=soon", "=", "account=1 x"])
+def test_what_nobody_understands_concerns_everybody(said: str) -> None:
+    assert from_payload(said) is None
+
+
+def test_more_than_a_notification_holds_concerns_everybody() -> None:
+    assert to_payload({f"kind-{number}": number for number in range(1000)}) == ""

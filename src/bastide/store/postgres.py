@@ -125,10 +125,10 @@ class _Notifications(Listening):
         """Readable when there is something to take."""
         return self._connection.fileno()
 
-    def take(self) -> bool:
-        """Take what has come, without waiting. Raises OSError if the connection broke."""
+    def take(self) -> tuple[str, ...]:
+        """The payloads of what has come, without waiting. Raises OSError if the connection broke."""
         try:
-            return bool(list(self._connection.notifies(timeout=0)))
+            return tuple(one.payload for one in self._connection.notifies(timeout=0))
         except psycopg.Error as error:
             raise OSError(type(error).__name__) from None
 

@@ -27,6 +27,24 @@ _SILENCE = 30.0
 Pokes = Mapping[str, int]
 
 
+#: PostgreSQL takes less than 8,000 bytes with a NOTIFY.
+_PAYLOAD_LIMIT = 4000
+
+
+def to_payload(pokes: Pokes) -> str:
+    """What a notification says; empty: everybody is to look."""
+    said = " ".join(f"{kind}={due}" for kind, due in sorted(pokes.items()))
+    return said if len(said.encode()) <= _PAYLOAD_LIMIT else ""
+
+
+def from_payload(said: str) -> Pokes | None:
+    """None: it concerns everybody, or is nothing that `to_payload` makes."""
+    try:
+        return {kind: int(due) for kind, due in (one.rsplit("=", 1) for one in said.split())} or None
+    except ValueError:
+        return None
+
+
 class _Watch:
     """What one thread waits for."""
 
@@ -290,17 +308,25 @@ class NotifyBell(Listener):
 
     def _take(self, listening: "Listening") -> None:
         try:
-            heard = listening.take()
+            heard = set(listening.take())
             if not heard:
                 listening.ask()
+                heard = set(listening.take())  # what came with the answer makes nothing readable any more
         except OSError:
             listening.close()
             self._listening = None
             self._deaf = True
             _log.warning("the connection for wake-ups broke; a new one is made")
-            heard = True
-        if heard:
             self.ring()
+            return
+        for said in heard:
+            self._pass_on(from_payload(said))
+
+    def _pass_on(self, pokes: Pokes | None) -> None:
+        if pokes is None:
+            self.ring()
+        else:
+            super().announce(pokes)
 
 
 class Listening:
@@ -310,8 +336,8 @@ class Listening:
         """Readable when there is something to take."""
         raise NotImplementedError
 
-    def take(self) -> bool:
-        """Take what has come, without waiting; true if it was a notification. Raises OSError if the connection broke."""
+    def take(self) -> tuple[str, ...]:
+        """The payloads of what has come, without waiting. Raises OSError if the connection broke."""
         raise NotImplementedError
 
     def ask(self) -> None:

@@ -52,6 +52,7 @@ from bastide.services.registry import Planned, Seat
 from bastide.store import tables
 from bastide.store.codec import micros, moment
 from bastide.store.session import Session
+from bastide.store.wakeup import to_payload
 
 CHANNEL = "bastide_work"
 ERROR_LIMIT = 2000
@@ -65,7 +66,7 @@ _HELD = and_(
     _t.fence == bindparam("fence_"),
     _t.owner.is_not(None),
 )
-_NOTIFY = text(f"NOTIFY {CHANNEL}")
+_NOTIFY = text("SELECT pg_notify(:channel_, :said_)")
 _EVERYBODYS = ""
 _OURS = or_(_t.partition == bindparam("partition_"), _t.partition == _EVERYBODYS)
 _n = tables.nodes.c
@@ -261,7 +262,8 @@ class SqlWorkRows:
                 soonest[kind] = min(at, soonest.get(kind, at))
             self._poked.clear()
         if (soonest or self.woken) and self._session.dialect == "postgresql":
-            self._session.run(_NOTIFY)
+            said = "" if self.woken else to_payload(soonest)
+            self._session.run(_NOTIFY, {"channel_": CHANNEL, "said_": said})
         return soonest
 
     def finish(self, work: Work, next_due: datetime | None) -> None:
