@@ -16,7 +16,7 @@ Every fault lasts 30 seconds. After each one holds, or the command fails:
 3. No account was open on a controller without a grant that covers it. The controllers themselves are asked, twice a second.
 4. All that was due is finished.
 5. The audit's chain is whole.
-6. No node says anything that was not foreseen.
+6. No node says anything that was not foreseen, or takes a primary that was succeeded for a database from the past.
 
 Last run: {day}, all on one machine with two processors, so the seconds are those of a busy machine.
 

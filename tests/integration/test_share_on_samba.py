@@ -219,10 +219,10 @@ def sealed_bytes(target: Sink) -> None:
 
 
 def test_a_server_in_no_domain_takes_a_password(
-    share_lab: Lab, share_folder: Path, by_password: ByPassword, tmp_path: Path
+    share_lab: Lab, share_folder: Path, by_password: ByPassword
 ) -> None:
     smb = SmbFolder(address(plain_smbd.URL), by_password)
-    with plain_smbd.serving(share_lab, tmp_path / "smbd", by_password.password.read_text().strip()) as shown:
+    with plain_smbd.serving(share_lab, by_password.password.read_text().strip()) as shown:
         made = Share(smb).write(NAME, sealed_bytes)
         assert found(shown) == {NAME: made.sha256}
         by_password.password.write_text("Certainly-Wrong-1\n")
@@ -240,12 +240,12 @@ def test_a_server_in_no_domain_takes_a_password(
     ],
 )
 def test_nothing_less_is_taken(
-    share_lab: Lab, share_folder: Path, by_password: ByPassword, tmp_path: Path, setting: str, reason: str
+    share_lab: Lab, share_folder: Path, by_password: ByPassword, setting: str, reason: str
 ) -> None:
     """A guest has no key, so nothing that is written would be encrypted."""
     secret = by_password.password.read_text().strip()
     login = ByPassword("nobody-knows-me", by_password.password) if "guest" in reason else by_password
-    with plain_smbd.serving(share_lab, tmp_path / "smbd", secret, setting) as shown:
+    with plain_smbd.serving(share_lab, secret, setting) as shown:
         with pytest.raises(StoreUnavailable, match=reason) as refused:
             Share(SmbFolder(address(plain_smbd.URL), login)).write(NAME, lambda target: target.flush())
         assert "SMB 3.1.1" in refused.value.remedy

@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ class Desk:
         around = {**os.environ, "TERM": "xterm", "COLUMNS": "200", **env}
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            # What is run in the background of a shell ignores it, and so would the program.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.execvpe(command[0], command, around)
 
     def until(self, text: str) -> str:
@@ -42,6 +45,7 @@ class Desk:
         os.write(self._fd, text.encode() + b"\n")
 
     def end(self) -> int:
+        """Its exit code. One that does not end is killed."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -49,6 +53,8 @@ class Desk:
                     self.shown += os.read(self._fd, 65536)
             except OSError:
                 break
+        else:
+            os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
         os.close(self._fd)
         return os.waitstatus_to_exitcode(status)

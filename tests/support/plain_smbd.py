@@ -1,9 +1,10 @@
 """A file server of its own on the host `targets`: in no domain, with one account, and as old or careless as a test wants it."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bastide_lab.lab import Lab
 from bastide_lab.plan import TARGETS
@@ -38,13 +39,21 @@ guest ok = yes
 
 
 @contextmanager
-def serving(lab: Lab, folder: Path, password: str, *more: str) -> Iterator[Path]:
+def serving(lab: Lab, password: str, *more: str) -> Iterator[Path]:
     """The folder that its share shows; `more`: lines of smb.conf."""
-    shown = folder / "share"
-    shown.mkdir(parents=True)
-    for part in (folder, *folder.parents[:3]):
-        part.chmod(0o755)
-    shown.chmod(0o777)
+    # Not pytest's folder: its account could not go through it.
+    with TemporaryDirectory(prefix="bastide-smbd-", dir="/tmp") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        shown = folder / "share"
+        shown.mkdir()
+        shown.chmod(0o777)
+        with _running(lab, folder, password, more):
+            yield shown
+
+
+@contextmanager
+def _running(lab: Lab, folder: Path, password: str, more: Sequence[str]) -> Iterator[None]:
     settings = folder / "smb.conf"
     settings.write_text(_SETTINGS.format(folder=folder, more="\n".join(more), share=SHARE))
     lab.exec(
@@ -61,7 +70,7 @@ def serving(lab: Lab, folder: Path, password: str, *more: str) -> Iterator[Path]
         while server.poll() is None and not answers(TARGETS.address, 445):
             pass
         assert server.poll() is None, (folder / "log").read_text()
-        yield shown
+        yield
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait()
