@@ -5,7 +5,6 @@ memory of each node: what is measured is the database and the work, and a real d
 """
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-
-from rich.console import Console
 
 from bastide.clock import SystemClock
 from bastide.domain.ids import RequestId
@@ -224,15 +221,5 @@ def measure(said: Callable[[str], None]) -> dict[str, Metric]:
     return metrics
 
 
-def main() -> int:
-    """Alone: the table, and no file."""
-    if not shutil.which("setpriv"):
-        print("setpriv is missing", file=sys.stderr)
-        return 1
-    console = Console()
-    report.show(measure(console.print), console)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report.alone(measure))

@@ -6,7 +6,6 @@ on the lab. Alone: python -m benchmarks.portal (root, for PostgreSQL).
 
 import json
 import os
-import shutil
 import signal
 import socket
 import statistics
@@ -21,7 +20,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, CDPSession, sync_playwright
-from rich.console import Console
 from tests.support.certificates import issue
 
 from bastide.http.door import COOKIE
@@ -266,15 +264,5 @@ def _view(browser: Browser, node: Stand) -> tuple[float, float, set[str]]:
         return sum(weight), float(ready), hosts
 
 
-def main() -> int:
-    """Alone: the table, and no file."""
-    if not shutil.which("setpriv"):
-        print("setpriv is missing", file=sys.stderr)
-        return 1
-    console = Console()
-    report.show(measure(console.print), console)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report.alone(measure))

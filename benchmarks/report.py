@@ -1,7 +1,9 @@
 """The numbers, their goals, the file and the table."""
 
 import json
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,3 +68,13 @@ def number(value: float) -> str:
     if value == 0 or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def alone(measure: Callable[[Callable[[str], None]], Mapping[str, Metric]]) -> int:
+    """One part run by itself: the table, and no file. Its exit code."""
+    if not shutil.which("setpriv"):
+        print("setpriv is missing", file=sys.stderr)
+        return 1
+    console = Console()
+    show(measure(console.print), console)
+    return 0

@@ -23,7 +23,7 @@ from bastide.api.native.routes import router
 from bastide.domain.people import Actor
 from bastide.http.answers import DIALECT, INSTEAD, STARTED, finisher
 from bastide.http.bodies import StrictRequest
-from bastide.http.calls import Calls
+from bastide.http.calls import METHODS, Calls
 from bastide.http.door import CODE_HEADER, KEY_HEADER, OURS, Connection, Door, check_routes
 from bastide.http.problems import respond
 from bastide.http.throttle import Throttle
@@ -35,6 +35,8 @@ from bastide.services.tracing import Span
 from bastide.wiring import Services
 
 BODY_LIMIT = 64 * 1024
+#: As OpenTelemetry calls a method that a caller made up: what callers type is in no span.
+_MADE_UP = "_OTHER"
 #: What handlers name, and get as `hand_over` made it.
 _HANDED = ("services", "throttle", "calls", "live")
 
@@ -69,23 +71,21 @@ class Api(Litestar):
     """Answers HEAD as GET without the body (RFC 9110 9.3.2), for every route."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        method = ""
         if scope["type"] == "http":
             dialect = _dialect(scope["path"])
             scope["path"] = dialect.plain(scope["path"])
             scope[OURS] = {STARTED: self.now(), DIALECT: dialect.name, INSTEAD: dialect.headers}
+            method = scope["method"]
+            if method == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _without_body(send)
         services: Services = self.state["services"]
-        if scope["type"] != "http" or (spans := services.tracer.spans) is None:
-            await self._call(scope, receive, send)
-            return
-        with spans.span(scope["method"], {"http.request.method": scope["method"]}) as span:
-            await self._call(scope, receive, _told(send, scope, span))
-
-    async def _call(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            as_get: Any = {**scope, "method": "GET"}
-            await super().__call__(as_get, receive, _without_body(send))
-        else:
+        if not method or (spans := services.tracer.spans) is None:
             await super().__call__(scope, receive, send)
+            return
+        known = method if method in METHODS else _MADE_UP
+        with spans.span(known, {"http.request.method": known}) as span:
+            await super().__call__(scope, receive, _told(send, scope, known, span))
 
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
@@ -178,13 +178,13 @@ def _cors(origins: Collection[str]) -> CORSConfig:
     )
 
 
-def _told(send: Send, scope: Any, span: Span) -> Send:
+def _told(send: Send, scope: Any, method: str, span: Span) -> Send:
     """The span is of a route, not of an address: an address may hold anything that a caller typed."""
 
     async def told(message: Message) -> None:
         if message["type"] == "http.response.start":
             route = scope.get("path_template") or "none"
-            span.call(f"{scope['method']} {route}")
+            span.call(f"{method} {route}")
             span.say({"http.route": route, "http.response.status_code": message["status"]})
         await send(message)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 
 from bastide.directory.active_directory import ActiveDirectory
@@ -18,7 +19,7 @@ from bastide.domain.errors import BastideError, NotFound, StoreError
 from bastide.domain.ids import Sid, UserId
 from bastide.domain.people import Forest
 from bastide.domain.requests import OPEN, State
-from tests.support.failover_load import Load
+from tests.support.failover_load import Load, in_threads
 from tests.support.failover_node import FailoverNode
 from tests.support.failover_world import PAUSE, Caller, FailoverWorld
 from tests.support.patience import PATIENCE
@@ -130,15 +131,8 @@ def activating(
     made = Activations(Load(nodes, role), world)
     for one in callers:
         one.token(nodes[0])
-    threads = [threading.Thread(target=made.go_on, args=(one, role)) for one in callers]
-    for thread in threads:
-        thread.start()
-    try:
+    with in_threads([partial(made.go_on, one, role) for one in callers], made.stop):
         yield made
-    finally:
-        made.stop.set()
-        for thread in threads:
-            thread.join(PATIENCE * 2)
 
 
 def uncovered(

@@ -258,8 +258,12 @@ def test_direct_members_of_every_kind(world: World) -> None:
     world.nest(group, inner)
     world.nest(group, off)
     assert world.priv.members_of(group) == {inner.sid, off.sid}
-    with pytest.raises(NoSuchObject):
-        world.priv.members_of(GONE)
+    by_controller = world.priv.members_on(group)
+    assert set(by_controller) == {one.name for one in world.priv.controllers()}
+    assert set().union(*by_controller.values()) == {inner.sid, off.sid}
+    for read in (world.priv.members_of, world.priv.members_on):
+        with pytest.raises(NoSuchObject):
+            read(GONE)
 
 
 def test_many_members_in_one_call(world: World) -> None:

@@ -9,12 +9,12 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from bastide.domain.journal import MOST, TRACE, Level, Span
-from bastide.journal.files import FileJournal, open_files
+from bastide.journal.files import BoundedFiles, FileJournal, open_files
 from bastide.journal.memory import MemoryJournal
 from bastide.services.journal import Journal
 
@@ -145,8 +145,37 @@ def test_a_line_that_was_torn_is_counted_and_not_believed(tmp_path: Path) -> Non
     path = next(files.folder.glob("*.worker.jsonl"))
     with path.open("ab") as file:
         file.write(b'{"at": "2026-03-01T12:00:01+00:00", "level": "info", "logg\n\xff\xfe\n{"at": 5}\n[[[[\n')
+        file.write(
+            b'{"at": "2026-03-01T12:00:02", "level": "info", "logger": "no zone: nobody knows when"}\n'
+        )
     read = files.journal.read(Span(NOON, NOON + MINUTE), MOST)
-    assert (len(read.lines), read.torn) == (1, 4)
+    assert (len(read.lines), read.torn) == (1, 5)
+
+
+def test_a_file_that_is_full_while_it_is_read_is_neither_missed_nor_read_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = open_files(tmp_path, "n", "serve", 1)
+    assert isinstance(handler, BoundedFiles)
+    for number in range(3):
+        record = logging.LogRecord("bastide.x", logging.INFO, "f", 1, str(number), (), None)
+        record.created = (NOON + number * timedelta(seconds=1)).timestamp()
+        handler.handle(record)
+        if not number:
+            handler.doRollover()
+    opened, full = Path.open, [handler.doRollover]
+
+    def full_now(path: Path, *given: Any, **named: Any) -> Any:
+        file = opened(path, *given, **named)
+        while full:
+            full.pop()()
+        return file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full_now)
+        read = FileJournal(tmp_path, "n").read(Span(NOON, NOON + MINUTE), MOST)
+    handler.close()
+    assert [json.loads(line)["message"] for _, line in read.lines] == ["0", "1", "2"]
 
 
 def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,9 +3,10 @@
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import httpx
@@ -77,12 +78,19 @@ def steady_load(nodes: Sequence[FailoverNode], callers: Sequence[Caller], role: 
     made = Load(nodes, role)
     for one in callers:
         one.token(nodes[0])
-    threads = [threading.Thread(target=made.ask_on, args=(one,)) for one in callers]
+    with in_threads([partial(made.ask_on, one) for one in callers], made.stop):
+        yield made
+
+
+@contextmanager
+def in_threads(work: Sequence[Callable[[], None]], stop: threading.Event) -> Iterator[None]:
+    """Each in a thread, until the end of the block; then they are told to stop, and finish what they have begun."""
+    threads = [threading.Thread(target=one) for one in work]
     for thread in threads:
         thread.start()
     try:
-        yield made
+        yield
     finally:
-        made.stop.set()
+        stop.set()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(PATIENCE * 2)

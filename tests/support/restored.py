@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bastide.domain.roles import Role
 from bastide.services.ports import AuditQuery
 from bastide.services.recovery import reconciling
 from bastide.store import migrations
@@ -28,6 +29,14 @@ class RestoredWorld(World):
         self.services.recovery.follow()
         with closing(sqlite3.connect(self.file)) as source, closing(sqlite3.connect(self._kept)) as copy:
             source.backup(copy)
+
+    def grant_after_copy(self) -> Role:
+        """A role, a copy of the database, and a grant of the role that the copy does not know."""
+        role = self.ready()
+        self.keep()
+        self.ask(role.name)
+        self.work()
+        return role
 
     def put_back(self) -> None:
         """A heartbeat comes by; then the service is stopped, the older database put in place, and the service started."""

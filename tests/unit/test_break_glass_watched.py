@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bastide.domain.break_glass import EVERY, State, What
+from bastide.domain.break_glass import EVERY, MOST_USES, State, What
 from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.health import Severity
 from tests.support.break_glass import CUSTODIANS, NAME, PRIV, ROOT, EmergencyNode, errors
@@ -279,3 +279,72 @@ def test_a_name_that_fits_several_is_refused(node: EmergencyNode) -> None:
     with pytest.raises(Conflict, match="fits several"):
         node.accounts.find(NAME)
     assert node.accounts.find(f"{NAME}@corp.bastide.test").domain == "corp.bastide.test"
+
+
+def test_a_sign_in_before_the_opening_is_not_explained_by_one_after_it(node: EmergencyNode) -> None:
+    """Reconciling (3): a controller shows the last one alone; the watch remembers each that it told."""
+    prepared = node.seal()
+    node.sign_in(node.password(prepared))
+    node.look()
+    node.clock.move(days=3)
+    receipt = node.receipt(prepared.envelope)
+    node.clock.move(minutes=3)
+    node.sign_in(node.password(prepared))
+    node.look()
+    found = node.accounts.reconcile([receipt], ROOT)
+    assert ["no receipt says why" in one for one in errors(found)] == [True]
+    assert any("as a receipt says" in one.text for one in found)
+
+
+def test_sign_ins_are_kept_one_by_one_up_to_a_limit(node: EmergencyNode) -> None:
+    prepared = node.seal()
+    for _ in range(MOST_USES + 5):
+        node.clock.move(minutes=1)
+        node.sign_in(node.password(prepared))
+        node.look()
+    assert len(node.envelope().uses) == MOST_USES
+    last = [one.evidence for one in node.accounts.reconcile([], ROOT)][-1]
+    assert f"{node.clock.now():%H:%M} UTC" in last, "the newest is shown in any case"
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_silence_is_no_nobody(*, sees: bool) -> None:
+    """Reconciling (3)"""
+    with EmergencyNode(sees=sees) as node:
+        node.seal()
+        if sees:
+            node.domain.silent = {"dc1": "cut off", "dc2": "cut off"}
+        for found in (node.accounts.reconcile([], ROOT), node.accounts.look(node.envelope())):
+            assert errors(found)
+            assert not any("nobody used" in one.text for one in found)
+        assert json.loads(node.events("break-glass.reconciled")[-1].data)["errors"] == 1
+
+
+def test_a_controller_that_is_silent_is_said(node: EmergencyNode) -> None:
+    """Reconciling (3)"""
+    node.seal()
+    node.domain.silent = {"dc2": "cut off"}
+    found = node.accounts.reconcile([], ROOT)
+    assert any("dc2 did not answer: a sign-in there is not seen" in one.text for one in found)
+
+
+def test_errors_are_counted_for_their_own_envelope(node: EmergencyNode) -> None:
+    old = node.seal()
+    receipt = node.receipt(old.envelope)
+    node.clock.move(days=2)
+    node.sign_in(node.password(old))
+    node.seal()
+    assert errors(node.accounts.reconcile([receipt], ROOT))
+    told = {json.loads(one.data)["envelope"]: json.loads(one.data)["errors"] for one in node.events("break-glass.reconciled")}  # fmt: skip
+    assert told == {old.envelope.number: 1, node.envelope().number: 0}
+
+
+def test_a_drill_of_a_used_envelope_is_not_passed(node: EmergencyNode) -> None:
+    """Drill (1): its words fit, and its password may be another one."""
+    prepared = node.seal()
+    node.directory.set_password(node.account, "Another.Pass.1")
+    node.look()
+    done = node.accounts.drill(NAME, {"Ann": prepared.words[0], "Cy": prepared.words[2]}, ROOT)
+    assert not done.passed
+    assert "its password was changed" in errors(done.findings)[0]
+    assert node.envelope().drilled_at is None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import signal
 from collections.abc import Iterator
@@ -203,6 +204,12 @@ def opening(receipt: Path, *more: str) -> tuple[str, ...]:
     return ("open", PRINCIPAL, "--receipt", str(receipt), "--reason", "PRIV is down", *more)
 
 
+def is_emptied(shown: bytes, secret: str) -> bool:
+    """Whether each line of a terminal with 25 of them was erased after the secret, from the first line on and without scrolling."""
+    after = shown[shown.rindex(secret.encode()) :]
+    return b"\x1b[H" + b"\r\n".join([b"\x1b[2K"] * 25) in after.replace(b"\r\r\n", b"\r\n")
+
+
 def test_two_of_three_open_it_with_nothing_else_there(words: tuple[list[str], str], tmp_path: Path) -> None:
     """Open (1) to (4): no settings, no database, no network, no Kerberos."""
     (ann, _, cy), password = words
@@ -222,6 +229,7 @@ def test_two_of_three_open_it_with_nothing_else_there(words: tuple[list[str], st
     assert desk.end() == 0
     second_screen = desk.shown[desk.shown.index(b"\x1b[?1049h") : desk.shown.index(b"\x1b[?1049l")]
     assert desk.shown.count(password.encode()) == second_screen.count(password.encode()) == 1
+    assert is_emptied(second_screen, password), "the console of Linux has no second screen"
     for secret in (password, ann, cy):
         assert secret.encode() not in seen
         assert secret == password or secret.encode() not in desk.shown, "nothing is echoed"
@@ -306,3 +314,15 @@ def test_signals_do_not_leave_the_second_screen(words: tuple[list[str], str], tm
     os.kill(desk.pid, signal.SIGINT)
     assert desk.end() != 0
     assert desk.shown.rindex(b"\x1b[?1049l") > desk.shown.index(words[1].encode())
+    assert is_emptied(desk.shown, words[1])
+
+
+def test_a_machine_that_cannot_look_up_names_opens_it_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names may come from the directory that is down."""
+
+    def nobody(_uid: int) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(os, "getlogin", lambda: "ann")
+    assert cards.who() == f"uid {os.getuid()} (ann)"

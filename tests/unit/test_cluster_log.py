@@ -48,6 +48,38 @@ def test_the_records_of_all_nodes_are_one_text_in_the_order_of_time(stand: Stand
     assert asked.actor_name == DAVE
 
 
+def test_a_record_is_one_line_whatever_a_line_may_end_with_elsewhere(stand: Stand) -> None:
+    strange = "a\u2028b\u2029c\x85d\x1ce"
+    stand.write("a", logging.INFO, strange, ago=MINUTE)
+    done = stand.run("cluster", "log", "--node", "a", "--json")
+    (line,) = done.stdout.split("\n")[:-1]
+    assert json.loads(line)["record"]["message"] == strange
+    assert len(stand.run("cluster", "log", "--node", "a").stdout.splitlines()) == 1
+
+
+def test_what_was_read_counts_although_somebody_else_removed_the_question(
+    stand: Stand, tmp_path: Path
+) -> None:
+    stand.write("a", logging.INFO, "here", ago=MINUTE)
+    out = tmp_path / "cluster.log"
+
+    def removed(*_: object) -> None:
+        with stand.world.store.write() as uow:
+            uow.wishes.remove([wish.id for wish in uow.wishes.all()])
+            uow.commit()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bastide.cli.gathering.say_what_is_missing", removed)
+        stand.run("cluster", "log", "--node", "a", "--out", str(out))
+    assert "here" in out.read_text()
+
+
+def test_a_file_of_which_nothing_came_is_not_in_the_way(stand: Stand, tmp_path: Path) -> None:
+    out = tmp_path / "cluster.log"
+    stand.run("cluster", "log", "--node", "nobody", "--out", str(out), wanted=Exit.REFUSED)
+    stand.run("cluster", "log", "--node", "b", "--out", str(out), wanted=Exit.REFUSED)
+
+
 def test_levels_are_those_of_get_cluster_log(stand: Stand) -> None:
     for level in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, 15, logging.DEBUG):
         stand.write("a", level, f"level {level}", ago=MINUTE)
@@ -122,6 +154,17 @@ def test_what_nobody_reads_is_forgotten(stand: Stand) -> None:
     assert logs.answer() == 0, "each is answered once"
     stand.world.clock.move(minutes=11)
     assert stand.nodes["b"].services.logs.answer() == 0
+    with stand.world.store.read() as uow:
+        assert uow.wishes.all() == ()
+
+
+def test_what_everybody_answered_and_nobody_reads_is_forgotten_too(stand: Stand) -> None:
+    """Whoever asked was cut off: nobody has an answer to give any more, and what was said lies in the database."""
+    now = stand.world.clock.now()
+    stand.nodes["a"].services.logs.ask(stand.world.sign_in("dave"), Span(now - MINUTE, now), ["a"])
+    assert stand.nodes["a"].services.logs.answer() == 1
+    stand.world.clock.move(minutes=11)
+    assert stand.nodes["a"].services.logs.answer() == 0
     with stand.world.store.read() as uow:
         assert uow.wishes.all() == ()
 

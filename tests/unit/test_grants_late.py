@@ -6,8 +6,12 @@ from datetime import timedelta
 import pytest
 
 from bastide.domain.errors import LostLease, StoreUnavailable
+from bastide.domain.ids import RequestId
 from bastide.domain.requests import Request, State
+from bastide.services.cases import Case
+from bastide.services.late import Late
 from bastide.services.pace import ACCOUNT
+from bastide.services.ports import Work
 from bastide.workers.jobs import LEASE
 from tests.support.grants import SHORT
 from tests.support.world import World
@@ -112,3 +116,33 @@ def test_what_still_goes_on_is_written_and_read_back_once_more(world: World, ask
     after = world.get(asked)
     assert (after.state, after.extend_to, after.ends_at) == (State.ACTIVE, None, active.ends_at)
     assert "request.late-write" not in world.events()
+
+
+def test_who_slept_so_long_that_it_gives_up_ends_it_again_too(world: World, asked: Request) -> None:
+    """(1). Its own verdict, that the activation came too late, does not undo what it wrote before."""
+
+    def sleep_long() -> None:
+        others_end(world, asked)()
+        world.clock.move(minutes=16)
+
+    (user,) = world.services.accounts.users(world.dave)
+    next(asleep(world, sleep_long))
+    assert world.get(asked).state is State.CLOSING
+    world.work()
+    assert world.get(asked).state is State.CLOSED
+    assert not world.opens_share(user)
+    assert not world.priv.can_buy_ticket(user.priv.sid, world.clock.now())
+
+
+def test_what_was_written_for_a_database_that_lost_it_is_compared(world: World) -> None:
+    """(2). Its own node's mark may have moved on by then, and the comparison of the others be over."""
+    (alice,) = world.prepare("alice")
+    work = Work(ACCOUNT, alice.id, 1, 1, 0, world.clock.now())
+    late = Late(store=world.store, now=world.clock.now)
+    with pytest.raises(LostLease), late.watched([Case(work, alice, [], opens={RequestId("lost")})]):
+        raise LostLease("another node has it")
+    late.mend()
+    late.mend()
+    assert world.events().count("recovery.began") == 1
+    with world.store.read() as uow:
+        assert "reconcile" in [row["kind"] for row in uow.work.listing()]

@@ -1,7 +1,7 @@
 """What a database that came back from the past finds in the directory is taken away before anything is granted (services/reconcile.py). A test per number."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,11 +10,14 @@ import pytest
 
 from bastide.directory.memory_forest import SAMBA_LIKE, Link
 from bastide.domain.errors import Conflict
+from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
-from bastide.domain.requests import State
+from bastide.domain.requests import Request, State
 from bastide.domain.roles import Carrier, Enforcer, Scope
+from bastide.services.events import by_worker
+from bastide.services.ports import AccountState, Controller
 from bastide.services.reconcile import FOUND
-from bastide.services.recovery import ENDED, begin
+from bastide.services.recovery import BEGAN, ENDED, begin
 from bastide.services.roles import StageDraft
 from tests.support.grants import CAP, deny
 from tests.support.restored import RestoredWorld
@@ -173,10 +176,7 @@ def test_4_an_account_that_is_kept_alive_stays_open(world: RestoredWorld) -> Non
 
 
 def test_5_a_corp_link_that_no_grant_uses_is_taken_away(world: RestoredWorld) -> None:
-    role = world.ready()
-    world.keep()
-    world.ask(role.name)
-    world.work()
+    world.grant_after_copy()
     group = world.services.accounts.group(world.dave, "PAM-FileAdmins")
     corp = world.services.forests[Forest.CORP]
     assert all(corp.observe_link(group.corp, group.priv.sid).values())
@@ -188,10 +188,7 @@ def test_5_a_corp_link_that_no_grant_uses_is_taken_away(world: RestoredWorld) ->
 def test_6_what_was_found_is_said_before_it_is_touched_and_gone_with_the_end_of_its_last_ticket(
     world: RestoredWorld,
 ) -> None:
-    role = world.ready()
-    world.keep()
-    world.ask(role.name)
-    world.work()
+    world.grant_after_copy()
     world.put_back()
     said: list[int] = []
     world.priv.before_write = lambda _number, _what: said.append(len(world.said(FOUND)))
@@ -207,10 +204,7 @@ def test_6_what_was_found_is_said_before_it_is_touched_and_gone_with_the_end_of_
 
 
 def test_7_a_silent_controller_holds_it_up(world: RestoredWorld) -> None:
-    role = world.ready()
-    world.keep()
-    world.ask(role.name)
-    world.work()
+    role = world.grant_after_copy()
     world.priv.cut("dc2")
     world.put_back()
     assert not world.compare()
@@ -230,10 +224,7 @@ def test_7_a_silent_controller_holds_it_up(world: RestoredWorld) -> None:
 
 
 def test_7_a_refused_removal_holds_it_up(world: RestoredWorld) -> None:
-    role = world.ready()
-    world.keep()
-    world.ask(role.name)
-    world.work()
+    world.grant_after_copy()
     world.put_back()
     world.priv.before_write = deny
     assert not world.compare()
@@ -244,10 +235,7 @@ def test_7_a_refused_removal_holds_it_up(world: RestoredWorld) -> None:
 
 
 def test_7_with_corp_out_of_reach_nobody_knows_of_the_link(world: RestoredWorld) -> None:
-    role = world.ready()
-    world.keep()
-    world.ask(role.name)
-    world.work()
+    world.grant_after_copy()
     world.corp.cut("corpdc")
     world.put_back()
     assert not world.compare()
@@ -312,3 +300,95 @@ def test_2_what_is_over_by_now_ends_as_ever(world: RestoredWorld) -> None:
     world.put_back()
     assert world.compare()
     assert world.get(request).state is State.EXPIRED
+
+
+def test_6_where_a_controller_was_silent_nobody_knows_the_end_of_the_last_ticket(
+    world: RestoredWorld,
+) -> None:
+    """It sells tickets until it hears of the removal."""
+    world.grant_after_copy()
+    world.priv.cut("dc2")
+    world.put_back()
+    assert not world.compare(seconds=10)
+    told = [json.loads(one) for one in world.said("recovery.member-removed")]
+    assert [(one["until"], one["unreachable"]) for one in told] == [("", ["dc2"])]
+
+
+def test_7_a_controller_that_was_silent_for_one_question_holds_it_up(
+    world: RestoredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is back when it is asked whether it answers, and what it holds was not read."""
+    world.grant_after_copy()
+    world.put_back()
+    priv = world.services.forests[Forest.PRIV]
+    alice = world.services.accounts.users(world.dave)[0]
+    questions, back = priv.members_on, priv.controllers
+    asked: list[int] = []
+
+    def away(group: ObjectRef) -> Mapping[str, frozenset[Sid]]:
+        asked.append(len(world.said(FOUND)))
+        if len(asked) <= 2:  # the two looks of the first comparison
+            world.priv.cut("dc2")
+        return questions(group)
+
+    def here() -> tuple[Controller, ...]:
+        world.priv._cut.discard("dc2")
+        return back()
+
+    world.priv.isolate("dc2")
+    monkeypatch.setattr(priv, "members_on", away)
+    monkeypatch.setattr(priv, "controllers", here)
+    world.runner.run_due()
+    assert world.compares()
+    assert world.compare()
+    assert not world.opens_share(alice, at="dc2")
+
+
+def test_8_who_slept_does_not_end_what_began_meanwhile(
+    world: RestoredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ready()
+    _begin(world)
+    priv = world.services.forests[Forest.PRIV]
+    controllers = priv.controllers
+
+    def sleep() -> tuple[Controller, ...]:
+        monkeypatch.setattr(priv, "controllers", controllers)
+        _begin(world)
+        return controllers()
+
+    monkeypatch.setattr(priv, "controllers", sleep)
+    assert world.compare()
+    with world.store.read() as uow:
+        began = uow.audit.last(BEGAN, "database")
+    assert began is not None
+    assert [json.loads(one)["began"] for one in world.said(ENDED)] == [began.seq]
+
+
+def test_8_who_slept_takes_nothing_away(world: RestoredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have ended the comparison, and granted since."""
+    role = world.ready()
+    _begin(world)
+    priv = world.services.forests[Forest.PRIV]
+    links = priv.observe
+    request: list[Request] = []
+
+    def sleep(accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
+        seen = links(accounts)
+        if accounts:
+            monkeypatch.setattr(priv, "observe", links)
+            with world.store.write() as uow:
+                uow.audit.append(by_worker(ENDED, world.clock.now(), subject="database"))
+                uow.commit()
+            request.append(world.ask(role.name))
+            other = world.new_runner("other:1")
+            other.run_due()
+            other.run_due()
+            seen = links(accounts)
+        return seen
+
+    monkeypatch.setattr(priv, "observe", sleep)
+    world.work()
+    assert world.get(request[0]).state is State.ACTIVE
+    assert world.opens_share(world.services.accounts.users(world.dave)[0])
+    assert not world.said(FOUND)

@@ -1,8 +1,9 @@
 """A database that came back from the past is noticed, and grants nothing until it was compared (services/recovery.py). One test per number and more."""
 
+import errno
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 
 from bastide.backup import backups
 from bastide.domain.errors import Conflict, StoreUnavailable
+from bastide.domain.ids import Sid
+from bastide.domain.people import Forest
 from bastide.domain.requests import Decision, State
+from bastide.services.ports import AccountState
 from bastide.services.recovery import BEGAN, Place, Recovery, begin
 from bastide.services.roles import StageDraft
 from bastide.store import migrations
@@ -102,6 +106,36 @@ def test_2_it_is_noticed_while_the_service_runs(world: RestoredWorld) -> None:
     assert not any("add to" in what for what in writes)
 
 
+def test_2_a_primary_that_lost_its_place_cancels_nothing(
+    world: RestoredWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It still answers a reader, without what the new one committed; the look under the writers' lock is at the one that leads."""
+    world.ready()
+    world.keep()
+    stale = tmp_copy(world)
+    waiting = world.ask(start_at=world.clock.now() + timedelta(hours=1))
+    world.services.recovery.follow()
+    mark = world.adapters.mark.read()
+    with monkeypatch.context() as partitioned:
+        partitioned.setattr(world.store, "read", stale.read)
+        world.services.recovery.follow()
+    stale.close()
+    assert not world.compares()
+    assert "lacks" not in caplog.text
+    assert world.get(waiting).state is State.SCHEDULED
+    assert world.adapters.mark.read() == mark
+
+
+def test_2_each_node_that_misses_a_record_says_so_also_while_it_is_compared(world: RestoredWorld) -> None:
+    """What it wrote to the directory may have come after that was read."""
+    world.ready()
+    marks = [MemoryMark(), MemoryMark()]
+    for seq, mark in enumerate(marks, 10_000):
+        mark.write((seq, "0" * 64))
+        Recovery(store=world.store, mark=mark, now=world.clock.now).follow()
+    assert [json.loads(one)["missing"] for one in world.said(BEGAN)] == [10_000, 10_001]
+
+
 def test_2_bastide_restore_says_so_itself(tmp_path: Path, key: tuple[str, Path], place: Path) -> None:
     source, target = (f"sqlite:///{tmp_path}/{name}.db" for name in ("source", "target"))
     for url in (source, target):
@@ -150,6 +184,25 @@ def test_3_nothing_is_granted_meanwhile_and_ends_go_on(world: RestoredWorld) -> 
     assert rejected.state is State.REJECTED
     assert use.close(world.alice(), active.id).state is State.CLOSING
     assert use.kill(world.dave, "incident", request=unproved.id)[0].state is State.CANCELLED
+
+
+def test_3_what_was_asked_as_it_began_is_refused(
+    world: RestoredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the directory and the commit."""
+    role = world.ready()
+    priv = world.services.forests[Forest.PRIV]
+    observe = priv.observe
+
+    def meanwhile(accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
+        with world.store.write() as uow:
+            begin(uow, world.clock.now(), cause="a test")
+            uow.commit()
+        return observe(accounts)
+
+    monkeypatch.setattr(priv, "observe", meanwhile)
+    with pytest.raises(Conflict, match=REFUSED):
+        world.ask(role.name)
 
 
 def test_3_a_database_that_goes_away_in_between_opens_nothing_and_ends_all_the_same(
@@ -202,3 +255,32 @@ def test_4_a_mark_that_cannot_be_written_stays_behind_and_says_so_once(
     assert sum("stays behind" in record.message for record in caplog.records) == 1
     assert recovery.held() is None
     assert world.ask(role.name).state is State.PROCESSING
+
+
+def test_4_a_mark_that_cannot_be_replaced_does_not_begin_again_with_each_heartbeat(
+    world: RestoredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full would hold up all grants for ever."""
+    world.ready()
+    mark = MemoryMark()
+    mark.write(DAMAGED)
+    recovery = Recovery(store=world.store, mark=mark, now=world.clock.now)
+
+    def full(_place: Place) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(mark, "write", full)
+        recovery.follow()
+        assert world.compare()
+        assert recovery.held() is None
+        assert len(world.said(BEGAN)) == 1
+    recovery.follow()
+    with world.store.read() as uow:
+        assert mark.read() == uow.audit.head()
+    assert len(world.said(BEGAN)) == 1
+
+
+def tmp_copy(world: RestoredWorld) -> SqlStore:
+    """The database as it was kept, for those who still read there."""
+    return SqlStore(f"sqlite:///{world._kept}")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
+from bastide.cli.words import who
 from bastide.config import Config, Corp, Database
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.health import Category, Result, Severity
@@ -194,13 +195,14 @@ def test_an_administrator_asks_for_it(settings: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/bastide.db"
     migrations.upgrade(url)
     words = ["db", "reconcile", "--reason", "PRIV was restored", "--config", str(settings), "--json"]
-    assert json.loads(CliRunner().invoke(app, words).stdout) == {"begun": True}
-    assert json.loads(CliRunner().invoke(app, words).stdout) == {"begun": False}
+    for anew in (False, True):
+        assert json.loads(CliRunner().invoke(app, words).stdout) == {"anew": anew}
     store = SqlStore(url)
     with store.read() as uow:
         record = reconciling(uow)
     assert record is not None
-    assert json.loads(record.data)["cause"] == "asked for: PRIV was restored"
+    assert record.seq == 2, "what was read for the first may be what is doubted"
+    assert json.loads(record.data)["cause"] == f"asked for by {who()}: PRIV was restored"
     store.close()
     words[3] = " "
     assert CliRunner().invoke(app, words).exit_code == Exit.REFUSED

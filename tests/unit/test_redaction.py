@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import string
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -107,6 +108,37 @@ def test_what_says_something_stays(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("password=Ses,ame;4)7]1}1 for alice", f"password={HIDDEN} for alice"),
+        ("postgresql://bastide:p@ss/word@db1/bastide is down", f"postgresql://{HIDDEN}@db1/bastide is down"),
+        ("db1,postgresql://bastide:Sesame@db2", f"db1,postgresql://{HIDDEN}@db2"),
+        ("{'unicodePwd': [b'\"Sesame 4711\"']}", f"{{'unicodePwd': {HIDDEN}]}}"),
+        ("password=b'Sesame 4711'", f"password={HIDDEN}"),
+        ("Key (token)=(Sesame-4711) already exists.", f"Key (token)={HIDDEN} already exists."),
+        ("userPassword:: U2VzYW1l", f"userPassword:: {HIDDEN}"),
+        ("{'password_1': 'Sesame 4711'}", f"{{'password_1': {HIDDEN}}}"),
+        ("Authorization: Basic YTpi", f"Authorization: {HIDDEN}"),
+        ("Set-Cookie: session=Sesame-4711; Path=/", f"Set-Cookie: {HIDDEN}"),
+        ("session WG5RWoO8j5jwBAdmON-lK0JCRhaY6UBRKKLAXAYIu2k ended", f"session {HIDDEN} ended"),
+    ],
+)
+def test_as_libraries_and_headers_write_it(said: str, kept: str) -> None:
+    assert redact(said) == kept
+    assert redact(kept) == kept
+
+
+@pytest.mark.parametrize(
+    "word", ["a.", "a://", "a:", "://", "://:", 'pwd="', "eyJaaaaaaaa.", "-----BEGIN ", "0"]
+)
+def test_a_long_word_is_read_in_one_go(word: str) -> None:
+    """A pattern that goes back and forth over it would take minutes, with the log held."""
+    said = word * (400_000 // len(word))
+    for text in (said, f"{said}://", f"://{said}"):
+        assert len(redact(text)) <= len(text)
+
+
 def line(name: str, level: int, message: str, *arguments: object, **more: object) -> str:
     record = logging.LogRecord(name, level, __file__, 1, message, arguments, None)
     record.__dict__.update(more)
@@ -184,6 +216,41 @@ def test_names_of_threads_and_steps_of_traces_too() -> None:
 def test_a_record_that_cannot_be_written_is_said_without_its_values() -> None:
     said = json.loads(line("bastide.x", logging.ERROR, "%d of them", "Sesame-4711"))
     assert said["message"] == "%d of them (TypeError)"
+
+
+def test_nor_one_whose_message_cannot_be_said() -> None:
+    class Mute:
+        def __str__(self) -> str:
+            raise ValueError("Sesame-4711")
+
+    record = logging.LogRecord("bastide.x", logging.ERROR, __file__, 1, Mute(), (), None)
+    assert json.loads(JsonLines().format(record))["message"] == "Mute (ValueError)"
+
+
+def test_standard_error_never_has_a_record_raw() -> None:
+    """As logging prints one itself that could not be written: with its values."""
+    code = (
+        "import io, logging, sys\n"
+        "from bastide.cli import logs\n"
+        "logs.to_stderr()\n"
+        "class Full(io.StringIO):\n"
+        "    def write(self, text): raise OSError('no space')\n"
+        "logging.getLogger().handlers[0].setStream(Full())\n"
+        "logging.getLogger('bastide.x').error('%s', 'Sesame-4711')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_half_a_character_loses_no_record() -> None:
+    said = line("bastide.x", logging.ERROR, "%s is not there", "/srv/caf\udce9")
+    assert json.loads(said.encode())["message"] == "/srv/caf? is not there"
+
+
+def test_an_error_that_is_its_own_cause_ends() -> None:
+    error = RuntimeError()
+    error.__cause__ = error
+    assert stack(error) == "RuntimeError at "
 
 
 def test_values_of_others_are_what_stands_in_quotation_marks() -> None:

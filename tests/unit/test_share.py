@@ -268,7 +268,13 @@ def test_one_that_is_not_there_cannot_be_read(server: MemoryServer) -> None:
 
 def test_the_oldest_of_this_node_go(server: MemoryServer) -> None:
     names = [f"node-1-2026010{day}T000000Z.bastide.age" for day in range(1, 6)]
-    others = ["node-1-b-20200101T000000Z.bastide.age", "node-2-20200101T000000Z.bastide.age", "notes.txt"]
+    others = [
+        "node-1-b-20200101T000000Z.bastide.age",
+        "node-2-20200101T000000Z.bastide.age",
+        "node-1-0-before-upgrade.bastide.age",  # put by: as long as a time, and none
+        "node-1-20209901T000000Z.bastide.age",
+        "notes.txt",
+    ]
     left = ".node-1-20200101T000000Z.bastide.age.part"
     foreign = ".node-2-20200101T000000Z.bastide.age.part"
     for name in (*names, *others, left, foreign):

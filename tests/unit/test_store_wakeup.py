@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bastide.store import wakeup
-from bastide.store.wakeup import Bell, FifoBell, from_payload, to_payload
+from bastide.store.wakeup import Bell, FifoBell, Listening, NotifyBell, from_payload, to_payload
 
 #: Seconds. Less than `waited` waits, and than the fall-back of `nobody_looks`: whoever is faster was woken.
 WOKEN = 8.0
@@ -195,3 +195,24 @@ def test_what_nobody_understands_concerns_everybody(said: str) -> None:
 
 def test_more_than_a_notification_holds_concerns_everybody() -> None:
     assert to_payload({f"kind-{number}": number for number in range(1000)}) == ""
+
+
+class Crossing(Listening):
+    """A notification comes with the answer to a question: it was read, and the descriptor is silent."""
+
+    def __init__(self) -> None:
+        self._come: tuple[str, ...] = ()
+
+    def take(self) -> tuple[str, ...]:
+        come, self._come = self._come, ()
+        return come
+
+    def ask(self) -> None:
+        self._come = (to_payload(NOW),)
+
+
+def test_a_notification_that_comes_with_an_answer_is_not_left_lying() -> None:
+    bell = NotifyBell(Crossing)
+    bell.mark(["account"])
+    bell._take(Crossing())
+    assert bell.wait(0)

@@ -1,5 +1,6 @@
 """Spans for a collector: of calls, use cases, work, directory and database; to a receiver that speaks OTLP over HTTP; and with nothing in them that is anybody's."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -130,6 +131,17 @@ def test_nobody_is_named_and_nothing_typed_is_said(api: ApiWorld) -> None:
         assert secret not in said
 
 
+def test_a_method_that_a_caller_made_up_is_not_said_and_head_has_its_route(api: ApiWorld) -> None:
+    collector = Collector(api)
+    assert api.caller("dave").call("HEAD", "/whoami").status_code == 200
+    assert api.caller("dave").call("SESAME4711", "/whoami").status_code == 405
+    ended = collector.ended()
+    assert "HEAD /api/v1/whoami" in {span.name for span in ended}
+    (made_up,) = [span for span in ended if (span.attributes or {}).get("http.request.method") == "_OTHER"]
+    assert made_up.name.startswith("_OTHER ")
+    assert "SESAME4711" not in "".join(span.to_json() for span in ended)
+
+
 class Receiver(ThreadingHTTPServer):
     """Takes what a collector takes."""
 
@@ -195,6 +207,19 @@ def test_a_collector_that_is_not_there_holds_nothing_up(api: ApiWorld, receiver:
     api.services.tracer.spans = spans
     activate(api)
     api.services.tracer.spans = None
+
+
+def test_a_collector_that_hangs_does_not_keep_the_service_from_stopping(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bastide.wiring.telemetry._LAST", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        spans = OtelSpans.to_collector(Telemetry(endpoint=f"http://127.0.0.1:{port}/v1/traces"), "node-a")
+        with spans.span("x", {}):
+            pass
+        spans.close()
+        assert "the last spans are lost" in caplog.text
 
 
 def test_a_token_that_cannot_be_read_is_said(tmp_path: Path) -> None:

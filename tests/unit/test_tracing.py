@@ -200,6 +200,41 @@ def test_a_step_says_how_it_ended_and_no_word_of_it(caplog: pytest.LogCaptureFix
     world.close()
 
 
+class Block:
+    """A transaction that fails at its end."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        raise Conflict("too late")
+
+
+class Store:
+    """A port with a block, and with what is written in C."""
+
+    def __init__(self) -> None:
+        self.bounds = range
+
+    def write(self) -> Block:
+        return Block()
+
+
+def test_what_is_traced_does_what_it_does_untraced(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    loud = tracer(world.clock)
+    loud.turn([Trace("roles", world.clock.now(), world.clock.now() + LONGEST, "dave")])
+    store, roles = port(Store(), "store", loud), subject(UseCases(Directory()), "roles", loud)
+    caplog.set_level(VERBOSE, "bastide.trace")
+    with loud.operation("roles", "all"):
+        assert list(store.bounds(2)) == [0, 1]
+        with pytest.raises(Conflict, match="too late"), store.write():
+            pass
+    said = [record.__dict__["trace"] for record in caplog.records]
+    assert ("store.write", "conflict") in {(one["step"], one["outcome"]) for one in said}
+    with pytest.raises(TypeError, match=r"UseCases\.ask\(\) got an unexpected keyword argument 'nobody'"):
+        roles.ask("alice", nobody=1)  # type: ignore[call-arg]
+    world.close()
+
+
 def test_work_is_traced_with_its_key(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     world.prepare("alice")

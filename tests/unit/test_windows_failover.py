@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ def network() -> ToldNetwork:
 
 def walked(*cases: str) -> Any:
     return [one.finding for one in walk(steps(network(), HOST, RecordedNode(answers(*cases))))]
+
+
+@pytest.mark.parametrize("question", [Question.WMI, Question.NODES, Question.GROUPS, Question.LOG])
+def test_what_every_cluster_has_and_this_one_does_not_name_is_not_fine(question: Question) -> None:
+    assert judge(question, ()).severity is not Severity.OK
 
 
 def test_a_cluster_in_good_order_has_no_cause() -> None:
@@ -148,6 +154,41 @@ def test_a_ticket_that_is_refused_says_what_to_do(monkeypatch: pytest.MonkeyPatc
         PsrpNode(HOST).ask(Question.NODES)
     assert "kinit" in refused.value.remedy
     assert "secret-of-the-wire" not in str(refused.value)
+
+
+class Shell:
+    """A command that ends after so many seconds; None: never."""
+
+    ends_after: int | None = None
+
+    def __init__(self, _: object) -> None:
+        self.waited, self.output, self.had_errors = 0, ["[]"], False
+
+    @property
+    def state(self) -> int:
+        from pypsrp.complex_objects import PSInvocationState
+
+        ended = self.ends_after is not None and self.waited >= self.ends_after
+        return int(PSInvocationState.COMPLETED if ended else PSInvocationState.RUNNING)
+
+    def add_script(self, script: str) -> None: ...
+    def begin_invoke(self) -> None: ...
+    def poll_invoke(self, timeout: int) -> None:
+        self.waited += timeout
+
+
+@pytest.mark.parametrize("ends_after", [0, 15, None])
+def test_a_command_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, ends_after: int | None) -> None:
+    powershell = pytest.importorskip("pypsrp.powershell")
+    monkeypatch.setattr(powershell, "PowerShell", Shell)
+    monkeypatch.setattr(powershell, "RunspacePool", lambda _: nullcontext())
+    monkeypatch.setattr(PsrpNode, "_connect", lambda _: nullcontext())
+    monkeypatch.setattr(Shell, "ends_after", ends_after)
+    if ends_after is not None:
+        assert PsrpNode(HOST).ask(Question.WMI) == "[]"
+        return
+    with pytest.raises(TargetUnavailable, match="wmi: the command does not end there"):
+        PsrpNode(HOST).ask(Question.WMI)
 
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

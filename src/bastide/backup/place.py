@@ -85,9 +85,14 @@ def part_of(name: str) -> str:
 
 def is_of_node(name: str, node: str) -> bool:
     """Whether a backup of this node could have that name: its name and a time, and nothing else."""
-    pattern = name_of(node, _SOME_TIME)
-    stem = pattern.removesuffix(_SOME_TIME.strftime(_STAMP) + SUFFIX)
-    return len(name) == len(pattern) and name.startswith(stem) and name.endswith(SUFFIX)
+    stem = name_of(node, _SOME_TIME).removesuffix(_SOME_TIME.strftime(_STAMP) + SUFFIX)
+    if not (name.startswith(stem) and name.endswith(SUFFIX)):
+        return False
+    stamp = name.removeprefix(stem).removesuffix(SUFFIX)
+    try:
+        return datetime.strptime(stamp, _STAMP).strftime(_STAMP) == stamp  # noqa: DTZ007  # the Z is in the stamp
+    except ValueError:
+        return False
 
 
 def is_part_of_node(name: str, node: str) -> bool:

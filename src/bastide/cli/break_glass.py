@@ -117,6 +117,7 @@ def _hand_out(screen: Screen, prepared: "Prepared") -> None:
     envelope, total = prepared.envelope, len(prepared.words)
     try:
         for place, (custodian, said) in enumerate(zip(envelope.custodians, prepared.words, strict=True), 1):
+            cards.forget_typed()
             screen.note(f"Only {custodian} looks at the screen now. Enter shows the words.", "bold")
             input()
             cards.show_words(

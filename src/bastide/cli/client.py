@@ -184,7 +184,7 @@ class Client:
                 if not code and _wants_code(response):
                     return True
                 raise self._refusal(response)
-            yield from response.iter_lines()
+            yield from _lines(response.iter_text())
         return False
 
     def _answer(
@@ -261,6 +261,19 @@ def _door(connection: Connection) -> Iterator[None]:
             remedy="try again; a request that was made is not made twice: look with `bastide request list`",
             status=Exit.UNAVAILABLE,
         ) from None
+
+
+def _lines(pieces: Iterator[str]) -> Iterator[str]:
+    """Of JSON Lines, which end with a line feed alone. httpx ends them at U+2028 and its like too, which JSON has in its strings as they are."""
+    rest: list[str] = []
+    for piece in pieces:
+        *ended, last = piece.split("\n")
+        for line in ended:
+            yield "".join((*rest, line))
+            rest = []
+        rest.append(last)
+    if any(rest):
+        yield "".join(rest)
 
 
 def _wants_code(response: httpx.Response) -> bool:

@@ -79,15 +79,20 @@ def _target(call: Call, out: Path | None) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Any]:
-    """For writing, mode 0600. Raises Stop."""
+    """For writing, mode 0600. If nothing came of it, it is not left there empty, in the way of the next try. Raises Stop."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise Stop(
             f"{path}: {error.strerror}", remedy="name a file that does not exist", status=Exit.USAGE
         ) from None
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        yield file
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+    except BaseException:
+        if not path.stat().st_size:
+            path.unlink()
+        raise
 
 
 def _text(line: dict[str, Any], *, local_time: bool) -> str:

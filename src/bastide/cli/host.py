@@ -94,13 +94,15 @@ def db_reconcile(
     config: Settings = DEFAULT_PATH,
 ) -> None:
     """Compare the directory with the database, and grant nothing until both agree: after either came back from an earlier time."""
+    from bastide.cli.words import who  # noqa: PLC0415
     from bastide.clock import SystemClock  # noqa: PLC0415
     from bastide.wiring.database import database_url  # noqa: PLC0415
     from bastide.wiring.reconciliation import ask_for  # noqa: PLC0415  # SQLAlchemy takes its time
 
-    begun = ask_for(database_url(load(config)), reason, SystemClock().now())
+    anew = ask_for(database_url(load(config)), reason, who(), SystemClock().now())
     said = "nothing is granted until the directory was compared; a node that runs does it"
-    _said(screen, {"begun": begun}, said if begun else "it is being compared already", as_json=as_json)
+    again = "; it was being compared already, and is compared anew"
+    _said(screen, {"anew": anew}, said + again if anew else said, as_json=as_json)
 
 
 @local(keys, "generate", example="bastide keys generate --to /etc/bastide/keys")

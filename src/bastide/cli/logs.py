@@ -20,6 +20,7 @@ NOTHING_ELSE = {
 
 def to_stderr(level: int = logging.INFO) -> None:
     """All loggers, once. httpx and granian at INFO would name every call."""
+    logging.raiseExceptions = False  # else a record that cannot be written is printed raw, with its values
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     handler.setLevel(level)

@@ -1,7 +1,8 @@
 """Words of custodians, in and out: typed without echo, shown on a terminal and nowhere else.
 
 There is no way to write them to a file or another program: what is no terminal keeps what it gets. They are shown on the terminal's second screen, which
-goes back to the first without a trace in what can be scrolled back.
+goes back to the first without a trace in what can be scrolled back. The console of Linux has no second screen, and others can be set to have none: so it is
+emptied as well, before and after, line by line, because a terminal may keep for scrolling what it erases as a whole.
 """
 
 import getpass
@@ -9,6 +10,7 @@ import os
 import pwd
 import socket
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 _COLUMNS = 4
+#: ECMA-48, CUP and EL.
+_HOME, _ERASE_LINE = "\x1b[H", "\x1b[2K"
 
 
 def who() -> str:
-    """Who runs this, as the system knows: the account, and who signed in to become it."""
-    now = pwd.getpwuid(os.getuid()).pw_name
+    """Who runs this, as the system knows: the account, and who signed in to become it. A system that cannot look up names still has a number."""
+    now = f"uid {os.getuid()}"
+    with suppress(KeyError):
+        now = pwd.getpwuid(os.getuid()).pw_name
     with suppress(OSError):
         if (then := os.getlogin()) != now:
             return f"{now} ({then})"
@@ -91,9 +97,27 @@ def show_password(screen: Screen, account: str, password: str) -> None:
 @contextmanager
 def _second(screen: Screen, heading: str, below: str) -> Iterator[None]:
     with screen.out.screen(hide_cursor=False):
-        screen.line(heading)
-        screen.line("")
-        yield
-        screen.line("")
-        screen.line(below, "dim")
-        sys.stdin.readline()
+        try:
+            _empty(screen)
+            forget_typed()
+            screen.line(heading)
+            screen.line("")
+            yield
+            screen.line("")
+            screen.line(below, "dim")
+            sys.stdin.readline()
+        finally:
+            _empty(screen)
+
+
+def forget_typed() -> None:
+    """What was typed too early neither shows nor clears anything."""
+    if sys.stdin.isatty():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
+def _empty(screen: Screen) -> None:
+    if screen.out.is_terminal:
+        lines = "\r\n".join([_ERASE_LINE] * screen.out.size.height)
+        screen.out.file.write(f"{_HOME}{lines}{_HOME}")
+        screen.out.file.flush()

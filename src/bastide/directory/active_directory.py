@@ -127,6 +127,9 @@ class ActiveDirectory:
         return tuple(sorted((p for p in people if p.enabled), key=lambda p: p.ref.name))
 
     def members_of(self, group: ObjectRef) -> frozenset[Sid]:
+        return frozenset().union(*self.members_on(group).values())
+
+    def members_on(self, group: ObjectRef) -> Mapping[str, frozenset[Sid]]:
         """As the port says; those whose primary group it is count too, although `member` does not list them."""
         domain = self.domain()
 
@@ -138,7 +141,7 @@ class ActiveDirectory:
             return found
 
         answers = self._where_group_is("read members", read)
-        return frozenset().union(*(answer or () for answer in answers.values()))
+        return {name: answer or frozenset() for name, answer in answers.items()}
 
     # ---------------------------------------------------------------------------------------------- observing
 

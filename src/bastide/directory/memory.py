@@ -86,10 +86,12 @@ class MemoryDirectory:
         return tuple(sorted((p for p in people if p.enabled), key=lambda p: p.ref.name))
 
     def members_of(self, group: ObjectRef) -> frozenset[Sid]:
+        return frozenset().union(*self.members_on(group).values())
+
+    def members_on(self, group: ObjectRef) -> Mapping[str, frozenset[Sid]]:
         self._require_group(group)
         now = self.world.clock()
-        replicas = self.world.reachable().values()
-        return frozenset(sid for replica in replicas for sid in replica.members_of(group.guid, now))
+        return {name: replica.members_of(group.guid, now) for name, replica in self.world.reachable().items()}
 
     def observe(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
         now = self.world.clock()

@@ -31,6 +31,8 @@ EVERY = timedelta(minutes=1)
 USE = timedelta(days=1)
 #: From the record that an account is sealed anew to the sign-in that proves it: a minute for replication, and two clocks.
 RENEWAL = SKEW + timedelta(minutes=2)
+#: Sign-ins that an envelope keeps one by one.
+MOST_USES = 20
 _GROUP = 5
 
 
@@ -70,6 +72,28 @@ class Trace:
     guarded: bool = False
     #: DNs of the groups it is directly in, sorted.
     groups: tuple[str, ...] = ()
+
+
+class What(StrEnum):
+    """What became of an emergency account."""
+
+    SIGN_IN = "sign-in"
+    WRONG_PASSWORD = "wrong-password"  # noqa: S105  # a kind of sign
+    PASSWORD = "password-changed"  # noqa: S105  # as above
+    STANDING = "enabled-changed"
+    GROUPS = "groups-changed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Something that happened between two looks. `at`: when, where the controller says it. `times`: how often, where it counts."""
+
+    what: What
+    controller: str
+    at: datetime | None
+    text: str
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +139,8 @@ class Envelope:
     #: When a new password was going to be set, for the envelope after this one.
     renewed_at: datetime | None = None
     receipts: tuple[Receipt, ...] = ()
+    #: The first sign-ins that were told. A controller shows the last one alone, which a receipt may explain while it explains none before it.
+    uses: tuple[Sign, ...] = ()
 
     @property
     def principal(self) -> str:
@@ -167,28 +193,6 @@ _UNLIKE = str.maketrans("lo", "89")
 
 
 # ------------------------------------------------------------------------------------------------- what the directory shows
-
-
-class What(StrEnum):
-    """What became of an emergency account."""
-
-    SIGN_IN = "sign-in"
-    WRONG_PASSWORD = "wrong-password"  # noqa: S105  # a kind of sign
-    PASSWORD = "password-changed"  # noqa: S105  # as above
-    STANDING = "enabled-changed"
-    GROUPS = "groups-changed"
-    GONE = "gone"
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """Something that happened between two looks. `at`: when, where the controller says it. `times`: how often, where it counts."""
-
-    what: What
-    controller: str
-    at: datetime | None
-    text: str
-    times: int = 1
 
 
 #: What makes an envelope used: it cannot be opened in an emergency any more, or somebody was in.
@@ -252,7 +256,8 @@ def looked(envelope: Envelope, now: Mapping[str, Trace], at: datetime) -> tuple[
     told = tuple(one for one in found if not _is_renewal(envelope, one))
     # What the sealing did is never taken as seen: another sign-in beside its one is told then.
     seen = envelope.seen if found and not told else {**envelope.seen, **now}
-    after = replace(envelope, seen=seen, looked_at=at)
+    uses = (*envelope.uses, *(one for one in told if one.what is What.SIGN_IN))[:MOST_USES]
+    after = replace(envelope, seen=seen, looked_at=at, uses=uses)
     if spent := next((one for one in told if one.what in SPENT), None):
         after = after.ended(State.USED, at, spent.text)
     elif len(told) < len(found):
@@ -262,9 +267,11 @@ def looked(envelope: Envelope, now: Mapping[str, Trace], at: datetime) -> tuple[
 
 def happened(envelope: Envelope, seen: Mapping[str, Trace]) -> tuple[Sign, ...]:
     """All since it was sealed, but for its own end: the password of the next one, and the sign-in that proves that."""
+    each = {(one.controller, one.at) for one in envelope.uses}
     known = signs(envelope.baseline, envelope.seen, envelope.sealed_at)
+    others = (one for one in known if one.what is not What.SIGN_IN or (one.controller, one.at) not in each)
     new = signs(envelope.seen, seen, envelope.sealed_at)
-    return (*known, *(one for one in new if not _is_renewal(envelope, one)))
+    return (*envelope.uses, *others, *(one for one in new if not _is_renewal(envelope, one)))
 
 
 def _is_renewal(envelope: Envelope, sign: Sign) -> bool:

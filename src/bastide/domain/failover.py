@@ -138,6 +138,8 @@ def _wmi(rows: Sequence[Row]) -> Finding:
 
 
 def _nodes(rows: Sequence[Row]) -> Finding:
+    if not rows:
+        return _bad("nodes", "the cluster names no node", "run Get-ClusterNode there: every cluster has one")
     down = [f"{_text(row, 'Name')}: {_text(row, 'State')}" for row in rows if _text(row, "State") != "Up"]
     up = len(rows) - len(down)
     if not down:
@@ -188,6 +190,10 @@ def _names(rows: Sequence[Row]) -> Finding:
 
 
 def _groups(rows: Sequence[Row]) -> Finding:
+    if not rows:
+        return _bad(
+            "groups", "the cluster names no group", "run Get-ClusterGroup there: every cluster has one"
+        )
     # The group of storage that nothing uses is offline by nature.
     off = [
         row for row in rows if _text(row, "State") != "Online" and _text(row, "Name") != "Available Storage"
@@ -239,6 +245,13 @@ def _events(rows: Sequence[Row]) -> Finding:
 
 
 def _log(rows: Sequence[Row]) -> Finding:
+    if not rows:
+        return _bad(
+            "log",
+            "the cluster log of the last quarter of an hour is empty",
+            "run Get-ClusterLog there",
+            severity=Severity.WARNING,
+        )
     bad = [line for row in rows if " ERR " in (line := _text(row, "Line"))]
     if not bad:
         return _good("log", f"no error in the last {len(rows)} lines of the cluster log")

@@ -1,6 +1,6 @@
 """What a secret looks like, taken out of a text that is to be kept. A second line of defence: the first is that nobody puts one there.
 
-Known by their shape: what stands behind a word for a secret, credentials of HTTP, passwords in URLs, private keys, tokens (JWT), hashes and keys in
+Known by their shape: what stands behind a word for a secret, credentials and cookies of HTTP, passwords in URLs, private keys, tokens (JWT), hashes and keys in
 hexadecimal, tickets and keys in Base64. Ids with hyphens (UUID, SID) and names stay: without them a log says nothing.
 """
 
@@ -20,6 +20,19 @@ def _of_base64(found: re.Match[str]) -> str:
     return run if run.islower() or run.isupper() else HIDDEN
 
 
+def _of_url_safe(found: re.Match[str]) -> str:
+    """Names with hyphens and underscores do not mix digits, capitals and small letters in so long a part of theirs."""
+    run = found[0]
+    mixed = not run.islower() and not run.isupper() and any(map(str.isdigit, run))
+    return HIDDEN if mixed else run
+
+
+def _of_url(found: re.Match[str]) -> str:
+    """To the last @ of the word: a password may hold any sign. Searched once, for a pattern that goes back and forth takes seconds on a long word."""
+    before, at, host = found[0][len("://") :].rpartition("@")
+    return f"://{HIDDEN}@{host}" if at and ":" in before.replace("://", "") else found[0]
+
+
 #: Marks of which a text must hold one, in small letters; the shape; what is written instead. Most texts hold no mark, and cost next to nothing.
 _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], _Sub], ...] = (
     (
@@ -30,20 +43,27 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], _Sub], ...] = (
         ),
         HIDDEN,
     ),
-    (("://",), re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]*:[^\s@]*@"), rf"\1{HIDDEN}@"),
+    (("://",), re.compile(r"://\S+"), _of_url),
+    # Whatever the scheme, and whatever a cookie is called: all of the line.
+    (
+        ("authorization", "cookie"),
+        re.compile(r"""(?i)((?:authorization|cookie)["']?\s*[=:]\s*)\S.*"""),
+        rf"\1{HIDDEN}",
+    ),
     (
         ("bearer", "basic", "negotiate", "digest", "ntlm"),
         re.compile(r"(?i)\b(bearer|basic|negotiate|digest|ntlm)\s+[A-Za-z0-9+/=._~-]{8,}"),
         rf"\1 {HIDDEN}",
     ),
-    # What follows a word for a secret as the name of a value: `password=`, `"unicodePwd": "`, `client_secret: `.
+    # What follows a word for a secret as the name of a value: `password=`, `"unicodePwd": [b"`, `client_secret: `, `(token)=`, `userPassword:: `.
+    # Without quotation marks it is all up to the next space: a password may hold commas and brackets.
     (
         ("passw", "passphrase", "pwd", "secret", "token", "api", "private", "credential", "otp", "pin"),
         re.compile(
             r"""(?ix)
-            (?P<name> passw(?:or)?d | passphrase | pwd | secret | token | api_?key | private_?key | credential | otp | pin )
-            (?P<sign> ["']? \s* [=:] \s* )
-            (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s,;}\])]+ )
+            (?P<name> (?: passw(?:or)?d | passphrase | pwd | secret | token | api[_-]?key | private[_-]?key | credential | otp | pin ) (?: s | _?\d+ )? )
+            (?P<sign> ["')]* \s* (?: :: | [=:] ) \s* )
+            (?: [\[({]* b? (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' ) | \*{3} (?= [\])}"']* (?: [\s,;] | $ ) ) | \S+ )
             """
         ),
         rf"\g<name>\g<sign>{HIDDEN}",
@@ -55,7 +75,9 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], _Sub], ...] = (
 _HEX = re.compile(r"(?<![0-9A-Fa-f-])[0-9A-Fa-f]{32,}(?![0-9A-Fa-f-])")
 #: 40 characters hold 240 bits.
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
-_LONG = re.compile(r"[A-Za-z0-9+/]{32}")
+#: As tokens are written in URLs and cookies.
+_URL_SAFE = re.compile(r"(?<![\w-])[A-Za-z0-9_-]{40,}(?![\w-])")
+_LONG = re.compile(r"[A-Za-z0-9+/_-]{32}")
 #: What others put between quotation marks is a value that they were given.
 _QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
 
@@ -67,7 +89,7 @@ def redact(text: str) -> str:
         if any(mark in small for mark in marks):
             text = shape.sub(instead, text)
     if _LONG.search(text):
-        text = _BASE64.sub(_of_base64, _HEX.sub(HIDDEN, text))
+        text = _BASE64.sub(_of_base64, _URL_SAFE.sub(_of_url_safe, _HEX.sub(HIDDEN, text)))
     return text
 
 
@@ -82,7 +104,9 @@ def stack(error: BaseException) -> str:
 
 
 def _frames(error: BaseException | None) -> Iterator[str]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # one may be its own cause
+        seen.add(id(error))
         words = f" ({error.message})" if isinstance(error, BastideError) else ""
         places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
         yield f"{type(error).__name__}{words} at {' > '.join(places)}"

@@ -92,6 +92,9 @@ class RecordedNode:
         return self._answers[question]
 
 
+#: How often a command that runs is looked at, and for how many seconds each time: WMI that hangs answers nothing, for ever.
+_LOOKS, _LOOK = 24, 5
+_HANGS = "log on to that node and run it there; what hangs is mostly WMI (Winmgmt) or the Cluster service"
 _RIGHTS = "it needs a local administrator of the node, with Read on the cluster: Grant-ClusterAccess"
 
 
@@ -118,7 +121,8 @@ class PsrpNode:
 
     def ask(self, question: Question) -> str:
         """What it says, as JSON. Raises TargetUnavailable, TargetDenied."""
-        from pypsrp.exceptions import AuthenticationError, WinRMError  # noqa: PLC0415  # an extra
+        from pypsrp.complex_objects import PSInvocationState  # noqa: PLC0415  # an extra
+        from pypsrp.exceptions import AuthenticationError, WinRMError  # noqa: PLC0415
         from pypsrp.powershell import PowerShell, RunspacePool  # noqa: PLC0415
         from requests.exceptions import RequestException  # noqa: PLC0415
         from spnego.exceptions import SpnegoError  # noqa: PLC0415
@@ -127,8 +131,16 @@ class PsrpNode:
             with self._connect() as wsman, RunspacePool(wsman) as pool:
                 shell = PowerShell(pool)
                 shell.add_script(SCRIPTS[question])
-                said = shell.invoke()
-                failed = shell.had_errors
+                shell.begin_invoke()
+                for _ in range(_LOOKS):
+                    if shell.state != PSInvocationState.RUNNING:
+                        break
+                    shell.poll_invoke(timeout=_LOOK)
+                else:
+                    raise TargetUnavailable(
+                        f"{question.value}: the command does not end there", remedy=_HANGS
+                    )
+                said, failed = shell.output, shell.had_errors
         except (AuthenticationError, SpnegoError):
             raise TargetDenied(
                 f"{self._host} does not let this ticket in",

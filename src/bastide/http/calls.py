@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 #: Upper bounds in seconds; a slower answer is above all of them.
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 #: A caller may make up methods without end.
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
 
 
@@ -29,7 +29,7 @@ class Calls:
 
     def count(self, dialect: str, method: str, status: int, seconds: float) -> None:
         """An answer that leaves."""
-        self._answers[dialect, method if method in _METHODS else _OTHER, status] += 1
+        self._answers[dialect, method if method in METHODS else _OTHER, status] += 1
         times = self._times.setdefault(dialect, Times())
         times.within[bisect_left(BOUNDS, seconds)] += 1
         times.seconds += seconds

@@ -8,12 +8,13 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from heapq import merge
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Annotated, TextIO
 from urllib.parse import quote
 
 import msgspec
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 class _Head(msgspec.Struct, frozen=True):
     """What is looked at of a record."""
 
-    at: datetime
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
     level: str
     logger: str
 
@@ -80,13 +81,14 @@ class FileJournal(Journal):
         self._folder.stat()
         kept: deque[tuple[datetime, str]] = deque()
         torn, size, whole_from = _Count(), 0, None
-        each = [_records(self._folder / _name(self._node, role), span, torn) for role in _ROLES]
-        for at, line in merge(*each, key=lambda one: one[0]):
-            kept.append((at, line))
-            size += len(line)
-            while size > most:
-                whole_from, dropped = kept.popleft()
-                size -= len(dropped)
+        with ExitStack() as stack:
+            files = [_files(self._folder / _name(self._node, role), span, stack) for role in _ROLES]
+            for at, line in merge(*(_records(each, span, torn) for each in files), key=lambda one: one[0]):
+                kept.append((at, line))
+                size += len(line)
+                while size > most:
+                    whole_from, dropped = kept.popleft()
+                    size -= len(dropped)
         if whole_from is not None:
             whole_from = kept[0][0] if kept else span.until
         return Read(tuple(kept), whole_from, torn.number)
@@ -99,24 +101,29 @@ class _Count:
         self.number = 0
 
 
-def _records(current: Path, span: Span, torn: _Count) -> Iterator[tuple[datetime, str]]:
+def _files(current: Path, span: Span, stack: ExitStack) -> list[TextIO]:
+    """Of one process, oldest first. Opened from the newest on, before any is read: one that is renamed meanwhile is met twice, and never missed."""
+    found: dict[tuple[int, int], TextIO] = {}
+    for path in (current, *(current.with_name(f"{current.name}.{n}") for n in range(1, _FULL + 1))):
+        with suppress(FileNotFoundError):  # there are not so many
+            file = stack.enter_context(path.open(encoding="utf-8", errors="replace", newline="\n"))
+            stat = os.fstat(file.fileno())
+            if datetime.fromtimestamp(stat.st_mtime, UTC) >= span.since:
+                found.setdefault((stat.st_dev, stat.st_ino), file)
+    return [*reversed(found.values())]
+
+
+def _records(files: list[TextIO], span: Span, torn: _Count) -> Iterator[tuple[datetime, str]]:
     """Of one process, oldest first."""
-    for path in (*(current.with_name(f"{current.name}.{n}") for n in range(_FULL, 0, -1)), current):
-        try:
-            if datetime.fromtimestamp(path.stat().st_mtime, UTC) < span.since:
+    for file in files:
+        for line in file:
+            try:
+                head = _HEADS.decode(line)
+            except (msgspec.MsgspecError, ValueError):
+                torn.number += 1
                 continue
-            file = path.open(encoding="utf-8", errors="replace", newline="\n")
-        except FileNotFoundError:  # there are not so many, or it was renamed just now
-            continue
-        with file:
-            for line in file:
-                try:
-                    head = _HEADS.decode(line)
-                except (msgspec.MsgspecError, ValueError):
-                    torn.number += 1
-                    continue
-                if span.has(head.at, head.level, head.logger):
-                    yield head.at, line.rstrip("\n")
+            if span.has(head.at, head.level, head.logger):
+                yield head.at, line.rstrip("\n")
 
 
 def _name(node: str, role: str) -> str:

@@ -15,6 +15,8 @@ from bastide.domain.redaction import redact, stack, without_values
 #: Between INFO and DEBUG: the steps of traced operations.
 VERBOSE = 15
 _OURS = ("bastide", "bastide_agent")
+#: Of a message that does not fit its values, in characters.
+_SHOWN = 100
 
 logging.addLevelName(VERBOSE, "VERBOSE")
 
@@ -37,14 +39,18 @@ class JsonLines(logging.Formatter):
             entry["trace"] = _cleaned(trace)
         if record.exc_info and record.exc_info[1] is not None:
             entry["traceback"] = redact(stack(record.exc_info[1]))  # (3)
-        return json.dumps(entry, ensure_ascii=False)
+        line = json.dumps(entry, ensure_ascii=False)
+        return line.encode(
+            errors="replace"
+        ).decode()  # half a character, as of a path that is not UTF-8, would lose the record
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception as error:  # noqa: BLE001  # a record that cannot be written must not end who wrote it
-        return f"{record.msg!s:.100} ({type(error).__name__})"
+        said = record.msg[:_SHOWN] if isinstance(record.msg, str) else type(record.msg).__name__
+        return f"{said} ({type(error).__name__})"
 
 
 def _cleaned(value: object) -> object:

@@ -49,6 +49,8 @@ class Case:
     unproven: AbstractSet[RequestId] = frozenset()
     #: Requests whose votes do not carry them (signed_votes.py), and why.
     forged: dict[RequestId, str] = field(default_factory=dict)
+    #: Requests that the writes of this run open (late.py), whatever was decided after them.
+    opens: AbstractSet[RequestId] = frozenset()
     problem: BastideError | None = None
     #: The directory said no in a way that trying again will not change.
     hopeless: bool = False

@@ -35,7 +35,7 @@ from bastide.domain.errors import (
     StoreError,
 )
 from bastide.domain.ids import GroupId, Sid
-from bastide.domain.requests import Request, State
+from bastide.domain.requests import GRANTING, Request, State
 from bastide.domain.roles import PamGroup
 from bastide.services import ends, starts
 from bastide.services.cases import (
@@ -257,6 +257,8 @@ class Grants:
     def _write(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> None:
         """For all accounts together: one modify per group, pipelined account ends."""
         now = self._now()
+        for case in cases:
+            case.opens = {r.id for r in case.requests if r.state in GRANTING and r.ends_at is not None}
         self._set_ends({c.user.priv.sid: now for c in cases if closes(c, now)}, cases)
         self._set_ends({c.user.priv.sid: gate(c) for c in cases if lowers(c)}, cases)
         for group, members in by_group(cases, groups, leaving=True).items():

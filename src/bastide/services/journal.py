@@ -119,7 +119,7 @@ class NodeLogs:
         with self._store.read() as uow:
             now = uow.nodes.time(self._now())
             waiting = uow.wishes.unanswered(self._me.name)
-        old = [wish for wish in waiting if wish.old(now)]
+            old = [wish for wish in uow.wishes.all() if wish.old(now)]  # also those that everybody answered
         mine = [wish for wish in waiting if self._me.name in wish.nodes and not wish.old(now)]
         for wish in mine:
             self._answer(wish, self._me.name)

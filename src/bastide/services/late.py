@@ -5,7 +5,8 @@ again, and nobody would look. So, in order:
 
   (1) Whoever cannot settle what it wrote remembers it, until (2) is committed; also when the database does not answer.
   (2) In one commit: what is over and was opened by that write goes back to Closing, with a record that says so; what is not over moves on by a version, so that
-      whoever works on it reads back anew, and an active one is written and read back once more. The account is poked.
+      whoever works on it reads back anew, and an active one is written and read back once more. The account is poked. Requests are never deleted: a database
+      that does not know one of them came back from an earlier time (recovery.py).
   (3) The ordinary steps do the rest, under a claim and with a read-back (grants.py).
 """
 
@@ -18,11 +19,12 @@ from datetime import datetime
 from bastide.domain import requests
 from bastide.domain.errors import BastideError, NotFound
 from bastide.domain.ids import RequestId, UserId
-from bastide.domain.requests import GRANTING, OPEN, Request, State
+from bastide.domain.requests import OPEN, Request, State
 from bastide.services.cases import Case
 from bastide.services.events import by_worker
 from bastide.services.pace import ACCOUNT, LINK
 from bastide.services.ports import Store, UnitOfWork
+from bastide.services.recovery import begin
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +44,7 @@ class Late:
             yield
         except BastideError:
             for case in cases:
-                opened = {r.id for r in case.requests if r.state in GRANTING and r.ends_at is not None}
-                self._owed[case.user.id] |= opened
+                self._owed[case.user.id] |= case.opens
             raise
         for case in cases:
             self.settled(case.user.id)
@@ -60,7 +61,10 @@ class Late:
             now = self._now()
             for user, opened in self._owed.items():
                 open_now = uow.requests.of_users([user], OPEN)
-                over = [r for r in _known(uow, opened) if r.state not in OPEN]
+                known = [*_known(uow, opened)]
+                if len(known) < len(opened):
+                    begin(uow, now, cause="it lacks access that was written to the directory")
+                over = [r for r in known if r.state not in OPEN]
                 for before in (*open_now, *over):
                     self._once_more(uow, before, now)
                 uow.work.poke(ACCOUNT, user, now)

@@ -132,6 +132,9 @@ class Directory(Protocol):
     def members_of(self, group: ObjectRef) -> frozenset[Sid]:
         """Direct members of any kind, on any reachable controller: people (disabled ones too), groups, computers. Raises NoSuchObject."""
 
+    def members_on(self, group: ObjectRef) -> Mapping[str, frozenset[Sid]]:
+        """The same by reachable controller; nobody where the group has not arrived yet."""
+
     def observe(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
         """Reachable controller to account to state, read from each. An account that a controller does not have is left out."""
 

@@ -8,8 +8,10 @@
 (5) A CORP link that no grant uses is taken away (links.py).
 (6) What was found is in the audit before anything is touched, and each thing again when it was read back as gone, with the end of its last ticket: the
     moment of the read-back and the longest life of a ticket, for nobody knows when it was bought.
-(7) Only when every PRIV controller answered and shows nothing of it, no request is on its way and CORP shows no such link, the audit says `recovery.ended`.
-    A controller that is silent may hold anything: it holds this up until it answers, or is no controller any more.
+    Where a controller was silent nobody knows that end: it may still sell tickets.
+(7) Only when every PRIV controller answered each question and shows nothing of it, no request is on its way and CORP shows no such link, the audit says
+    `recovery.ended`. A controller that was silent for one of them may hold anything: it holds this up until it answers, or is no controller any more.
+(8) What began meanwhile is not ended with what was read before it: then it is compared once more. So a worker that slept ends nothing.
 """
 
 import json
@@ -38,6 +40,7 @@ _log = logging.getLogger(__name__)
 _WAITING = PENDING | {State.SCHEDULED}
 _OLD = "the database came back from an earlier time: what became of this since is not known; ask again"
 _NOT_SHOWN = "the database came back from an earlier time, and the directory does not show this access as it is here; ask again"
+_ANEW = "this began anew meanwhile: it is compared once more"
 FOUND = "recovery.found"
 #: People wait for it: it is looked at again every 6 s at the latest, whatever the attempts before.
 _PATIENT = 6
@@ -71,6 +74,8 @@ class Strange:
     links: frozenset[GroupId] = frozenset()
     #: Why CORP could not be asked; empty: it could.
     unread: str = ""
+    #: For each question to PRIV, the controllers that answered it.
+    heard: tuple[frozenset[str], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.members or self.accounts or self.links)
@@ -118,7 +123,7 @@ class Reconcile:
         known = self._stop_what_waits()
         if known is None:
             return ""
-        self._judge(known)
+        judged = self._judge(known)
         known = self._read()
         if known is None:
             return ""
@@ -127,9 +132,9 @@ class Reconcile:
             self._say_found(known, found)
             self._take_away(known, found)
             left = self._strange(known)
-            self._say_taken_back(known, found, left)
+            self._say_taken_back(known, found, left, self._silent(*left.heard))
             found = left
-        return self._in_the_way(found) or self._end(known)
+        return self._in_the_way(found, self._silent(judged, *found.heard)) or self._end(known)
 
     # ---------------------------------------------------------------------------------------------------------- requests
 
@@ -148,16 +153,14 @@ class Reconcile:
             uow.commit()
         return self._read()
 
-    def _judge(self, known: Known) -> None:
-        """(2). Of one whose time is over its own work knows."""
+    def _judge(self, known: Known) -> frozenset[str]:
+        """(2), and which controllers answered. Of one whose time is over its own work knows."""
         now = self._now()
         active = {
             user.priv.sid: [r for r in known.live.get(user.id, ()) if r.state is State.ACTIVE]
             for user in known.users.values()
         }
         asked = {sid for sid, mine in active.items() if mine}
-        if not asked:
-            return
         seen = Seen(self._priv.observe(asked), ())
         for sid in asked:
             user = known.users[sid]
@@ -166,6 +169,7 @@ class Reconcile:
                     with self._store.write() as uow:
                         self._move(uow, before, requests.close(before, _NOT_SHOWN, now), now)
                         uow.commit()
+        return frozenset(seen.states)
 
     def _as_it_was(self, request: Request, user: PamUser, known: Known, seen: Seen, now: datetime) -> bool:
         mine = [known.groups[g] for g in request.privileges if g in known.groups]
@@ -209,31 +213,39 @@ class Reconcile:
 
     def _strange(self, known: Known) -> Strange:
         """(3), (4), (5), as every controller that answers shows it."""
-        members = {
-            (group.id, sid) for group in known.groups.values() for sid in self._strangers(known, group)
-        }
+        members: set[tuple[GroupId, Sid]] = set()
+        heard: list[frozenset[str]] = []
+        for group in known.groups.values():
+            try:
+                shown = self._priv.members_on(group.priv)
+            except NoSuchObject:
+                continue
+            heard.append(frozenset(shown))
+            members |= {(group.id, sid) for sid in _strangers(known, group, shown)}
         now = self._now()
         idle = {
             user.priv.sid
             for user in known.users.values()
             if not user.kept_alive and not known.live.get(user.id)
         }
-        states = self._priv.observe(idle).values() if idle else ()
-        accounts = {sid for shown in states for sid, state in shown.items() if open_past(state, now, now)}
+        states = self._priv.observe(idle)
+        heard.append(frozenset(states))
+        accounts = {
+            sid for shown in states.values() for sid, state in shown.items() if open_past(state, now, now)
+        }
         try:
             links, unread = self._links(known), ""
         except DirectoryError as error:  # PRIV does not wait for CORP
             links, unread = frozenset(), error.message
-        return Strange(frozenset(members), frozenset(accounts), links, unread)
+        return Strange(frozenset(members), frozenset(accounts), links, unread, tuple(heard))
 
-    def _strangers(self, known: Known, group: PamGroup) -> Collection[Sid]:
-        try:
-            members = self._priv.members_of(group.priv)
-        except NoSuchObject:
-            return ()
-        if group.carrier is Carrier.DIRECT:
-            members = (members & known.users.keys()) - known.standing[group.id]
-        return members - known.wanted(group.id)
+    def _silent(self, *heard: frozenset[str]) -> list[str]:
+        """Controllers that do not answer now, or did not answer one of those questions."""
+        return sorted(
+            one.name
+            for one in self._priv.controllers()
+            if not one.reachable or any(one.name not in answered for answered in heard)
+        )
 
     def _links(self, known: Known) -> frozenset[GroupId]:
         used = {g for mine in known.live.values() for r in mine for g in r.privileges}
@@ -274,25 +286,32 @@ class Reconcile:
             "links": sorted(known.groups[group].name for group in found.links),
         }
         with self._store.write() as uow:
+            if not _goes_on(uow, known):
+                raise Conflict(_ANEW)
             last = uow.audit.last(FOUND, DATABASE)
             if last is not None and last.seq > known.began.seq and json.loads(last.data) == data:
                 return
             uow.audit.append(by_worker("recovery.found", self._now(), subject=DATABASE, data=data))
             uow.commit()
 
-    def _say_taken_back(self, known: Known, found: Strange, left: Strange) -> None:
+    def _say_taken_back(self, known: Known, found: Strange, left: Strange, silent: Sequence[str]) -> None:
         """(6)."""
         now = self._now()
+
+        def taken_back(kind: str, sid: Sid, group: str) -> Event:
+            user = known.users.get(sid)
+            until = "" if silent else (now + self._cap(known, sid)).isoformat()
+            data: dict[str, object] = {"group": group, "until": until}
+            if silent:
+                data["unreachable"] = list(silent)
+            return by_worker(kind, now, subject=sid, subject_name=user.name if user else "", data=data)
+
+        members, accounts = found.members - left.members, found.accounts - left.accounts
         events = [
-            _taken_back(
-                "recovery.member-removed", sid, known, now, self._cap(known, sid), known.groups[group].name
-            )
-            for group, sid in sorted(found.members - left.members)
+            taken_back("recovery.member-removed", sid, known.groups[group].name)
+            for group, sid in sorted(members)
         ]
-        events += [
-            _taken_back("recovery.account-closed", sid, known, now, self._cap(known, sid), "")
-            for sid in sorted(found.accounts - left.accounts)
-        ]
+        events += [taken_back("recovery.account-closed", sid, "") for sid in sorted(accounts)]
         if events:
             with self._store.write() as uow:
                 uow.audit.append(*events)
@@ -308,10 +327,11 @@ class Reconcile:
             cap = DEFAULT_TGT
         return cap if user is None else max(cap, user.ticket_cap)
 
-    def _in_the_way(self, left: Strange) -> str:
+    @staticmethod
+    def _in_the_way(left: Strange, silent: Sequence[str]) -> str:
         """(7), of the directory."""
-        if silent := [c.name for c in self._priv.controllers() if not c.reachable]:
-            return f"{', '.join(sorted(silent))} does not answer, and may hold anything"
+        if silent:
+            return f"{', '.join(silent)} does not answer, and may hold anything"
         if not left:
             return left.unread
         parts = [
@@ -322,8 +342,10 @@ class Reconcile:
         return f"the directory still shows what no grant explains: {', '.join(filter(None, parts))}"
 
     def _end(self, known: Known) -> str:
-        """(7), of the database."""
+        """(7), of the database; (8)."""
         with self._store.write() as uow:
+            if not _goes_on(uow, known):
+                return _ANEW
             now = self._now()
             going = [
                 r
@@ -340,7 +362,14 @@ class Reconcile:
         return ""
 
 
-def _taken_back(kind: str, sid: Sid, known: Known, now: datetime, cap: timedelta, group: str) -> Event:
-    user = known.users.get(sid)
-    data = {"group": group, "until": (now + cap).isoformat()}
-    return by_worker(kind, now, subject=sid, subject_name="" if user is None else user.name, data=data)
+def _strangers(known: Known, group: PamGroup, shown: Mapping[str, frozenset[Sid]]) -> Collection[Sid]:
+    members: frozenset[Sid] = frozenset().union(*shown.values())
+    if group.carrier is Carrier.DIRECT:
+        members = (members & known.users.keys()) - known.standing[group.id]
+    return members - known.wanted(group.id)
+
+
+def _goes_on(uow: UnitOfWork, known: Known) -> bool:
+    """(8): whether it is still the comparison for which the directory was read."""
+    began = reconciling(uow)
+    return began is not None and began.seq == known.began.seq

@@ -6,10 +6,13 @@ from a backup, or a failover lost commits. In order:
   (1) The mark follows the audit with each heartbeat, and before a grant is written to the directory: what the directory may hold that this
       database does not know is noticed.
   (2) A database that lacks the marked record, one that `bastide restore` filled, and one that an administrator doubts, is compared: `recovery.began`
-      stands in the audit, in one commit with the work that compares (reconcile.py). The state is that record, so no node can miss it.
+      stands in the audit, in one commit with the work that compares (reconcile.py). The state is that record, so no node can miss it. Who would write it looks
+      again under the writers' lock: a primary that lost its place and does not know it yet lacks records, and refuses no reader. Each node that misses a
+      record says so, also during a comparison: what was compared before its record is compared again.
   (3) Until `recovery.ended` follows it, nothing is asked for, approved, proved or extended (`require_open`), and no worker opens anything (`held`). Ends, the kill
       switch and rejections go on.
-  (4) A mark that was damaged is one that the database lacks. One that cannot be written stays behind: it goes on telling of all that is older.
+  (4) A mark that was damaged is one that the database lacks. One that cannot be written stays behind: it goes on telling of all that is older. This process
+      remembers meanwhile what it would have written, so that what was compared is not found missing again with each heartbeat.
 """
 
 import logging
@@ -85,6 +88,7 @@ class Recovery:
         self._mark = mark
         self._now = now
         self._one_at_a_time = Lock()
+        self._unwritten: Place | None = None
         self._complained = False
 
     def plant(self) -> None:
@@ -119,21 +123,24 @@ class Recovery:
                 self._complained = False
 
     def _follow(self) -> None:
-        mark = self._mark.read()
+        mark = self._unwritten or self._mark.read()
         with self._store.read() as uow:
             head = uow.audit.head()
             lacks = mark is not None and mark != head and not knows(uow, mark)
         if mark is not None and lacks:
             head = self._restored(mark)
-        if head != mark:
+        if head != mark or self._unwritten is not None:
+            self._unwritten = head
             self._mark.write(head)
+            self._unwritten = None
 
     def _restored(self, mark: Place) -> Place:
         """The mark moves only after this commit: who dies in between notices it again."""
-        _log.error("the database lacks audit record %s, which this node saw: it is an older one", mark[0])
         with self._store.write() as uow:
-            if reconciling(uow) is None:
-                begin(uow, self._now(), cause="an older database", missing=mark[0])
+            if knows(uow, mark):
+                return uow.audit.head()
+            _log.error("the database lacks audit record %s, which this node saw: it is an older one", mark[0])
+            begin(uow, self._now(), cause="an older database", missing=mark[0])
             head = uow.audit.head()
             uow.commit()
         return head

@@ -100,6 +100,7 @@ class Requests:
         with self._store.write() as uow:
             if (done := made_before(uow, once)) is not None:
                 return done
+            require_open(uow)
             now = self._now()
             role = uow.roles.get(role.id)
             keep_cap(uow, user, cap, now)

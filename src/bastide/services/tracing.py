@@ -183,7 +183,10 @@ def ids_of(call: Callable[..., object], arguments: Sequence[object], named: Mapp
     """The ids that a call is given: what has the form of one, for a parameter that is called so. Nothing else of its arguments is ever said: a password may have
     any form.
     """
-    given = inspect.signature(call).bind_partial(*arguments, **named).arguments
+    try:
+        given = inspect.signature(call).bind_partial(*arguments, **named).arguments
+    except (TypeError, ValueError):  # what does not fit the call itself says best; of some nobody knows
+        return ""
     ids = [one for name, one in given.items() if name.rstrip("_").rpartition("_")[2] == "id"]
     return _few([one for one in ids if isinstance(one, str) and _ID.fullmatch(one)])
 

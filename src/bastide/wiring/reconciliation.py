@@ -12,15 +12,14 @@ from bastide.store.unit_of_work import SqlStore
 _REASON_LIMIT = 400
 
 
-def ask_for(url: str, reason: str, now: datetime) -> bool:
-    """Whether it begins now; False: it is under way. Raises InvalidInput, StoreError."""
+def ask_for(url: str, reason: str, actor: str, now: datetime) -> bool:
+    """Whether it begins anew: one was under way, and may have read already what is doubted. `actor`: who asks, as the system names them. Raises InvalidInput, StoreError."""
     text = parse_text("reason", reason, _REASON_LIMIT)
     if not text:
         raise InvalidInput("reason", "say why")
     migrations.check(url)
     with closing(SqlStore(url)) as store, store.write() as uow:
-        if reconciling(uow) is not None:
-            return False
-        begin(uow, now, cause=f"asked for: {text}")
+        anew = reconciling(uow) is not None
+        begin(uow, now, cause=f"asked for by {actor}: {text}")
         uow.commit()
-    return True
+    return anew

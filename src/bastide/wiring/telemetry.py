@@ -4,6 +4,8 @@ What leaves: names of methods, routes and jobs, durations, the id of a request, 
 error, no address that a caller typed. What callers say about traces of their own (`traceparent`) is not believed.
 """
 
+import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -20,12 +22,16 @@ from opentelemetry.trace import Span, Status, StatusCode, get_current_span
 from bastide.config import ConfigError, Telemetry, secret_path
 from bastide.domain.errors import BastideError
 
-#: Seconds that a collector has to answer.
+#: Seconds that a collector has to answer; and, when the service stops, to take what waits.
 _TIMEOUT = 10.0
+_LAST = 5.0
+_log = logging.getLogger(__name__)
 
 
 class OtelSpans:
-    """Spans over a provider of its own: nothing global is set, and nothing is read from the environment."""
+    """Spans over a provider of its own: nothing global is set. Of the environment the library reads its own variables (OTEL_*) all the same, where nothing is set here: limits,
+    the queue, headers to add, whether it is off.
+    """
 
     def __init__(self, exporter: SpanExporter, node: str) -> None:
         resource = Resource(
@@ -66,8 +72,12 @@ class OtelSpans:
                 raise
 
     def close(self) -> None:
-        """Send what waits."""
-        self._provider.shutdown()
+        """Send what waits, for a few seconds at most: the library would try for half a minute, which is all that systemd gives a service to stop."""
+        ending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
+        ending.start()
+        ending.join(_LAST)
+        if ending.is_alive():
+            _log.warning("the collector does not answer: the last spans are lost")
 
 
 class OtelSpan:

@@ -85,9 +85,12 @@ class _Span:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Any:
         try:
-            return self._inner.__exit__(kind, error, trace)
-        finally:
-            self._step.__exit__(kind, error, trace)
+            swallowed = self._inner.__exit__(kind, error, trace)
+        except BaseException as late:  # the block may have been fine, and its end was not
+            self._step.__exit__(type(late), late, late.__traceback__)
+            raise
+        self._step.__exit__(kind, error, trace)
+        return swallowed
 
 
 def _measured(call: Callable[..., Any], step: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from bastide.domain.break_glass import Envelope, happened
+from bastide.domain.break_glass import Envelope
 from bastide.domain.errors import DirectoryError
 from bastide.domain.health import Category, Finding, Severity
 from bastide.health.check import PATIENT, Check, Need
@@ -54,7 +54,7 @@ def _account(world: World, one: Envelope) -> Iterator[Finding]:
     yield from checks.account(one.name, seen, world.clock.now())
     yield from checks.hidden(one.name, "", seen)
     shown = {where: trace for where, trace in seen.items() if not isinstance(trace, str)}
-    yield from checks.used(one, happened(one, shown))
+    yield from checks.used(one, shown)
 
 
 def _known(world: World) -> Sequence[Envelope]:

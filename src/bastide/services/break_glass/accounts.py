@@ -1,7 +1,7 @@
 """What is done with envelopes between two sealings, on a node: look, drill, reconcile, remove. The actor is whoever may read the settings of this node.
 
 A drill:
-  (1) The words of each custodian who came are whole, and of this envelope.
+  (1) The words of each custodian who came are whole, and of this envelope, which is not used: what is used opens nothing for certain.
   (2) As many came as are needed, each with a share of their own.
   (3) Whatever choice of those who came gives the secret that was sealed. It is compared and thrown away: not shown, and nobody signs in.
   (4) The audit says who came and what came of it. Only a drill that went well counts.
@@ -9,7 +9,8 @@ A drill:
 Reconciling:
   (1) A receipt belongs to an envelope that there is, by number and account, and counts once.
   (2) It goes into the audit, and the envelope is used.
-  (3) The directory is asked what happened since the sealing. A sign-in that no receipt explains is an error.
+  (3) The directory is asked what happened since the sealing. A sign-in that no receipt explains is an error. So is a directory that does not answer, or
+      keeps sign-ins to itself: silence is no "nobody".
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from datetime import datetime, timedelta
 from itertools import combinations
 
 from bastide.domain.audit import Event
-from bastide.domain.break_glass import Envelope, Receipt, State, Trace, happened
+from bastide.domain.break_glass import Envelope, Receipt, State, Trace
 from bastide.domain.errors import Conflict, DirectoryError, InvalidInput, NotFound
 from bastide.domain.health import Finding
 from bastide.domain.ids import typed
@@ -86,7 +87,7 @@ class EmergencyAccounts:
         seen = self._seen(envelope, found)
         found += checks.account(envelope.name, seen, now)
         found += checks.hidden(envelope.name, "", seen)
-        found += checks.used(envelope, happened(envelope, _shown(seen)))
+        found += checks.used(envelope, _shown(seen))
         return tuple(found)
 
     def remove(self, name: str, actor: str) -> Envelope:
@@ -107,6 +108,8 @@ class EmergencyAccounts:
         findings = [*self._read(envelope, words)]
         if not any(one.severity.is_error for one in findings):
             findings.append(self._fit(envelope, tuple(words.values())))
+        if envelope.state is not State.SEALED:
+            findings.append(checks.state(envelope))
         drilled = Drilled(envelope, tuple(words), tuple(findings))
         now = self._now()
         with self._store.write() as uow:  # (4)
@@ -172,20 +175,23 @@ class EmergencyAccounts:
         with self._store.read() as uow:
             numbers = {one.number for one in receipts}
             envelopes = [one for one in uow.envelopes.all() if one.state.is_current or one.number in numbers]
-        findings = [one for envelope in envelopes for one in self._compare(envelope)]  # (3)
+        compared = [(envelope, self._compare(envelope)) for envelope in envelopes]  # (3)
         with self._store.write() as uow:
-            for envelope in envelopes:
-                errors = sum(one.severity.is_error for one in findings if one.subject == envelope.principal)
+            for envelope, found in compared:
+                errors = sum(one.severity.is_error for one in found)
                 data: dict[str, object] = {"receipts": len(envelope.receipts), "errors": errors}
                 uow.audit.append(by_local("break-glass.reconciled", now, actor, envelope, data))
             uow.commit()
-        return tuple(findings)
+        return tuple(one for _, found in compared for one in found)
 
     def _compare(self, envelope: Envelope) -> Sequence[Finding]:
         found: list[Finding] = []
-        # Of one that was sealed anew, what was seen before that.
-        seen = _shown(self._seen(envelope, found)) if envelope.state.is_current else envelope.seen
-        found += checks.used(envelope, happened(envelope, seen))
+        seen: Mapping[str, Trace | str] = envelope.seen
+        if envelope.state.is_current:  # of one that was sealed anew, what was seen before that
+            seen = self._seen(envelope, found)
+            if seen:
+                found += [*checks.answered(envelope.name, seen), *checks.hidden(envelope.name, "", seen)]
+        found += checks.used(envelope, _shown(seen))
         return [replace(one, subject=envelope.principal) for one in found]
 
     def _seen(self, envelope: Envelope, found: list[Finding]) -> Mapping[str, Trace | str]:

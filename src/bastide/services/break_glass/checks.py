@@ -11,10 +11,10 @@ from bastide.domain.break_glass import (
     ENOUGH_CUSTODIANS,
     Envelope,
     Receipt,
-    Sign,
     State,
     Trace,
     What,
+    happened,
     unexplained,
 )
 from bastide.domain.health import Finding, Severity
@@ -39,12 +39,13 @@ def wrong(key: str, text: str, remedy: str, evidence: str = "") -> Finding:
 
 def envelope(one: Envelope, now: datetime, drill_after: timedelta) -> Iterator[Finding]:
     """Whether it is good for an emergency, as far as the database knows."""
-    yield _state(one)
+    yield state(one)
     yield from split(one.threshold, len(one.custodians), one.name)
     yield _drill(one, now, drill_after)
 
 
-def _state(one: Envelope) -> Finding:
+def state(one: Envelope) -> Finding:
+    """Whether it was used."""
     sealed = f"envelope {one.number}, sealed {_day(one.sealed_at)} by {one.sealer}"
     if one.state is State.SEALED:
         return ok("envelope", f"{one.name} is sealed and unused", sealed)
@@ -92,16 +93,21 @@ def _drill(one: Envelope, now: datetime, drill_after: timedelta) -> Finding:
 def account(name: str, seen: Mapping[str, Trace | str], now: datetime) -> Iterator[Finding]:
     """Whether somebody with the password could sign in, as every controller shows the account."""
     shown = {where: one for where, one in seen.items() if isinstance(one, Trace)}
+    if shown:
+        traces = list(shown.values())
+        found = [*_blocked(name, traces, now), *_unwise(name, traces)]
+        yield from found or [ok("account", f"{name} can sign in", f"as {', '.join(sorted(shown))} show it")]
+    yield from answered(name, seen)
+
+
+def answered(name: str, seen: Mapping[str, Trace | str]) -> Iterator[Finding]:
+    """Controllers that say nothing of it; nothing if all do."""
     silent = {where: one for where, one in seen.items() if isinstance(one, str)}
-    if not shown:
+    if len(silent) == len(seen):
         yield wrong(
             "account", f"no controller shows {name}", "look at the controllers", "; ".join(silent.values())
         )
-        return
-    traces = list(shown.values())
-    found = [*_blocked(name, traces, now), *_unwise(name, traces)]
-    yield from found or [ok("account", f"{name} can sign in", f"as {', '.join(sorted(shown))} show it")]
-    if silent:
+    elif silent:
         yield warn(
             "controllers",
             f"{' and '.join(sorted(silent))} did not answer: a sign-in there is not seen",
@@ -197,8 +203,9 @@ def hidden(name: str, dn: str, seen: Mapping[str, Trace | str]) -> Iterator[Find
 # ------------------------------------------------------------------------------------------------------- what was seen
 
 
-def used(one: Envelope, found: Sequence[Sign]) -> Iterator[Finding]:
-    """What happened since the sealing, against the receipts."""
+def used(one: Envelope, shown: Mapping[str, Trace]) -> Iterator[Finding]:
+    """What happened since the sealing, against the receipts. `shown`: by controllers that answer; where none shows sign-ins nobody knows that there was none."""
+    found = happened(one, shown)
     for receipt in one.receipts:
         yield _opening(receipt)
     bare = unexplained(one, found)
@@ -214,6 +221,8 @@ def used(one: Envelope, found: Sequence[Sign]) -> Iterator[Finding]:
             yield ok("sign-in", f"{one.name} {sign.text}, as a receipt says", evidence)
         else:
             yield warn("change", f"{one.name}: {sign.text}", "find out who it was, and why", evidence)
+    if not any(trace.shown for trace in shown.values()):
+        return
     if one.receipts and not any(sign.what is What.SIGN_IN for sign in found):
         yield ok("sign-in", f"{one.name} was opened, and never signed in on a controller that answers")
     if not one.receipts and not found:
