@@ -24,7 +24,8 @@ from tests.simulation.database import SimulatedStore
 from tests.simulation.run import ALONE, one, table
 from tests.simulation.story import REQUESTS, Story, Told
 
-SEEDS = (1, 2, 3, 4)
+#: The last found that an announced end does not hold where a controller's clock is behind.
+SEEDS = (1, 2, 3, 6)
 #: A mutation that so many small seeds do not show would be one that the simulation cannot find.
 TRIES = 12
 FEW = 40

@@ -67,12 +67,11 @@ def test_the_end_of_access_is_never_claimed_before_the_tickets_allow() -> None: 
     assert closed.ends_at == NOW + timedelta(minutes=6)
 
 
-def test_an_end_that_the_directory_kept_by_itself_stays_as_it_was_announced() -> None:  # rule (4)
+def test_a_controller_that_is_behind_sells_tickets_until_the_removal() -> None:  # rule (4)
     planned = requests.plan(build.request(), NOW, access_began=False)
     active = requests.confirm(planned, enforcer=Enforcer.DORMANT_ACCOUNT, cap=CAP, directory_end=None)
     over = requests.advance(active, NOW + HOUR)
     late = NOW + HOUR + timedelta(seconds=3)
-    assert requests.finish(over, late, CAP, by_itself=True).true_end == NOW + HOUR + CAP
     assert requests.finish(over, late, CAP).true_end == late + CAP
 
 
@@ -84,7 +83,7 @@ def test_where_only_a_removal_ends_it_no_end_is_announced() -> None:  # rule (4)
     assert longer.true_end is None
     over = requests.advance(longer, NOW + 2 * HOUR)
     late = NOW + 2 * HOUR + timedelta(seconds=3)
-    assert requests.finish(over, late, CAP, by_itself=True).true_end == late + CAP
+    assert requests.finish(over, late, CAP).true_end == late + CAP
 
 
 def test_what_was_never_planned_cannot_be_confirmed() -> None:

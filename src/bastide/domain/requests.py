@@ -283,16 +283,13 @@ def disown(request: Request, reason: str, now: datetime) -> Request:
     return fail(request, reason, now)
 
 
-def finish(request: Request, now: datetime, cap: timedelta, *, by_itself: bool = False) -> Request:
-    """Closing to its outcome, after absence was read back: rule (3). Tickets bought before `now` live up to `cap` longer: rule (4).
-
-    `by_itself`: the directory sold none after the end that was announced, so that one still holds.
+def finish(request: Request, now: datetime, cap: timedelta) -> Request:
+    """Closing to its outcome, after absence was read back: rule (3). Tickets bought before `now` live up to `cap` longer: rule (4). Also where the directory
+    ends it by itself: a controller whose clock is behind sells them for longer than was announced (found by the simulation).
     """
     _in(request, State.CLOSING, doing="be finished")
     end = min(request.ends_at or now, now)
     latest = now + cap if request.active_from is not None else None
-    if latest is not None and by_itself and request.true_end is not None:
-        latest = min(latest, request.true_end)
     return replace(
         request,
         state=request.outcome or State.CLOSED,

@@ -65,7 +65,7 @@ from bastide.services.events import announce
 from bastide.services.late import Late
 from bastide.services.pace import DENIED_LIMIT, LINK, delay
 from bastide.services.ports import AccountState, Directory, Store, UnitOfWork, Work
-from bastide.services.readback import SKEW, Seen, confirmed, ended_itself, gone, limited
+from bastide.services.readback import SKEW, Seen, confirmed, gone, limited
 from bastide.services.recovery import Recovery
 from bastide.services.signed_votes import SignedVotes
 
@@ -355,7 +355,9 @@ class Grants:
             return request
         if request.state is State.CLOSING:
             over = not case.unseen and gone(request, case.user, case.requests, groups, idle, seen, now)
-            return self._finished(request, case, seen, now) if over else request
+            return (
+                requests.finish(request, now, cap + (SKEW if seen.silent else NO_TIME)) if over else request
+            )
         mine = [groups[g] for g in request.privileges if g in groups]
         gate = case.wanted.opens_until if case.wanted is not None else None
         held_up = (
@@ -368,11 +370,6 @@ class Grants:
         if request.state is State.ACTIVE:
             return requests.confirm_extension(request, cap, end)
         return requests.confirm(request, enforcer=enforcer, cap=cap, directory_end=end)
-
-    @staticmethod
-    def _finished(request: Request, case: Case, seen: Seen, now: datetime) -> Request:
-        cap = case.user.ticket_cap + (SKEW if seen.silent else NO_TIME)
-        return requests.finish(request, now, cap, by_itself=ended_itself(request, case.user, seen))
 
     def _unseen(
         self, case: Case, groups: Mapping[GroupId, PamGroup], states: Mapping[str, Mapping[Sid, AccountState]]

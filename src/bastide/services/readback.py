@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from bastide.domain.ids import GroupId, Sid
 from bastide.domain.people import PamUser
-from bastide.domain.requests import GRANTING, LIVE, Request, State
-from bastide.domain.roles import Enforcer, Link, PamGroup
+from bastide.domain.requests import GRANTING, LIVE, Request
+from bastide.domain.roles import Link, PamGroup
 from bastide.services.ports import AccountState
 
 #: accountExpires counts in 100 ns; a second covers its rounding.
@@ -91,23 +91,6 @@ def gone(
 def limited(shown: Mapping[str, timedelta | None], left: timedelta) -> bool:
     """Every controller that has the link shows a TTL of at most `left`: an ordinary add would be permanent (F16)."""
     return bool(shown) and all(ttl is not None and ttl <= left + TOLERANCE for ttl in shown.values())
-
-
-def ended_itself(request: Request, user: PamUser, seen: Seen) -> bool:
-    """Whether the directory ended the grant at its very end, and not our removal after it: its link had a TTL, or every controller shows the
-    account closed since then at the latest. Who opens an account again writes a later end.
-    """
-    if request.outcome is not State.EXPIRED or request.ends_at is None or seen.silent:
-        return False
-    if request.enforcer is Enforcer.LINK_TTL:
-        return True
-    shown = seen.of(user.priv.sid)
-    ends = [state.expires for state in shown if state is not None]
-    return (
-        bool(shown)
-        and len(ends) == len(shown)
-        and all(end is not None and end <= request.ends_at for end in ends)
-    )
 
 
 def open_past(state: AccountState, gate: datetime, now: datetime) -> bool:
