@@ -20,7 +20,7 @@ class Desk:
         self.shown = b""
         self._read = 0
         command = [*before, sys.executable, "-m", "bastide.cli.main", *words]
-        around = {**os.environ, "TERM": "xterm", "COLUMNS": "200", **env}
+        around = {**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "25", **env}
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             # What is run in the background of a shell ignores it, and so would the program.

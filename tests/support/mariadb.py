@@ -52,8 +52,9 @@ class MariaDb:
             tls.issue(self.folder, "ca", "ca", ["throw-away CA"])
             tls.issue(self.folder, "server", "server", ["localhost"])
             self._hand_over()
-            self._run("mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db",
-                      "--auth-root-authentication-method=normal")  # fmt: skip
+            # Not /tmp: each server that starts there removes the temporary tables of all others.
+            self._run("mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--tmpdir={self.folder}",
+                      "--skip-test-db", "--auth-root-authentication-method=normal")  # fmt: skip
         self.port = self.port or _free_port()
         self._daemon = subprocess.Popen(
             [_DAEMON, "--no-defaults", *self._options(data)],
