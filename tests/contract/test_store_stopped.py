@@ -6,11 +6,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 import pytest
 
-from bastide.domain.errors import StoreUnavailable
+from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.store import migrations, postgres, wakeup
 from bastide.store.unit_of_work import SqlStore
 from tests.support.patience import PATIENCE
@@ -111,3 +112,29 @@ def test_who_listens_notices_it_and_listens_anew(url: str, frozen: Frozen) -> No
     frozen.close()
     other.close()
     store.close()
+
+
+def test_a_connection_that_breaks_while_it_is_set_up_is_closed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is just being stopped takes connections, and ends them with the first statement."""
+    made: list[psycopg.Connection[Any]] = []
+    connect = postgres._Limited.connect
+
+    def noted(*arguments: Any, **named: Any) -> psycopg.Connection[Any]:
+        made.append(connect(*arguments, **named))
+        return made[-1]
+
+    monkeypatch.setattr(postgres._Limited, "connect", noted)
+    for setting in ("_SETTINGS", "CHANNEL"):
+        with monkeypatch.context() as broken:
+            broken.setattr(postgres, setting, "SELECT nothing FROM nowhere WHERE x = %s")
+            store = SqlStore(url)
+            if setting == "CHANNEL":
+                store.wait(0.1)
+            else:
+                with pytest.raises(StoreError), store.read() as uow:
+                    uow.audit.head()
+            store.close()
+    assert made
+    assert all(one.closed for one in made)

@@ -68,8 +68,12 @@ def open_postgres(url: str, busy: timedelta, pool: int, *, patient: bool = False
             raise StoreUnavailable(
                 f"the database cannot be reached: {said}", remedy="look at the database server and the DSN"
             ) from None
-        connection.execute(_SETTINGS, (lock_timeout,))
-        connection.autocommit = False
+        try:
+            connection.execute(_SETTINGS, (lock_timeout,))
+            connection.autocommit = False
+        except BaseException:  # a server that is just being stopped
+            connection.close()
+            raise
         return connection
 
     engine = create_engine(
@@ -114,11 +118,15 @@ class _Notifications(Listening):
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
         try:
             self._connection = connect()
-            self._connection.autocommit = True
-            self._connection.execute(f"LISTEN {CHANNEL}")
         except StoreUnavailable as error:
             raise OSError(error.message) from None
         except psycopg.Error as error:
+            raise OSError(type(error).__name__) from None
+        try:
+            self._connection.autocommit = True
+            self._connection.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as error:
+            self._connection.close()
             raise OSError(type(error).__name__) from None
 
     def fileno(self) -> int:
