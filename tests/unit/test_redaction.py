@@ -18,9 +18,10 @@ from bastide.domain.redaction import HIDDEN, redact, stack, without_values
 from bastide.domain.sync_events import EVENTS
 from bastide.journal.lines import JsonLines
 
+#: No plain word: "password" stands in the lines themselves.
 PLAIN = st.text(
     alphabet=string.ascii_letters + string.digits + "!#$%&()*+-./<=>?@[]^_|~äß", min_size=8, max_size=40
-)
+).filter(lambda one: any(sign not in string.ascii_letters + "_" for sign in one))
 #: In front of what a person typed, as libraries and configurations write it.
 NAMES = (
     "password",
