@@ -1,4 +1,4 @@
-"""Two file servers that are one: Samba with CTDB, members of PRIV, a share and one address that goes where a living one of them is.
+"""Two file servers that are one: Samba with CTDB, members of PRIV, a share and an address that goes where a living one of them is.
 
     lab.up(shares=True)
     lab.shares.move(to="files2")
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bastide_lab import network
 from bastide_lab.errors import LabError
-from bastide_lab.plan import FILES, PREFIX_LENGTH, SHARE, Host, Site
+from bastide_lab.plan import FILES, PREFIX_LENGTH, SHARE, WITNESS, Host, Site
 from bastide_lab.process import Command, environment, inside, run, run_inside, spawn
 
 NEEDED = ("ctdb", "ctdbd", "smbd", "winbindd", "net")
@@ -24,7 +24,7 @@ WRITER, OWNER = "svc-bastide", "daemon"
 BACKUPS, SNAPSHOTS = "backups", "snapshots"
 #: What a snapshot is called below `.snapshots` of the second share.
 FIRST_SNAPSHOT = "snap-2026.01.02-03.04.05"
-WHOLE_LIMIT = 60.0
+WHOLE_LIMIT, JOIN_LIMIT = 60.0, 40.0
 POLL = 0.1
 #: Seconds. CTDB's own, 5 and 5, notice a pulled cable after half a minute.
 KEEPALIVE, KEEPALIVES = 1, 3
@@ -51,7 +51,7 @@ NoIPFailback=1
 EVENTS = f"""\
 #!/bin/sh
 case "$1" in
-init) ip addr del {SHARE.address}/{PREFIX_LENGTH} dev eth0 2>/dev/null ;;
+init) for each in {SHARE.address} {WITNESS}; do ip addr del $each/{PREFIX_LENGTH} dev eth0 2>/dev/null; done ;;
 takeip) ip addr add "$3/$4" dev "$2" ;;
 releaseip) ip addr del "$3/$4" dev "$2" ;;
 esac
@@ -119,20 +119,28 @@ class Shares:
 
     # ------------------------------------------------------------------------------------------------------------- verbs
 
-    def holder(self) -> str:
+    def holder(self, address: str = SHARE.address) -> str:
         """The host that has the address, of those that can be reached. Raises LabError."""
         for host in FILES:
             if network.is_linked(self._site, host):
                 shown = run(["ip", "-n", self._site.namespace(host), "-o", "addr", "show", "dev", "eth0"])
-                if f" {SHARE.address}/" in shown:
+                if f" {address}/" in shown:
                     return host.name
-        raise LabError(f"nobody has the address {SHARE.address}")
+        raise LabError(f"nobody has the address {address}")
 
-    def move(self, to: str) -> None:
+    def move(self, to: str, address: str = SHARE.address) -> None:
         """The address, to another host that lives: what was connected there is cut off."""
         target = _files(to)
-        self._run(target, ["ctdb", "moveip", SHARE.address, str(FILES.index(target))])
-        self._until(lambda: self.holder() == to, f"the address does not go to {to}")
+        self._run(target, ["ctdb", "moveip", address, str(FILES.index(target))])
+        self._until(lambda: self.holder(address) == to, f"{address} does not go to {to}")
+
+    def send_clients(self, to: str) -> None:
+        """Have the witness tell all who listen to go to that host's address, of their own accord."""
+        address = SHARE.address if self.holder() == to else WITNESS
+        self._run(
+            _files(to),
+            ["net", "witness", "client-move", "--witness-apply-to-all", f"--witness-new-ip={address}"],
+        )
 
     def kill(self, name: str) -> None:
         """As a power cut does: every process, and the cable with it."""
@@ -145,10 +153,20 @@ class Shares:
         hosts = [_files(name) for name in names] or list(FILES)
         for host in hosts:
             network.set_link(self._site, host, up=True)
-            self._launch_ctdb(host)
-        self._until(self._is_well, "CTDB is not well")
+        new = [host for host in hosts if self._launch_ctdb(host)]
+        try:
+            self._until(self._is_well, "CTDB is not well", JOIN_LIMIT)
+        except LabError:
+            # Now and then both sides refuse each other's connections by turns ("Incoming queue active"), without end.
+            for host in new:
+                network.kill(self._site, host)
+                self._launch_ctdb(host)
+            self._until(self._is_well, "CTDB is not well")
         for host in hosts:
             self._launch_samba(host)
+        holder = self.holder()
+        if self.holder(WITNESS) == holder:
+            self.move(next(host.name for host in FILES if host.name != holder), WITNESS)
         self._until(self._answers, f"nobody serves at {SHARE.fqdn}")
 
     # ---------------------------------------------------------------------------------------------------------- building
@@ -180,7 +198,9 @@ class Shares:
         (folder / "etc" / "ctdb.conf").write_text(CTDB.format(log=log, address=host.address, lock=lock))
         (folder / "etc" / "ctdb.tunables").write_text(TUNABLES)
         (folder / "etc" / "nodes").write_text("".join(f"{one.address}\n" for one in FILES))
-        (folder / "etc" / "public_addresses").write_text(f"{SHARE.address}/{PREFIX_LENGTH} eth0\n")
+        (folder / "etc" / "public_addresses").write_text(
+            "".join(f"{address}/{PREFIX_LENGTH} eth0\n" for address in (SHARE.address, WITNESS))
+        )
         script = events / "50.lab.script"
         script.write_text(EVENTS)
         script.chmod(0o755)
@@ -199,10 +219,13 @@ class Shares:
     def _databases(self, host: Host) -> list[Path]:
         return [self._folder(host) / "lib" / name for name in ("volatile", "persistent", "state")]
 
-    def _launch_ctdb(self, host: Host) -> None:
-        if not self._is_running(host, "ctdbd"):
-            (self._folder(host) / "run" / "ctdbd.pid").unlink(missing_ok=True)
-            self._spawn(host, ["ctdbd", "-i"])
+    def _launch_ctdb(self, host: Host) -> bool:
+        """False: it ran already."""
+        if self._is_running(host, "ctdbd"):
+            return False
+        (self._folder(host) / "run" / "ctdbd.pid").unlink(missing_ok=True)
+        self._spawn(host, ["ctdbd", "-i"])
+        return True
 
     def _launch_samba(self, host: Host) -> None:
         for program in ("winbindd", "smbd"):
@@ -224,16 +247,16 @@ class Shares:
         """Both are in, nobody is banned, and the address is somewhere."""
         for host in FILES:
             self._run(host, ["ctdb", "nodestatus", "all"])
-        return bool(self.holder())
+        return bool(self.holder() and self.holder(WITNESS))
 
     def _answers(self) -> bool:
         """The shares are listed to the machine's own account."""
         listing: Command = ["smbclient", "-L", SHARE.fqdn, "--machine-pass", "--use-kerberos=required", "-g"]
         return all(BACKUPS in self._run(host, listing) for host in FILES)
 
-    def _until(self, question: Callable[[], bool], otherwise: str) -> None:
-        """Raises LabError after WHOLE_LIMIT."""
-        deadline = time.monotonic() + WHOLE_LIMIT
+    def _until(self, question: Callable[[], bool], otherwise: str, limit: float = WHOLE_LIMIT) -> None:
+        """Raises LabError after `limit` seconds."""
+        deadline = time.monotonic() + limit
         said: object = ""
         while True:
             try:
@@ -242,7 +265,7 @@ class Shares:
             except LabError as error:
                 said = error
             if time.monotonic() > deadline:
-                raise LabError(f"{otherwise} after {WHOLE_LIMIT:g} s. {said}")
+                raise LabError(f"{otherwise} after {limit:g} s. {said}")
             time.sleep(POLL)
 
     def _is_running(self, host: Host, program: str) -> bool:

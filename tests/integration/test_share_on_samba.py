@@ -1,10 +1,13 @@
-"""Backups on a share of two Samba servers with CTDB: cut in the middle, moved to the other server, and with the server killed; and what the share is said to offer."""
+"""Backups on a share of two Samba servers with CTDB: cut in the middle, moved to the other server, and with the server killed, with and without a witness; and what the share is said to offer."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from contextlib import closing
+import queue
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -12,9 +15,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bastide.backup import sealed
-from bastide.backup.place import Sink
-from bastide.backup.share import Patience, Share
-from bastide.backup.smb import ByPassword, ByTicket, SmbFile, SmbFolder, address
+from bastide.backup import smb as smb_module
+from bastide.backup.place import Sink, Written
+from bastide.backup.share import Patience, Share, ShareFile
+from bastide.backup.smb import SmbFile, SmbFolder, address
+from bastide.backup.smb_login import ByPassword, ByTicket
+from bastide.backup.witness import Unwatched, Watch
+from bastide.backup.witness_rpc import RpcWitness
 from bastide.cli.main import app
 from bastide.config import load
 from bastide.directory.kerberos import Identity
@@ -25,8 +32,8 @@ from bastide.store import migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide.wiring.database import database_url
 from bastide_lab.lab import Lab
-from bastide_lab.plan import FILES, SHARE
-from bastide_lab.shares import SNAPSHOTS
+from bastide_lab.plan import FILES, SHARE, WITNESS
+from bastide_lab.shares import SNAPSHOTS, WRITER
 from tests.support import plain_smbd
 from tests.support.health import looking_at
 from tests.support.patience import PATIENCE
@@ -58,8 +65,8 @@ def verbs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def write(smb: SmbFolder, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], object]) -> str:
-    """One backup with a fault after a third of it; the SHA-256 of what had to be written."""
+def write(smb: SmbFolder, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], object]) -> Written[ShareFile]:
+    """One backup with a fault after a third of it."""
     real, numbers = SmbFile.write, count(1)
 
     def written(file: SmbFile, offset: int, data: bytes) -> None:
@@ -78,7 +85,7 @@ def write(smb: SmbFolder, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], o
 
     made = Share(smb, Patience(PATIENCE)).write(NAME, fill)
     assert (made.sha256, made.size) == (digest.hexdigest(), MEGABYTES * 1024 * 1024)
-    return made.sha256
+    return made
 
 
 def found(folder: Path) -> dict[str, str]:
@@ -89,8 +96,8 @@ def found(folder: Path) -> dict[str, str]:
 def test_cut_in_the_middle_it_goes_on_where_it_was(
     smb: SmbFolder, share_folder: Path, verbs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sha256 = write(smb, monkeypatch, smb.cut)
-    assert found(share_folder) == {NAME: sha256}
+    made = write(smb, monkeypatch, smb.cut)
+    assert found(share_folder) == {NAME: made.sha256}
     assert verbs == ["create", "resume"]
 
 
@@ -99,9 +106,9 @@ def test_a_moved_address_is_followed(
 ) -> None:
     shares = share_lab.shares
     other = SECOND if shares.holder() == FIRST else FIRST
-    sha256 = write(smb, monkeypatch, lambda: shares.move(other))
+    made = write(smb, monkeypatch, lambda: shares.move(other))
     assert shares.holder() == other
-    assert found(share_folder) == {NAME: sha256}
+    assert found(share_folder) == {NAME: made.sha256}
     assert len(verbs) > 1, "the connection was lost"
 
 
@@ -110,10 +117,118 @@ def test_a_killed_server_is_replaced_by_the_other(
 ) -> None:
     shares = share_lab.shares
     killed = shares.holder()
-    sha256 = write(smb, monkeypatch, lambda: shares.kill(killed))
+    made = write(smb, monkeypatch, lambda: shares.kill(killed))
     assert shares.holder() != killed
-    assert found(share_folder) == {NAME: sha256}
+    assert found(share_folder) == {NAME: made.sha256}
     assert len(verbs) > 1, "the connection was lost"
+    assert "witness" not in " ".join(made.lost)
+
+
+@pytest.fixture
+def watched(smb: SmbFolder, watchers: "queue.Queue[Watch]") -> Iterator[SmbFolder]:
+    """The same, and the cluster is asked to tell."""
+    folder = SmbFolder(smb.where, smb.login, RpcWitness(smb.login))
+    yield folder
+    folder.close()
+
+
+@pytest.fixture
+def watchers(monkeypatch: pytest.MonkeyPatch) -> "queue.Queue[Watch]":
+    """Who watches, as soon as somebody does."""
+    real, seen = RpcWitness.watch, queue.Queue[Watch]()
+
+    def watch(witness: RpcWitness, server: str, at: str) -> Watch:
+        made = real(witness, server, at)
+        seen.put(made)
+        return made
+
+    monkeypatch.setattr(RpcWitness, "watch", watch)
+    return seen
+
+
+@contextmanager
+def silence(smb: SmbFolder) -> Iterator[None]:
+    """Nothing that comes to the connection is heard any more, as behind a firewall that knows connections: not even that the address has gone to another server."""
+    own, port = smb._connection.transport._sock.getsockname()[:2]
+    policy = ["dir", "in", "src", f"{smb.peer}/32", "dst", f"{own}/32", "proto", "tcp"]
+    policy += ["sport", "445", "dport", str(port)]
+    subprocess.run(["ip", "xfrm", "policy", "add", *policy, "action", "block"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "xfrm", "policy", "delete", *policy], check=True)
+
+
+def test_a_killed_server_is_told_of_by_the_other(
+    watched: SmbFolder,
+    watchers: "queue.Queue[Watch]",
+    share_lab: Lab,
+    share_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else could tell: the connection is silent, and silence is borne for as long as a test may take."""
+    monkeypatch.setattr(smb_module, "_ANSWER", PATIENCE)
+    shares = share_lab.shares
+    killed = shares.holder()
+    with ExitStack() as stack:
+
+        def kill() -> None:
+            watchers.get(timeout=PATIENCE)
+            stack.enter_context(silence(watched))
+            shares.kill(killed)
+
+        made = write(watched, monkeypatch, kill)
+    assert [reason.rpartition(": ")[2] for reason in made.lost] == ["the witness says RESOURCE_CHANGE"]
+    assert shares.holder() != killed
+    assert found(share_folder) == {NAME: made.sha256}
+
+
+def test_who_is_sent_to_another_server_goes_there(
+    watched: SmbFolder,
+    watchers: "queue.Queue[Watch]",
+    share_lab: Lab,
+    share_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The address stays where it is, and its server serves on."""
+    shares = share_lab.shares
+    (other,) = {FIRST, SECOND} - {shares.holder()}
+    peers = []
+
+    def send() -> None:
+        watch = watchers.get(timeout=PATIENCE)
+        peers.append(watched.peer)
+        deadline = time.monotonic() + PATIENCE
+        while watched._connection.notice is None and time.monotonic() < deadline:
+            shares.send_clients(other)
+            time.sleep(1)
+        assert WITNESS in watch.by
+
+    real = SmbFolder.connect
+
+    def connect(folder: SmbFolder) -> None:
+        real(folder)
+        peers.append(folder.peer)
+
+    monkeypatch.setattr(SmbFolder, "connect", connect)
+    made = write(watched, monkeypatch, send)
+    assert f"CLIENT_MOVE, to {WITNESS}" in made.lost[0]
+    assert peers[:3] == [SHARE.address, SHARE.address, WITNESS]
+    assert found(share_folder) == {NAME: made.sha256}
+
+
+def test_whoever_signs_in_with_a_password_is_told_too(
+    share_lab: Lab, share_folder: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(share_lab.password(rf"priv\{WRITER}") + "\n")
+    watch = RpcWitness(ByPassword(rf"PRIV\{WRITER}", secret)).watch(SHARE.fqdn, SHARE.address)
+    watch.close()
+    assert watch.by == f"{SHARE.fqdn} ({WITNESS})"
+    secret.write_text("Certainly-Wrong-1\n")
+    with pytest.raises(Unwatched, match=r"bind|access is denied|sign-in") as refused:
+        RpcWitness(ByPassword(rf"PRIV\{WRITER}", secret)).watch(SHARE.fqdn, SHARE.address)
+    assert "Certainly" not in f"{refused.value} {refused.value.remedy}"
 
 
 # -------------------------------------------------------------------------------------------------------------- commands
@@ -166,7 +281,9 @@ def test_what_the_share_offers(share_folder: Path, config: Path) -> None:
     said = run("storage", "test", URL, "--megabytes", "4", "--config", config, "--json")
     assert said.exit_code == 0, said.output
     offers = json.loads(said.stdout)
-    assert offers["level"] == 2
+    assert offers["level"] == 3
+    assert offers["watched_by"] == f"{SHARE.fqdn} ({WITNESS})"
+    assert offers["unwatched"] == ""
     assert offers["dialect"] == "3.1.1"
     assert offers["cipher"].startswith("AES-")
     assert offers["durable"] > 0
@@ -181,7 +298,8 @@ def test_what_the_share_offers(share_folder: Path, config: Path) -> None:
     assert offers["reads"] > 0
     assert found(share_folder) == {}, "nothing of it stays"
     shown = run("storage", "test", URL.rpartition("/")[0] + f"/{SNAPSHOTS}", "--config", config).stdout
-    assert "level 2 of" in shown
+    assert "level 3 of" in shown
+    assert any(line.split()[:3] == ["witness", "registered", "at"] for line in shown.splitlines())
     assert any(line.split() == ["snapshots", "1"] for line in shown.splitlines())
     assert any(line.split() == ["persistent", "handles", "no"] for line in shown.splitlines())
 

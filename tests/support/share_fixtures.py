@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bastide.backup.smb import ByTicket, SmbFolder, address
+from bastide.backup.smb import SmbFolder, address
+from bastide.backup.smb_login import ByTicket
 from bastide.directory.kerberos import Identity
 from bastide_lab import plan
 from bastide_lab.lab import Lab

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from bastide.backup.remote import Lost
+from bastide.backup.share import Patience, Share
 from bastide.cli.exits import Exit
 from bastide.cli.main import app
 from bastide.config import load
 from bastide.store import migrations
 from bastide.store.unit_of_work import SqlStore
+from bastide.wiring import storage
 from bastide.wiring.database import database_url
 from tests.support import build
+from tests.support.memory_share import MemoryFolder, MemoryServer
 
 
 @pytest.fixture
@@ -83,6 +87,30 @@ def test_a_key_that_is_there_stays(tmp_path: Path) -> None:
     assert "never overwritten" in said(again)
     assert (tmp_path / "backup.key").read_bytes() == before
     assert run("keys", "generate", "--backup", "--openpgp", "--to", tmp_path).exit_code == Exit.USAGE
+
+
+def test_a_connection_that_was_lost_on_the_way_is_told(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = json.loads(run("keys", "generate", "--backup", "--to", tmp_path, "--json").stdout)["public"]
+    server = MemoryServer()
+
+    def lose(verb: str, _name: str) -> None:
+        if verb == "write":
+            server.faults.clear()
+            raise Lost("the connection was given up: the witness says RESOURCE_CHANGE")
+
+    share = Share(MemoryFolder(server), Patience(pause=0))
+    monkeypatch.setattr(storage, "place", lambda *_: share)
+    order = ("backup", "--to", "smb://files/backups", "--recipient", public, "--config", config)
+    server.faults.append(lose)
+    assert "went on after: the connection was given up: the witness says" in said(run(*order))
+    server.files.clear()
+    server.faults.append(lose)
+    (reason,) = json.loads(run(*order, "--json").stdout)["lost"]
+    assert reason.endswith("RESOURCE_CHANGE")
+    server.files.clear()
+    assert json.loads(run(*order, "--json").stdout)["lost"] == []
 
 
 def test_what_is_wrong_is_said_with_what_to_do(tmp_path: Path, config: Path) -> None:

@@ -77,7 +77,7 @@ def test_written_read_back_and_named(server: MemoryServer) -> None:
     """(1) to (4)"""
     written = share(server).write(NAME, fill)
     assert server.files == {NAME: bytearray(DATA)}
-    assert (written.size, written.path.name) == (len(DATA), NAME)
+    assert (written.size, written.path.name, written.lost) == (len(DATA), NAME, ())
     assert str(written.path) == f"memory://server/share/{NAME}"
     with written.path.open("rb") as file:
         assert file.read() == DATA
@@ -91,9 +91,10 @@ def test_cut_at_any_moment(server: MemoryServer, moment: str, *, keeps: bool) ->
     """(5), (6), (7): also when it happened and the answer was lost, such as a rename's."""
     server.keeps = keeps
     server.faults.append(once(moment, lose))
-    share(server).write(NAME, fill)
+    written = share(server).write(NAME, fill)
     assert server.files == {NAME: bytearray(DATA)}
     assert server.holders == {}, "nothing stays open"
+    assert written.lost == ("the connection is gone",)
 
 
 def test_a_resumed_file_is_not_written_again(server: MemoryServer) -> None:

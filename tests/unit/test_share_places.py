@@ -11,7 +11,8 @@ import pytest
 from bastide.backup.folder import Folder
 from bastide.backup.probe import LEVELS, Offers
 from bastide.backup.share import Share
-from bastide.backup.smb import ByPassword, ByTicket, Login, SmbFolder, address
+from bastide.backup.smb import SmbFolder, address
+from bastide.backup.smb_login import ByPassword, ByTicket, Login
 from bastide.config import ConfigError, Smb
 from bastide.directory.kerberos import Identity
 from bastide.domain.errors import InvalidInput, StoreUnavailable
@@ -102,13 +103,14 @@ def test_without_a_connection_nothing_is_asked_and_close_is_quiet(tmp_path: Path
 
 OFFERS = Offers(
     dialect="3.1.1", cipher="AES-128-GCM", signing="AES-GMAC", durable=120, resumed=True, persistent=False,
-    clustered=True, witness=True, interfaces=(), snapshots=-1, writes=1, reads=1,
+    clustered=True, witness=True, watched_by="node-2", unwatched="", interfaces=(), snapshots=-1, writes=1, reads=1,
 )  # fmt: skip
 
 
 def test_levels() -> None:
     """What was not tried, or only promised, counts for nothing."""
     assert OFFERS.level == len(LEVELS) - 1
+    assert replace(OFFERS, watched_by="", unwatched="nobody answers").level == 2
     assert replace(OFFERS, clustered=False).level == 1
     assert replace(OFFERS, resumed=False).level == 0
     assert replace(OFFERS, resumed=False, persistent=True, witness=True).level == 0

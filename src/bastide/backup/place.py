@@ -53,11 +53,12 @@ class Hashing:
 
 @dataclass(frozen=True, slots=True)
 class Written(Generic[B_co]):
-    """A backup that lies there, as it was read back. `size`: in bytes."""
+    """A backup that lies there, as it was read back. `size`: in bytes; `lost`: why, each time that the connection was lost meanwhile."""
 
     path: B_co
     size: int
     sha256: str
+    lost: tuple[str, ...] = ()
 
 
 class Place(Protocol[B_co]):

@@ -22,6 +22,7 @@ from smbprotocol.tree import ShareCapabilities
 from bastide.backup.remote import Missing
 from bastide.backup.smb import CIPHERS, SIGNING, SmbFile, SmbFolder
 from bastide.backup.spool import CHUNK
+from bastide.backup.witness import Unwatched, Witness
 from bastide.domain.errors import StoreUnavailable
 
 #: What the levels mean, each with those before it.
@@ -29,6 +30,7 @@ LEVELS = (
     "a connection that is cut costs time: the file is opened again, and compared chunk by chunk",
     "a connection that is cut goes on where it was: the server keeps the open file (durable handle)",
     "a server that dies is replaced by another one under the same name; the file is opened again there, and compared",
+    "another server tells at once that one is gone (Witness), where silence would take ten seconds",
 )
 _PREFIX = ".bastide-storage-test-"
 #: [MS-SMB2] 2.2.32.2: how many there are fits, without their names.
@@ -40,8 +42,8 @@ _GIGA = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """What was found. `durable`: for how many seconds the server promised to keep an open file; `witness`: the server would tell of a failover at once, and
-    nobody here listens; `snapshots` -1: the server does not tell; speeds in bytes a second.
+    """What was found. `durable`: for how many seconds the server promised to keep an open file; `witness`: the share says that it is watched; `watched_by`: who
+    took our registration, or `unwatched`: why nobody did; `snapshots` -1: the server does not tell; speeds in bytes a second.
     """
 
     dialect: str
@@ -52,6 +54,8 @@ class Offers:
     persistent: bool
     clustered: bool
     witness: bool
+    watched_by: str
+    unwatched: str
     interfaces: tuple[str, ...]
     snapshots: int
     writes: float
@@ -62,10 +66,12 @@ class Offers:
         """Of LEVELS."""
         if not self.resumed:
             return 0
-        return 2 if self.clustered else 1
+        if not self.clustered:
+            return 1
+        return 3 if self.watched_by else 2
 
 
-def probe(folder: SmbFolder, size: int, now: Callable[[], float]) -> Offers:
+def probe(folder: SmbFolder, witness: Witness, size: int, now: Callable[[], float]) -> Offers:
     """`size`: of the file, in bytes. Raises StoreUnavailable for a share that backups cannot use."""
     folder.connect()
     try:
@@ -78,6 +84,7 @@ def probe(folder: SmbFolder, size: int, now: Callable[[], float]) -> Offers:
         finally:
             _tidy_up(folder, file, name)
         share = folder.capabilities
+        watched_by, unwatched = _watched(folder, witness)
         return Offers(
             dialect="3.1.1",
             cipher=CIPHERS[folder.cipher],
@@ -86,7 +93,9 @@ def probe(folder: SmbFolder, size: int, now: Callable[[], float]) -> Offers:
             resumed=resumed,
             persistent=bool(share & ShareCapabilities.SMB2_SHARE_CAP_CONTINUOUS_AVAILABILITY),
             clustered=bool(share & ShareCapabilities.SMB2_SHARE_CAP_SCALEOUT),
-            witness=bool(share & ShareCapabilities.SMB2_SHARE_CAP_CLUSTER),
+            witness=folder.is_witnessed,
+            watched_by=watched_by,
+            unwatched=unwatched,
             interfaces=interfaces,
             snapshots=snapshots,
             writes=speeds[0],
@@ -125,6 +134,18 @@ def _resumed(folder: SmbFolder, file: SmbFile) -> tuple[bool, SmbFile]:
     except Missing:
         return False, file
     return True, again
+
+
+def _watched(folder: SmbFolder, witness: Witness) -> tuple[str, str]:
+    """Register, as a backup would: by whom, or why not."""
+    if not folder.is_witnessed:
+        return "", "the share does not offer it"
+    try:
+        watch = witness.watch(folder.where.server, folder.peer)
+    except Unwatched as error:
+        return "", f"{error.message} ({error.remedy})"
+    watch.close()
+    return watch.by, ""
 
 
 def _tidy_up(folder: SmbFolder, file: SmbFile, name: str) -> None:

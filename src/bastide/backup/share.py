@@ -53,13 +53,13 @@ class Share(Generic[F]):
             spool.end()  # (1)
             upload = _Upload(self._remote, name, spool)
             try:
-                persistently(self._remote, self._patience, upload.run, upload.progress)
+                lost = persistently(self._remote, self._patience, upload.run, upload.progress)
             except BaseException:
                 upload.give_up()
                 raise
             finally:
                 self._remote.close()
-        return Written(self.file(name), spool.manifest.size, spool.manifest.sha256)
+        return Written(self.file(name), spool.manifest.size, spool.manifest.sha256, lost)
 
     def prune(self, node: str, keep: int, *, new: str) -> "tuple[ShareFile, ...]":
         """Raises StoreUnavailable."""
@@ -122,11 +122,12 @@ class ShareFile:
 
 def persistently(
     remote: Remote[Any], patience: Patience, run: Callable[[], None], progress: Callable[[], int] = lambda: 0
-) -> None:
+) -> tuple[str, ...]:
     """Connect, and run to the end, again and again while the connection is lost. Whoever cannot connect at first is told at once.
 
-    `progress`: how much is done; when it grows, patience begins anew. Raises StoreUnavailable with the last reason.
+    `progress`: how much is done; when it grows, patience begins anew. Returns why the connection was lost, each time. Raises StoreUnavailable with the last reason.
     """
+    lost: list[str] = []
     since, most, served = patience.now(), progress(), False
     while True:
         connected = False
@@ -141,8 +142,10 @@ def persistently(
             worth = served and (isinstance(error, Lost) or not connected)
             if not worth or patience.now() - since > patience.seconds:
                 raise
+            if connected:
+                lost.append(error.message)
         else:
-            return
+            return tuple(lost)
         patience.sleep(patience.pause)
 
 

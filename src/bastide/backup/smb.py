@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -39,12 +38,13 @@ from smbprotocol.open import (
     ShareAccess,
     SMB2SetInfoRequest,
 )
-from smbprotocol.session import Session
-from smbprotocol.tree import TreeConnect
+from smbprotocol.tree import ShareCapabilities, TreeConnect
 
+from bastide.backup.lookout import Lookout
 from bastide.backup.remote import Busy, Lost, Missing, Taken
 from bastide.backup.smb_connection import SmbConnection
-from bastide.directory.kerberos import Tickets
+from bastide.backup.smb_login import Login, signed_in
+from bastide.backup.witness import Notice, Witness
 from bastide.domain.errors import InvalidInput, StoreUnavailable
 
 # They log session ids and whole messages, and print the traceback of every connection that ends.
@@ -72,6 +72,9 @@ SIGNING = MappingProxyType(
 _CONNECT, _ANSWER = 3.0, 10.0
 #: How long the server is asked to keep an open file whose connection is gone, in milliseconds.
 _KEPT = 120_000
+#: How often a witness is believed.
+_NOTICES = 8
+_NOTICED = "the witness says"
 _READ_WRITE = (
     FilePipePrinterAccessMask.GENERIC_READ
     | FilePipePrinterAccessMask.GENERIC_WRITE
@@ -133,24 +136,6 @@ def address(text: str) -> Address:
 
 def _no_address(why: str) -> InvalidInput:
     return InvalidInput("share", why, remedy="give it as in smb://files.priv.example.com/backups/bastide")
-
-
-@dataclass(frozen=True, slots=True)
-class ByTicket:
-    """Sign in with Kerberos."""
-
-    tickets: Tickets
-
-
-@dataclass(frozen=True, slots=True)
-class ByPassword:
-    """Sign in with NTLM, for a server that is in no domain. `password`: the file that holds it."""
-
-    account: str
-    password: Path
-
-
-Login = ByTicket | ByPassword
 
 
 class SmbFile:
@@ -223,9 +208,9 @@ class SmbFile:
 
 
 class SmbFolder:
-    """One connection at a time to a folder of a share."""
+    """One connection at a time to a folder of a share. `witness`: who is asked to tell early that the server is gone, where the share offers it; None: silence tells."""
 
-    def __init__(self, where: Address, login: Login) -> None:
+    def __init__(self, where: Address, login: Login, witness: Witness | None = None) -> None:
         self.where = where
         self.name = str(where)
         self.login = login
@@ -234,14 +219,22 @@ class SmbFolder:
         self._connection: Any = None
         self._session: Any = None
         self.tree: Any = None
+        self._witness = witness
+        self._lookout: Lookout | None = None
+        self._notices = 0
+        #: Where the witness sent us; empty: to the server's name.
+        self._elsewhere = ""
 
     def connect(self) -> None:
         """Anew. The server is told which session this one replaces: it need not find out by itself that the other is gone."""
         previous = self._session.session_id if self._session else 0
         self._drop()
-        self._connection = SmbConnection(self._client, self.where.server, PORT, previous)
+        # Once: if nobody is there, the name leads on.
+        server, self._elsewhere = self._elsewhere or self.where.server, ""
+        self._connection = SmbConnection(self._client, server, PORT, previous)
         try:
             self._negotiate()
+            self._look_out()
         except BaseException:
             self._drop()
             raise
@@ -253,9 +246,23 @@ class SmbFolder:
             )
             if self._connection.cipher_id not in CIPHERS:  # before anybody signs in
                 raise StoreUnavailable(f"{self.name} does not encrypt", remedy=_MODERN)
-            self._session = self._signed_in()
+            self._session = signed_in(self._connection, self.login, self.where.server)
             self.tree = TreeConnect(self._session, rf"\\{self.where.server}\{self.where.share}")
             self.tree.connect()
+
+    def _look_out(self) -> None:
+        """Whoever tells too often is not listened to: giving up a connection costs time."""
+        if self._witness is None or not self.is_witnessed or self._notices >= _NOTICES:
+            return
+        connection = self._connection
+
+        def told(notice: Notice) -> None:
+            connection.notice = notice
+            self._notices += 1
+            self._elsewhere = next(iter(notice.addresses), "")
+            connection.cut()
+
+        self._lookout = Lookout(self._witness, self.where.server, self.peer, told)
 
     def close(self) -> None:
         """Without an error where the connection is gone already."""
@@ -357,7 +364,12 @@ class SmbFolder:
         try:
             yield
         except _ANYTHING as error:
-            _tell(error, f"{self.name}/{name}" if name else self.name, late=late.is_set())
+            what = f"{self.name}/{name}" if name else self.name
+            if connection.notice is not None:
+                raise Lost(
+                    f"{what}: the connection was given up: {_NOTICED} {connection.notice}", remedy=_REACH
+                ) from None
+            _tell(error, what, late=late.is_set())
         finally:
             timer.cancel()
 
@@ -377,26 +389,20 @@ class SmbFolder:
         """Of the share: `ShareCapabilities` of the library."""
         return int(self._connection.share_capabilities)
 
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether the share says that somebody would tell early of its server's end: [MS-SMB2] 2.2.10."""
+        return bool(self.capabilities & ShareCapabilities.SMB2_SHARE_CAP_CLUSTER)
+
+    @property
+    def peer(self) -> str:
+        """The address that the connection goes to. Raises Lost."""
+        with self.asked(""):
+            return str(self._connection.peer())
+
     def cut(self) -> None:
         """As if somebody had pulled the cable."""
         self._connection.cut()
-
-    def _signed_in(self) -> Any:
-        if isinstance(self.login, ByTicket):
-            with self.login.tickets.used():
-                session = Session(self._connection, require_encryption=True, auth_protocol="kerberos")
-                session.connect()
-            return session
-        session = Session(
-            self._connection,
-            self.login.account,
-            _first_line(self.login.password),
-            require_encryption=True,
-            auth_protocol="ntlm",
-        )
-        session.connect()
-        session.password = None
-        return session
 
     def _opened(self, name: str, how: int, guid: uuid.UUID, wanted: Any) -> SmbFile:
         """For nobody else while it is open."""
@@ -419,6 +425,9 @@ class SmbFolder:
         return SmbFile(self, name, opened, guid, int(kept[0]["timeout"].get_value()) if kept else 0)
 
     def _drop(self) -> None:
+        if self._lookout is not None:
+            self._lookout.end()
+        self._lookout = None
         if self._connection is not None:
             self._connection.cut()
             with suppress(SMBException, OSError):
@@ -472,12 +481,3 @@ _REFUSALS = MappingProxyType(
         NtStatus.STATUS_NOT_SUPPORTED: ("the server does not speak SMB 3.1.1", _MODERN),
     }
 )
-
-
-def _first_line(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError):
-        raise StoreUnavailable(
-            f"the password in {file} cannot be read", remedy="one line, readable by the service's user alone"
-        ) from None

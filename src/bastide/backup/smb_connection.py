@@ -14,6 +14,8 @@ from smbprotocol.session import SMB2SessionSetupRequest
 from smbprotocol.structure import BytesField, IntField, Structure
 from smbprotocol.tree import SMB2TreeConnectResponse
 
+from bastide.backup.witness import Notice
+
 #: [MS-SMB2] 2.2.23.1: the message id of what the server says unasked.
 _UNASKED = (1 << 64) - 1
 #: Structure size, level, two reserved fields, file id.
@@ -28,6 +30,8 @@ class SmbConnection(Connection):  # type: ignore[misc]  # the library has no typ
         self._previous = previous
         #: [MS-SMB2] 2.2.10, of the share that was connected to last.
         self.share_capabilities = 0
+        #: Why it was cut, if a witness had it cut.
+        self.notice: Notice | None = None
         self.outstanding_requests[_UNASKED] = _Unasked(self)
 
     def send(self, message: Any, *given: Any, **named: Any) -> Any:
@@ -59,10 +63,20 @@ class SmbConnection(Connection):  # type: ignore[misc]  # the library has no typ
 
     def cut(self) -> None:
         """As if somebody had pulled the cable. The library's own end waits for whoever is sending, for ever if nobody takes it."""
-        sock = self.transport._sock if self.transport else None  # noqa: SLF001  # see above
+        sock = self._socket()
         if sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+    def peer(self) -> str:
+        """The address that it goes to. Raises OSError if it goes nowhere."""
+        sock = self._socket()
+        if sock is None:
+            raise OSError("there is no connection")
+        return str(sock.getpeername()[0])
+
+    def _socket(self) -> socket.socket | None:
+        return self.transport._sock if self.transport else None  # noqa: SLF001  # the library gives no other way
 
 
 class _LetGo(Structure):  # type: ignore[misc]  # the library has no types

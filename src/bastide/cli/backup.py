@@ -14,7 +14,7 @@ from bastide.config import DEFAULT_PATH, load
 
 if TYPE_CHECKING:
     from bastide.backup.dump import Content
-    from bastide.backup.smb import Login
+    from bastide.backup.smb_login import Login
 
 _MAKE = "bastide backup --to /var/backups/bastide --recipient age1..."
 _CHECK = "bastide restore FILE --identity backup.key --check"
@@ -82,11 +82,14 @@ def backup(
                 "size": made.written.size,
                 "sha256": made.written.sha256,
                 "seq": made.header.head[0],
+                "lost": list(made.written.lost),
                 "removed": [str(path) for path in made.removed],
             }
         )
         return
     screen.line(f"made {made.written.path} ({made.written.size:,} bytes), read back", "green")
+    for reason in made.written.lost:
+        screen.line(f"went on after: {reason}", "yellow")
     for path in made.removed:
         screen.line(f"removed {path}")
     screen.note(

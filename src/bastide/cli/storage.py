@@ -40,12 +40,14 @@ def storage_test(
     ticket: Ticket = False,
     config: Settings = DEFAULT_PATH,
 ) -> None:
-    """Say what a share really offers: encryption, failover, speed. Writes a file of its own, cuts its own connection, and removes the file."""
+    """Say what a share really offers: encryption, failover, early notice of it, speed. Writes a file of its own, cuts its own connection, and removes the file."""
     from bastide.backup.probe import LEVELS, probe  # noqa: PLC0415  # an extra
     from bastide.clock import SystemClock  # noqa: PLC0415
     from bastide.wiring.storage import share as named  # noqa: PLC0415
+    from bastide.wiring.storage import witness  # noqa: PLC0415
 
-    found = probe(named(share, login(config, own=ticket)), megabytes * _MEGABYTES, SystemClock().monotonic)
+    who = login(config, own=ticket)
+    found = probe(named(share, who), witness(who()), megabytes * _MEGABYTES, SystemClock().monotonic)
     if as_json:
         screen.json({"share": share, "level": found.level, "means": LEVELS[found.level], **asdict(found)})
         return
@@ -58,7 +60,10 @@ def storage_test(
             ("open file kept", kept if found.durable else "no"),
             ("persistent handles", "offered; not used" if found.persistent else "no"),
             ("cluster", "several servers serve it" if found.clustered else "no"),
-            ("witness", "offered; not used" if found.witness else "no"),
+            (
+                "witness",
+                f"registered at {found.watched_by}" if found.watched_by else f"no: {found.unwatched}",
+            ),
             ("interfaces", ", ".join(found.interfaces) or "not told"),
             ("snapshots", "not told" if found.snapshots < 0 else found.snapshots),
             ("write", _speed(found.writes)),

@@ -9,7 +9,9 @@ from bastide.backup.place import Backup, Place
 from bastide.config import Config, secret_path
 
 if TYPE_CHECKING:
-    from bastide.backup.smb import Login, SmbFolder
+    from bastide.backup.smb import SmbFolder
+    from bastide.backup.smb_login import Login
+    from bastide.backup.witness import Witness
 
 SCHEME = "smb://"
 
@@ -25,7 +27,7 @@ def place(where: str, login: "Callable[[], Login]") -> Place[Backup]:
         return Folder(Path(where))
     from bastide.backup.share import Share  # noqa: PLC0415  # an extra
 
-    return Share(share(where, login))
+    return Share(_watched(where, login))
 
 
 def backup(where: str, login: "Callable[[], Login]") -> Backup:
@@ -35,14 +37,29 @@ def backup(where: str, login: "Callable[[], Login]") -> Backup:
     from bastide.backup.share import Share  # noqa: PLC0415  # an extra
 
     folder, _, name = where.rpartition("/")
-    return Share(share(folder, login)).file(name)
+    return Share(_watched(folder, login)).file(name)
 
 
 def share(where: str, login: "Callable[[], Login]") -> "SmbFolder":
-    """The folder on the share. Raises InvalidInput, ModuleNotFoundError."""
+    """The folder on the share, for a short look. Raises InvalidInput, ModuleNotFoundError."""
     from bastide.backup.smb import SmbFolder, address  # noqa: PLC0415  # an extra
 
     return SmbFolder(address(where), login())
+
+
+def _watched(where: str, login: "Callable[[], Login]") -> "SmbFolder":
+    """The same, for what takes long: a cluster that would tell early of its server's end is asked to. Raises InvalidInput, ModuleNotFoundError."""
+    from bastide.backup.smb import SmbFolder, address  # noqa: PLC0415  # an extra
+
+    found, who = address(where), login()
+    return SmbFolder(found, who, witness(who))
+
+
+def witness(login: "Login") -> "Witness":
+    """Who tells, for whoever signs in to the share. Raises ModuleNotFoundError."""
+    from bastide.backup.witness_rpc import RpcWitness  # noqa: PLC0415  # an extra
+
+    return RpcWitness(login)
 
 
 def size_on_share(where: str, login: "Callable[[], Login]") -> int:
@@ -58,7 +75,7 @@ def size_on_share(where: str, login: "Callable[[], Login]") -> int:
 
 def by_settings(config: Config) -> "Login":
     """As the service signs in: with the account of `[smb]`, else with a ticket of the service account. Raises ConfigError."""
-    from bastide.backup.smb import ByPassword, ByTicket  # noqa: PLC0415  # an extra
+    from bastide.backup.smb_login import ByPassword, ByTicket  # noqa: PLC0415  # an extra
     from bastide.directory.kerberos import Identity  # noqa: PLC0415  # an extra
 
     if config.smb is not None:
@@ -68,7 +85,7 @@ def by_settings(config: Config) -> "Login":
 
 def by_own_ticket() -> "Login":
     """As the person who runs this program, who has a ticket already."""
-    from bastide.backup.smb import ByTicket  # noqa: PLC0415  # an extra
+    from bastide.backup.smb_login import ByTicket  # noqa: PLC0415  # an extra
     from bastide.directory.kerberos import CallerTicket  # noqa: PLC0415  # an extra
 
     return ByTicket(CallerTicket())
