@@ -13,7 +13,7 @@ Every fault lasts 30 seconds. After each one holds, or the command fails:
 
 1. Nothing that was acknowledged is lost, and nothing is there that was not asked.
 2. No effect twice: each step of each request has one audit record.
-3. No account was open on a controller without a grant that covers it. The controllers themselves are asked, twice a second.
+3. No account was open on a controller without a grant that covers it. The controllers themselves are asked, twice a second. One whose clock is wrong is asked by its own clock: there a grant covers until Bastide says that access is over.
 4. All that was due is finished.
 5. The audit's chain is whole.
 6. No node says anything that was not foreseen, or takes a primary that was succeeded for a database from the past.

@@ -1,10 +1,12 @@
-"""A file system that is really full, under the database and under the audit file: it is said, nothing is half written, and it goes on by itself."""
+"""A file system that is really full, under the database, the audit file and the log files: it is said, nothing is half written, and it goes on by itself."""
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from bastide.audit.file import FileSink
 from bastide.cli.exits import Exit, as_stop
 from bastide.domain.audit import verify
 from bastide.domain.errors import StoreUnavailable
+from bastide.domain.journal import Span
 from bastide.domain.requests import Request, State
+from bastide.journal.files import FileJournal, open_files
 from bastide.services.pace import EXPORT
 from bastide.services.ports import AuditQuery
 from bastide.services.upkeep import KEY
@@ -188,3 +192,32 @@ def test_the_audit_file_holds_whole_records_only_and_catches_up(tmp_path: Path, 
     verify(records)
     assert all(json.loads(line)["hash"] for line in file.read_text().splitlines())
     world.close()
+
+
+# --------------------------------------------------------------------------------------------------------- the log files
+
+
+@pytest.mark.parametrize("left", [0, 100_000])
+def test_log_files_lose_what_has_no_room_and_go_on_by_themselves(disk: Path, left: int) -> None:
+    """`left`: so that it is full in the middle of a record, or when a file has just been renamed."""
+    handler = open_files(disk / "logs", "n", "serve", 1)
+    assert handler is not None
+
+    def say(text: str) -> None:
+        handler.emit(logging.LogRecord("bastide", logging.INFO, "", 0, text, (), None))
+
+    say("it began")
+    with filled(disk, left=left):
+        for number in range(200):
+            say(f"no room for this {number} " + "x" * 2000)
+    say("there is room again")
+    handler.close()
+    now = datetime.now(UTC)
+    found = FileJournal(disk / "logs", "n").read(
+        Span(now - timedelta(hours=1), now + timedelta(hours=1)), most=1 << 20
+    )
+    said = [json.loads(line)["message"] for _, line in found.lines]
+    assert said[0] == "it began"
+    assert said[-1] == "there is room again"
+    assert len(said) < 200
+    assert found.torn <= 1

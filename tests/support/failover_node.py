@@ -31,6 +31,11 @@ key = "{key}"
 [database]
 url = "{database}"
 password = "{password}"
+mark = "{own}/mark"
+[audit]
+file = "{own}/audit.jsonl"
+[logs]
+folder = "{own}/logs"
 [keys]
 master = "{work}/master.key"
 signing = "{work}/signing.key"
@@ -79,6 +84,9 @@ class FailoverNode:
         self.name = seat.name
         self.host = seat.host
         self.log = work / f"{seat.name}.log"
+        #: What it keeps on its host's disk.
+        self.own = self.lab.site.directory(plan.host(seat.host)) / seat.name
+        self.own.mkdir(exist_ok=True)
         self.settings = work / f"{seat.name}.toml"
         self._process: subprocess.Popen[str] | None = None
         priv_host, corp_host = plan.server_names(plan.host(seat.host))
@@ -86,7 +94,7 @@ class FailoverNode:
         self.url = f"https://{priv_host}:{seat.port}"
         self.settings.write_text(
             _SETTINGS.format(
-                url=self.url, port=seat.port, name=seat.name, partition=seat.partition, work=work,
+                url=self.url, port=seat.port, name=seat.name, partition=seat.partition, work=work, own=self.own,
                 certificate=self.lab.site.tls / f"{pair}.crt", key=self.lab.site.tls / f"{pair}.key",
                 database=self.lab.databases.url, password=self.lab.databases.password_file,
                 priv=directory_lab.PRIV, corp=directory_lab.CORP, realm=self.lab.realm("priv"),
@@ -163,6 +171,10 @@ class FailoverNode:
     def holds(self, owner: str) -> bool:
         """Whether the owner of a lease is this node."""
         return owner.rpartition(":")[0] == self.name
+
+    def mark(self) -> str:
+        """The newest audit record that it noted on its disk: it follows with each heartbeat."""
+        return (self.own / "mark").read_text()
 
     def tail(self) -> str:
         return self.log.read_text()[-4000:] if self.log.exists() else "nothing was said"
