@@ -13,8 +13,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from bastide.domain.requests import Decision
+from bastide.domain.reviews import Verdict
 from bastide.domain.roles import Scope, Window
 from bastide.portal.addresses import is_ours
+from bastide.services.reviews.campaigns import Draft
 from bastide.web import create_app
 from tests.support.api import APPROVAL, NOBODYS, ApiWorld
 from tests.support.person import Person
@@ -49,6 +51,10 @@ def populate(api: ApiWorld) -> dict[str, str]:
     api.work()
     api.services.authn.open_session(api.alice(), address="192.0.2.66", agent="Opera on Windows")
     waiting = api.ask("Approved", justification="restore the figures of March", ticket="INC-42")
+    api.services.oversight.reviews.create(
+        api.dave, Draft(name="Winter", reviewer="PRIV\\grace", fallback="PRIV\\heidi", silence=Verdict.KEEP)
+    )
+    api.work()
     with api.store.read() as uow:
         role, user, group = uow.roles.by_name("Approved"), uow.users.all()[0], uow.groups.all()[0]
     return {
@@ -123,4 +129,4 @@ def wanted(api: ApiWorld, name: str, ids: dict[str, str]) -> list[str]:
     waiting = f"/requests/{ids['request_id']}"
     if name == "alice":
         return ["/", "/history", "/sessions", f"/ask/{ids['role_id']}", waiting, f"/requests/{ids['active']}"]
-    return ["/", "/approvals", waiting] if name == "grace" else addresses(api, ids)
+    return ["/", "/approvals", "/reviews", waiting] if name == "grace" else addresses(api, ids)

@@ -22,7 +22,8 @@ from tests.support.failover_load import steady_load
 from tests.support.failover_node import FailoverNode
 from tests.support.failover_world import Caller, FailoverWorld
 from tests.support.patience import PATIENCE
-from tests.support.ticket_browser import person_at
+from tests.support.person import Person
+from tests.support.ticket_browser import DESK, PHONE, Look, person_at
 
 pytest_plugins = [
     "tests.support.lab",
@@ -52,6 +53,7 @@ class People:
     alice_id: UserId
     carol: Caller
     grace: Caller
+    dave: Caller
     load: dict[UserId, Caller]
 
 
@@ -77,6 +79,7 @@ def people(cluster: FailoverWorld) -> People:
         alice_id=ids["alice"],
         carol=carol,
         grace=cluster.caller(r"priv\apr.grace"),
+        dave=cluster.caller(r"priv\adm.dave"),
         load={ids["bob"]: bob, ids["carol"]: carol},
     )
 
@@ -306,14 +309,10 @@ def test_nothing_of_all_that_was_unexpected_to_a_node(cluster: FailoverWorld) ->
         assert "Traceback" not in node.log.read_text(), node.tail()
 
 
-def approve(playwright: Playwright, cluster: FailoverWorld, grace: Caller, profile: Path) -> None:
+def approve(playwright: Playwright, cluster: FailoverWorld, grace: Caller, profile: Path, look: Look) -> None:
     """Grace, who has no ticket, at the second node."""
-    with person_at(playwright, cluster.nodes[1], "priv", profile) as person:
-        person.open("/signin")
-        person.type("Account", "PRIV\\apr.grace")
-        person.type("Password", cluster.lab.password(grace.account))
-        person.type("Code from your authenticator", grace.code())
-        person.press("Sign in")
+    with person_at(playwright, cluster.nodes[1], "priv", profile, look) as person:
+        signed_in(person, cluster, grace, "PRIV\\apr.grace")
         person.press("Approvals")
         person.sees("by the portal")
         person.press("Approve")
@@ -321,12 +320,31 @@ def approve(playwright: Playwright, cluster: FailoverWorld, grace: Caller, profi
         assert [fault for fault in person.faults if "401" not in fault] == []
 
 
+def signed_in(person: Person, cluster: FailoverWorld, who: Caller, account: str) -> None:
+    """With password and code."""
+    person.open("/signin")
+    person.type("Account", account)
+    person.type("Password", cluster.lab.password(who.account))
+    person.type("Code from your authenticator", who.code())
+    person.press("Sign in")
+
+
+def follows(person: Person, look: Look, text: str | re.Pattern[str]) -> None:
+    """By itself with scripts; without them somebody loads the page again."""
+    deadline = time.monotonic() + PATIENCE
+    while not look.scripts and not person.page.get_by_text(text).count() and time.monotonic() < deadline:
+        time.sleep(0.5)
+        person.page.reload()
+    person.sees(text)
+
+
+@pytest.mark.parametrize("look", [DESK, PHONE], ids=["javascript-wide-light", "plain-narrow-dark"])
 def test_in_the_portal_a_ticket_signs_in_another_node_approves_and_the_page_follows(
-    cluster: FailoverWorld, people: People, playwright: Playwright, tmp_path: Path
+    cluster: FailoverWorld, people: People, playwright: Playwright, tmp_path: Path, look: Look
 ) -> None:
     before, profile = cluster.requests_of(people.alice_id), tmp_path / "alice"
     cluster.lab.kinit("client", people.alice.account, ccache=Path(f"{profile}.ccache")).check_returncode()
-    with person_at(playwright, cluster.nodes[0], "corp", profile) as alice:
+    with person_at(playwright, cluster.nodes[0], "corp", profile, look) as alice:
         alice.open("/")
         # The first time that a profile meets Negotiate, chromium for Linux only remembers that it needs the library for it.
         alice.press("go on without a password")
@@ -338,11 +356,68 @@ def test_in_the_portal_a_ticket_signs_in_another_node_approves_and_the_page_foll
         alice.press("Ask")
         alice.sees("Waits for approval")
         (request,) = cluster.requests_of(people.alice_id) - before
-        approve(playwright, cluster, people.grace, tmp_path / "grace")
-        alice.sees(re.compile(r"^Active$"))
+        approve(playwright, cluster, people.grace, tmp_path / "grace", look)
+        follows(alice, look, re.compile(r"^Active$"))
         assert cluster.request(request).directory_end is not None, "it was read back"
         alice.press("End now")
-        alice.sees("Ended early")
+        follows(alice, look, "Ended early")
         cluster.patiently(lambda: cluster.request(request).state, lambda state: state is State.CLOSED)
         assert [one.kind for one in cluster.records(request)].count("request.active") == 1
+        ask_and_extend(cluster, people, alice, look)
+        alice.press("History")
+        alice.sees("by the portal")
         assert [fault for fault in alice.faults if "401" not in fault] == []
+
+
+def ask_and_extend(cluster: FailoverWorld, people: People, alice: Person, look: Look) -> None:
+    """A role that nobody has to approve, and a later end."""
+    before = cluster.requests_of(people.alice_id)
+    alice.press("Back to My access")
+    alice.press(f"Ask for {FILES}")
+    alice.type("What are you going to do?", "one more look")
+    alice.press("Ask")
+    (request,) = cluster.requests_of(people.alice_id) - before
+    follows(alice, look, re.compile(r"^Active$"))
+    first = cluster.request(request).directory_end
+    assert first is not None
+    alice.type("How many", "10")
+    alice.press("Extend")
+    alice.sees("The later end was asked for.")
+    cluster.patiently(
+        lambda: cluster.request(request).directory_end, lambda end: end is not None and end > first
+    )
+    alice.press("End now")
+    follows(alice, look, "Ended early")
+
+
+@pytest.mark.parametrize("look", [DESK, PHONE], ids=["javascript-wide-light", "plain-narrow-dark"])
+def test_in_the_portal_a_role_is_edited_and_the_kill_switch_ends_what_is_active(
+    cluster: FailoverWorld, people: People, playwright: Playwright, tmp_path: Path, look: Look
+) -> None:
+    request = people.alice.ask(cluster.nodes[0], FILES)
+    cluster.patiently(lambda: state_of(cluster, request), lambda state: state is State.ACTIVE)
+    with person_at(playwright, cluster.nodes[1], "priv", tmp_path / "dave", look) as dave:
+        signed_in(dave, cluster, people.dave, "PRIV\\adm.dave")
+        dave.press("Administration")
+        dave.press(FILES)
+        dave.press("Edit")
+        dave.type("What it is for", f"files, {look.scheme}")
+        dave.press("See what would change")
+        dave.sees("Nothing is saved yet.")
+        dave.press("Save")
+        dave.sees("The role is changed.")
+        assert cluster.services.roles.show(cluster.dave, FILES).description == f"files, {look.scheme}"
+        dave.press("Kill switch")
+        dave.reach(dave.page.get_by_label("Of whom"))
+        dave.page.keyboard.press("e")
+        dave.type("Why", "exercise")
+        dave.press("See what would end")
+        dave.sees(re.compile("requests? would end"))
+        many = dave.page.get_by_role("button", name=re.compile(r"^End \d+$")).inner_text()
+        dave.type("Type everything to end it", "everything")
+        dave.press(many)
+        dave.sees(re.compile(r"The end of \d+ was asked for\."))
+        cluster.patiently(lambda: state_of(cluster, request), lambda state: state is State.CLOSED)
+        dave.press("Auditing")
+        dave.sees(FILES)
+        assert [fault for fault in dave.faults if "401" not in fault] == []

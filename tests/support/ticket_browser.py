@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +18,20 @@ from tests.support.failover_world import FailoverWorld
 from tests.support.inside import inside
 from tests.support.patience import PATIENCE
 from tests.support.person import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a person looks at the portal. `scripts`: whether the browser runs any."""
+
+    scripts: bool
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+
+
+DESK = Look(True, 1280, 800, "light")
+PHONE = Look(False, 360, 740, "dark")
 
 
 @pytest.fixture
@@ -31,7 +47,9 @@ def playwright(cluster: FailoverWorld) -> Iterator[Playwright]:
 
 
 @contextmanager
-def person_at(playwright: Playwright, node: FailoverNode, forest: str, profile: Path) -> Iterator[Person]:
+def person_at(
+    playwright: Playwright, node: FailoverNode, forest: str, profile: Path, look: Look = DESK
+) -> Iterator[Person]:
     """At that node by its name in the forest: PRIV trusts nobody, so a ticket of CORP is for a name in CORP. With a profile of its own: in a private window
     a browser shows no ticket by itself. The lab's own authority is no browser's.
     """
@@ -43,6 +61,9 @@ def person_at(playwright: Playwright, node: FailoverNode, forest: str, profile: 
         chromium_sandbox=False,
         env={**os.environ, "KRB5CCNAME": f"FILE:{profile}.ccache"},
         ignore_https_errors=True,
+        java_script_enabled=look.scripts,
+        viewport={"width": look.width, "height": look.height},
+        color_scheme=look.scheme,
     )
     try:
         person = Person(context, f"https://{names[forest]}:{urlsplit(node.url).port}")
