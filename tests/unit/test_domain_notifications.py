@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bastide import config
+from bastide import sections
 from bastide.domain.audit import GENESIS, Event, Record, chain
 from bastide.domain.notifications import (
     APPROVERS,
@@ -102,8 +102,16 @@ def test_a_kind_that_is_not_read_tells_nothing() -> None:
     }
     telling |= {"request.closed", "request.failed", "request.active", "request.extended"}
     loud = {"break-glass.used", "break-glass.changed", "break-glass.opened"}
-    loud |= {"recovery.began", "recovery.ended"}
+    loud |= {"recovery.began", "recovery.ended", "review.asked", "review.reminded"}
     assert telling | loud | {"request.closing", "request.cancelled", "kill-switch"} == KINDS
+
+
+@pytest.mark.parametrize("kind", ["review.asked", "review.reminded"])
+def test_a_reviewer_is_told_and_no_channel_of_its_own(kind: str) -> None:
+    told = told_of(record(kind, lines=3, until=END.isoformat()), LEAD, NOW)
+    assert told is not None
+    assert (told.occasion, told.person, told.at_large) == (Occasion.REVIEW, PERSON, False)
+    assert still_wanted(Notice(PERSON, Occasion.REVIEW, "7"), None, NOW)
 
 
 def test_history_is_not_told() -> None:
@@ -316,8 +324,8 @@ def test_a_test_says_that_it_is_one() -> None:
 
 
 def test_settings_know_the_occasions_and_languages() -> None:
-    """config.py stands below the domain."""
-    hints = typing.get_type_hints(config.NotificationChannel)["events"]
+    """sections.py stands below the domain."""
+    hints = typing.get_type_hints(sections.NotificationChannel)["events"]
     assert set(typing.get_args(typing.get_args(hints)[0])) == {one.value for one in Occasion}
-    language = typing.get_type_hints(config.Notifications)["language"]
+    language = typing.get_type_hints(sections.Notifications)["language"]
     assert set(typing.get_args(language)) == {one.value for one in Language}

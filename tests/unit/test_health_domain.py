@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastide.domain.health import Category, Move, Report, Result, Severity, compare
+from bastide.domain.health import Category, Move, Report, Result, Severity, compare, together
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 _SEVERITIES = list(Severity)
@@ -50,6 +51,32 @@ def test_problems_come_worst_first_and_in_order() -> None:
         result(Severity.SKIPPED, subject="e"),
     )
     assert [one.subject for one in found.problems] == ["b", "a", "d"]
+
+
+def down(name: str, why: str = "timed out", **more: Any) -> Result:
+    one = result(Severity.ERROR, check="ports.controllers", subject=name)
+    said = {"text": f"{name} cannot be reached", "evidence": f"88 {why}", "remedy": "open them", **more}
+    return replace(one, **said)
+
+
+def test_what_is_wrong_with_several_in_the_same_way_is_said_once() -> None:
+    fine = replace(result(Severity.OK, check="ports.controllers", subject="dc0"), text="dc0 answers")
+    other = down("dc4", remedy="open dc4")
+    found = together([fine, down("dc1"), down("dc2"), other, down("dc3"), down("dc1", text="dc1 is slow")])
+    assert [one.subject for one in found] == ["dc0", "dc1, dc2 and dc3", "dc4", "dc1"]
+    assert found[1].text == "dc1, dc2 and dc3 cannot be reached"
+    assert (found[1].evidence, found[1].remedy) == ("88 timed out", "open them")
+
+
+def test_what_was_seen_is_said_of_each_where_it_differs() -> None:
+    (one,) = together([down("dc1"), down("dc2", "refused"), down("dc3", evidence="")])
+    assert one.evidence == "dc1: 88 timed out; dc2: 88 refused"
+    assert together([down("dc1"), down("dc1", "refused")])[0].subject == "dc1", "twice the same is one name"
+
+
+def test_what_is_well_is_said_of_each_and_its_evidence_stays() -> None:
+    fine = [result(Severity.OK, subject=name) for name in ("a", "b")]
+    assert together(fine) == tuple(fine)
 
 
 def test_counts_name_every_severity() -> None:

@@ -7,6 +7,7 @@ BastideError
 |  |- Ambiguous            a name fits several objects
 |  |- Conflict             right in itself, wrong in this state
 |  |- NotAuthorized        the caller lacks a right
+|  |- TooManyTries         so often wrong, or so often asked, that it waits
 |  |- NotAuthenticated     nobody knows who is calling
 |  `- MfaRefused           the second factor is missing, wrong, used up or locked
 |     `- KeyNeeded         it must be a security key: no code will do
@@ -91,6 +92,12 @@ class NotAuthenticated(Refused):
     """Nobody knows who is calling. Says the same for every cause, so that it tells an attacker nothing."""
 
     code = "not-authenticated"
+
+
+class TooManyTries(Refused):
+    """So often wrong, or so often asked, that it waits. Says the same for every name."""
+
+    code = "too-many-tries"
 
 
 class MfaRefused(Refused):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -52,6 +52,7 @@ class Category(StrEnum):
     TARGETS = "targets"
     APPROVERS = "approvers"
     AUDIT = "audit"
+    ALERTS = "alerts"
     RECOVERY = "recovery"
     WORK = "work"
 
@@ -142,6 +143,30 @@ class Report:
         """How many results there are of each severity, in all or of one category."""
         found = Counter(one.severity for one in self.results if category in {None, one.category})
         return {severity: found[severity] for severity in Severity}
+
+
+def together(results: Iterable[Result]) -> tuple[Result, ...]:
+    """For people: what is said of several things alike, and is not well, once, in the place of the first. Three controllers that are down are one problem."""
+    alike: dict[tuple[object, ...], list[Result]] = {}
+    for one in results:
+        said = one.text.replace(one.subject, "\0")
+        own = one.subject if one.severity is Severity.OK else ""
+        alike.setdefault((one.check, one.severity, said, one.remedy, own), []).append(one)
+    return tuple(_merged(group) for group in alike.values())
+
+
+def _merged(group: Sequence[Result]) -> Result:
+    first, subjects = group[0], list(dict.fromkeys(one.subject for one in group))
+    if len(subjects) == 1:
+        return first
+    names = f"{', '.join(subjects[:-1])} and {subjects[-1]}"
+    seen = dict.fromkeys(one.evidence for one in group)
+    evidence = (
+        first.evidence
+        if len(seen) == 1
+        else "; ".join(f"{one.subject}: {one.evidence}" for one in group if one.evidence)
+    )
+    return replace(first, subject=names, text=first.text.replace(first.subject, names), evidence=evidence)
 
 
 class Move(StrEnum):

@@ -40,6 +40,7 @@ class Occasion(StrEnum):
     KILL_SWITCH = "kill-switch"
     BREAK_GLASS = "break-glass"
     RECOVERY = "recovery"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,12 @@ _LOUD = {
     "recovery.began": Occasion.RECOVERY,
     "recovery.ended": Occasion.RECOVERY,
 }
+#: Of access reviews: each reviewer is told, and nobody else.
+_REVIEWS = frozenset({"review.asked", "review.reminded"})
 #: All kinds of audit records that can give rise to a notice.
 KINDS = frozenset(_PLAIN) | {
     "request.submitted", "request.mfa", "request.vote.approve", "request.expired", "request.active", "request.extended",
-    "request.closing", "request.cancelled", "kill-switch", *_LOUD,
+    "request.closing", "request.cancelled", "kill-switch", *_LOUD, *_REVIEWS,
 }  # fmt: skip
 
 
@@ -104,8 +107,8 @@ def told_of(record: Record, lead: timedelta, now: datetime) -> Told | None:
     """What is to be told of an audit record; None: nothing."""
     if now - record.at > GIVE_UP:  # (1)
         return None
-    if record.kind in _LOUD:
-        return Told(_LOUD[record.kind], str(record.seq), record.at, "", "")
+    if record.kind in _REVIEWS or record.kind in _LOUD:
+        return _of_no_request(record)
     data = json.loads(record.data)
     if record.kind in {"request.active", "request.extended"}:
         return _ending(record, data, lead)
@@ -117,6 +120,12 @@ def told_of(record: Record, lead: timedelta, now: datetime) -> Told | None:
         return None
     person = APPROVERS if occasion is Occasion.ASKED else record.subject  # (2)
     return Told(occasion, str(record.seq), record.at, person, str(data.get("role", "")))
+
+
+def _of_no_request(record: Record) -> Told:
+    if record.kind in _REVIEWS:
+        return Told(Occasion.REVIEW, str(record.seq), record.at, record.subject, "", at_large=False)
+    return Told(_LOUD[record.kind], str(record.seq), record.at, "", "")
 
 
 def _occasion(kind: str, data: dict[str, object]) -> Occasion | None:
@@ -159,7 +168,7 @@ def ending_of(ref: str) -> tuple[str, datetime]:
 
 def still_wanted(notice: Notice, request: Request | None, now: datetime) -> bool:
     """(5)."""
-    if notice.occasion in {Occasion.KILL_SWITCH, Occasion.BREAK_GLASS, Occasion.RECOVERY}:
+    if notice.occasion in {Occasion.KILL_SWITCH, Occasion.BREAK_GLASS, Occasion.RECOVERY, Occasion.REVIEW}:
         return True
     if request is None:
         return False

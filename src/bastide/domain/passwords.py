@@ -74,6 +74,14 @@ class Receipt(StrEnum):
     UNFIT = "unfit-password"  # empty, or longer than LONGEST
 
 
+class Purpose(StrEnum):
+    """What a change and its deliveries are for."""
+
+    SYNC = "synchronization"  # a domain told of it, and its source passes it on
+    SET = "set"  # somebody had it set, in the accounts that were chosen
+    CHANGE = "change"  # somebody had it changed there, with the old password
+
+
 class State(StrEnum):
     """Of a delivery."""
 
@@ -127,7 +135,10 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One notification, without its secret. `origin` is the controller that took the change, `controller` the one that told us."""
+    """One notification, or one order of a person, without its secret. `origin` is the controller that took the change, `controller` the one that told us.
+
+    Of an order: `by` is the name of who gave it, `reason` why, `mv` whose password it is; `account` is the person's name, and no domain told of it.
+    """
 
     reference: str
     ma: MaId | None
@@ -141,13 +152,18 @@ class Change:
     attempt: int
     received_at: datetime
     receipt: Receipt
+    purpose: Purpose = Purpose.SYNC
+    by: str = ""
+    reason: str = ""
+    mv: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One change on its way to one target object. `mv`: the person for whom it was staged. `sealed` is empty as soon as it is over. `echoed`: the
     domain told us of this very write (`echo`). `held_until`: it was taken over from a worker that may still write an older password, so what
-    is sealed is kept until then, also when delivered, to be set again. `late_writes`: how often such a worker did.
+    is sealed is kept until then, also when delivered, to be set again. `late_writes`: how often such a worker did. `must_change` and `unlock` are those of
+    an order; what a domain told of is set as the target's agent says.
     """
 
     id: str
@@ -171,6 +187,9 @@ class Delivery:
     echoed: bool = False
     held_until: datetime | None = None
     late_writes: int = 0
+    purpose: Purpose = Purpose.SYNC
+    must_change: bool = False
+    unlock: bool = False
 
     def __repr__(self) -> str:
         return f"Delivery({self.id}, {self.state.value})"

@@ -33,6 +33,8 @@ class Right(StrEnum):
     APPROVE = "approve"  # see and decide requests that name the caller as approver
     ADMINISTER = "administer"  # PAM users, groups, roles, kill switch
     AUDIT = "audit"  # read everything, change nothing
+    BROWSE = "browse"  # find a person's accounts, and what they are joined to (MIM: FIMSyncBrowse)
+    SET = "set-passwords"  # also set and change their passwords, and unlock them (MIM: FIMSyncPasswordSet)
 
 
 class Demand(StrEnum):
@@ -128,6 +130,8 @@ _HOW_TO_GET = {
     Right.APPROVE: "be a member of the approvers group named in bastide.toml",
     Right.ADMINISTER: "sign in with a PRIV account in the administrators group named in bastide.toml",
     Right.AUDIT: "sign in with a PRIV account in the auditors group named in bastide.toml",
+    Right.BROWSE: "be a member of a group that help_desk.browse or help_desk.set of bastide.toml names",
+    Right.SET: "be a member of a group that help_desk.set of bastide.toml names",
 }
 
 

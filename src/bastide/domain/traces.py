@@ -16,12 +16,12 @@ LONGEST = timedelta(hours=4)
 #: In front of a kind of durable work.
 WORK = "work."
 _WORK = (
-    "account", "break-glass", "checkpoint", "export", "import", "link", "mark", "notify", "password", "reconcile", "watch",
+    "account", "alert", "alert-late", "alert-look", "break-glass", "checkpoint", "export", "import", "intake", "link", "mark", "monitor", "notify", "password", "reconcile", "reset", "review", "watch",
 )  # fmt: skip
 #: The use cases of a subject, as the composition root calls them.
 SUBJECTS = (
-    "accounts", "audit", "authn", "break_glass", "factors", "imports", "management_agents", "nodes", "passwords", "probes", "profiles",
-    "reach", "reports", "requests", "roles", "security_keys", "sessions", "spaces", "switches",
+    "accounts", "alerts", "audit", "authn", "break_glass", "factors", "help_desk", "imports", "intake", "management_agents", "monitoring", "nodes", "oversight", "passwords", "probes", "profiles",
+    "reach", "reports", "requests", "reset", "roles", "security_keys", "sessions", "spaces", "switches",
 )  # fmt: skip
 OPERATIONS = (*SUBJECTS, *(WORK + kind for kind in _WORK))
 #: The columns of a recorded trace.

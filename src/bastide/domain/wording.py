@@ -51,6 +51,7 @@ _ENGLISH = Wording(
         Occasion.KILL_SWITCH: "Kill switch used: $what",
         Occasion.BREAK_GLASS: "Emergency account $person: $what",
         Occasion.RECOVERY: "Database of an earlier time: $what",
+        Occasion.REVIEW: "Access review $what: lines that wait for you: $count",
     },
     bodies={
         Occasion.ASKED: (
@@ -87,6 +88,10 @@ _ENGLISH = Wording(
             "The database of Bastide came back from an earlier time ($what). While it is compared with the directory nobody gets access; "
             "ending access works.\n\nWhy: $reason\n\nIf nobody of you restored it, treat it as an attack.\n\n$link"
         ),
+        Occasion.REVIEW: (
+            "The access review $what asks you who may go on asking for which role. Lines that wait for you: $count. It ends at $until; what nobody decides by then "
+            "goes as the page says.\n\nSign in, look at it, and decide there:\n$link\n\nThis message decides nothing, and its link only opens a page."
+        ),
     },
     short={
         Occasion.ASKED: "approvals needed",
@@ -99,6 +104,7 @@ _ENGLISH = Wording(
         Occasion.KILL_SWITCH: "kill switch",
         Occasion.BREAK_GLASS: "emergency account",
         Occasion.RECOVERY: "database of an earlier time",
+        Occasion.REVIEW: "access reviews",
     },
     several=(
         "$count messages",
@@ -126,6 +132,7 @@ _GERMAN = Wording(
         Occasion.KILL_SWITCH: "Notabschaltung: $what",
         Occasion.BREAK_GLASS: "Notfallkonto $person: $what",
         Occasion.RECOVERY: "Datenbank von früher: $what",
+        Occasion.REVIEW: "Überprüfung $what: Zeilen, die auf Sie warten: $count",
     },
     bodies={
         Occasion.ASKED: (
@@ -164,6 +171,10 @@ _GERMAN = Wording(
             "Die Datenbank von Bastide ist auf einem früheren Stand ($what). Solange sie mit dem Verzeichnis verglichen wird, bekommt niemand Zugang; "
             "Zugang zu beenden geht.\n\nGrund: $reason\n\nWenn niemand von Ihnen sie zurückgeholt hat, ist es ein Angriff.\n\n$link"
         ),
+        Occasion.REVIEW: (
+            "Die Überprüfung $what fragt Sie, wer welche Rolle weiter beantragen darf. Zeilen, die auf Sie warten: $count. Sie endet um $until; was bis dahin niemand "
+            "entscheidet, geht so, wie es auf der Seite steht.\n\nAnmelden, ansehen und dort entscheiden:\n$link\n\nDiese Nachricht entscheidet nichts, und ihr Link öffnet nur eine Seite."
+        ),
     },
     short={
         Occasion.ASKED: "Freigaben nötig",
@@ -176,6 +187,7 @@ _GERMAN = Wording(
         Occasion.KILL_SWITCH: "Notabschaltung",
         Occasion.BREAK_GLASS: "Notfallkonto",
         Occasion.RECOVERY: "Datenbank von früher",
+        Occasion.REVIEW: "Überprüfungen",
     },
     several=(
         "$count Nachrichten",

@@ -1,0 +1,1 @@
+"""Self-service reset: what is decided without input or output."""

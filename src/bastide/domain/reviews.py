@@ -1,0 +1,297 @@
+"""Access reviews: somebody else looks at who may ask for what, line by line, and says keep or remove.
+
+    planned -> open -> closing -> closed
+    (begins at `opens_at`; ends at `closes_at`, or when an administrator ends it)
+
+The rules this module keeps:
+  (1) Nobody reviews himself, with neither account. Who would be is replaced by the fallback; where that is the same person, by any administrator but them.
+  (2) A line is never nobody's: who has no manager, or one who cannot sign in, is reviewed by the fallback.
+  (3) A decision needs a second factor that was shown within the last five minutes, as an approval does; taking away needs a reason.
+  (4) A decision can be changed until the review ends, and each one is in the audit. Afterwards nothing can.
+  (5) On silence the review does what it said from the start, and reviewers are shown that.
+  (6) What is said to be removed was read back. A right that comes through a group is not taken away by Bastide, and is not said to be.
+"""
+
+import calendar
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized
+from bastide.domain.ids import RoleId, Sid, parse_name, parse_text
+from bastide.domain.people import Actor, MfaProof, Right, require_fresh_mfa
+from bastide.domain.roles import Subject, length
+from bastide.domain.usage import UNUSED, Usage
+
+REASON_LIMIT = 400
+SHORTEST, LONGEST = timedelta(hours=1), timedelta(days=120)
+LOOKBACK_LONGEST = timedelta(days=730)
+_MONTHS = 24
+_DAYS = 730
+
+
+class Verdict(StrEnum):
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+class State(StrEnum):
+    PLANNED = "planned"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Outcome(StrEnum):
+    """What became of a line. `by-hand`: a person must take it away, and the line says how."""
+
+    KEPT = "kept"
+    REMOVED = "removed"
+    BY_HAND = "by-hand"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """How often a review comes back: after so many days, or months (one of them is 0)."""
+
+    days: int = 0
+    months: int = 0
+
+    def after(self, moment: datetime) -> datetime:
+        """The next time. In a month that is too short, its last day."""
+        if self.days:
+            return moment + timedelta(days=self.days)
+        month = moment.month - 1 + self.months
+        year, month = moment.year + month // 12, month % 12 + 1
+        return moment.replace(
+            year=year, month=month, day=min(moment.day, calendar.monthrange(year, month)[1])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """`roles` empty: all that there are when it begins. `reviewer` None: each person's own manager. `digest` and `signature`: over all its lines, when it ended."""
+
+    id: str
+    name: str
+    roles: tuple[RoleId, ...]
+    reviewer: Subject | None
+    fallback: Subject
+    silence: Verdict
+    opens_at: datetime
+    lasts: timedelta
+    remind: timedelta
+    lookback: timedelta
+    created_at: datetime
+    created_by: Sid
+    created_by_name: str
+    every: Every | None = None
+    state: State = State.PLANNED
+    #: What could not be found out when it began, each a sentence.
+    notes: tuple[str, ...] = ()
+    reminded_at: datetime | None = None
+    ended_at: datetime | None = None
+    digest: str = ""
+    key: str = ""
+    signature: bytes = b""
+    version: int = 0
+
+    @property
+    def closes_at(self) -> datetime:
+        return self.opens_at + self.lasts
+
+    def next_due(self) -> datetime | None:
+        """When the worker looks at it again; None: never."""
+        match self.state:
+            case State.PLANNED:
+                return self.opens_at
+            case State.OPEN:
+                return min(self.closes_at, (self.reminded_at or self.opens_at) + self.remind)
+            case State.CLOSING:
+                return self.ended_at or self.closes_at
+            case State.CLOSED:
+                return None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody said about a line."""
+
+    verdict: Verdict
+    reason: str
+    by: Sid
+    by_name: str
+    at: datetime
+    proof: MfaProof
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One person's right to ask for one role. `accounts`: both of a PAM user. `reviewer` None: any administrator. `direct`: the role names them; `through`: groups that
+    it names, and that they are in. `why_reviewer`: how it came to that reviewer.
+    """
+
+    id: str
+    review: str
+    role: RoleId
+    role_name: str
+    person: str
+    accounts: tuple[Sid, ...]
+    direct: bool
+    through: tuple[str, ...]
+    reviewer: Subject | None
+    why_reviewer: str
+    usage: Usage = UNUSED
+    enabled: bool = True
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    #: What was done, or what a person must do.
+    said: str = ""
+
+
+def check(review: Review, now: datetime) -> Review:
+    """Raises InvalidInput for what can never work."""
+    parse_name("name", review.name)
+    if not SHORTEST <= review.lasts <= LONGEST:
+        raise InvalidInput("for", f"a review lasts from {length(SHORTEST)} to {length(LONGEST)}")
+    if not SHORTEST <= review.remind <= LONGEST:
+        raise InvalidInput("remind", f"reminders come every {length(SHORTEST)} to {length(LONGEST)}")
+    if not timedelta(days=1) <= review.lookback <= LOOKBACK_LONGEST:
+        raise InvalidInput(
+            "lookback", f"evidence is of {length(timedelta(days=1))} to {length(LOOKBACK_LONGEST)}"
+        )
+    if review.closes_at <= now:
+        raise InvalidInput("opens_at", "the review would be over already")
+    every = review.every
+    if every is not None:
+        if (every.days > 0) == (every.months > 0) or every.days > _DAYS or every.months > _MONTHS:
+            raise InvalidInput("every", f"say days (1 to {_DAYS}) or months (1 to {_MONTHS})")
+        if every.after(review.opens_at) < review.closes_at:
+            raise InvalidInput("every", "the next review would begin before this one ends")
+    return review
+
+
+def assign(
+    accounts: Collection[Sid], wanted: Subject | None, missing: str, fallback: Subject
+) -> tuple[Subject | None, str]:
+    """(1), (2): who reviews somebody, and why. `wanted` None: nobody was found, and `missing` says why."""
+    if wanted is not None and wanted.sid not in accounts:
+        return wanted, ""
+    why = missing if wanted is None else f"{wanted.name} would review himself"
+    if fallback.sid not in accounts:
+        return fallback, f"{why}: the fallback reviews"
+    return None, f"{why}, and so would the fallback: an administrator reviews"
+
+
+def may_decide(line: Line, actor: Actor, own: Collection[Sid]) -> bool:
+    """Whether the caller, with whichever of their `own` accounts, is the reviewer of this line, and not the one who is reviewed: (1)."""
+    if set(own) & set(line.accounts):
+        return False
+    if line.reviewer is None:
+        return Right.ADMINISTER in actor.rights
+    if line.reviewer.is_group:
+        return line.reviewer.sid in actor.groups
+    return line.reviewer.sid in own
+
+
+def decide(
+    review: Review,
+    line: Line,
+    *,
+    actor: Actor,
+    own: Collection[Sid],
+    verdict: Verdict,
+    reason: str,
+    now: datetime,
+) -> Line:
+    """The line as it was decided. `own`: all accounts of the caller. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
+    if review.state is not State.OPEN or now >= review.closes_at:  # (4)
+        raise Conflict(f"the review {review.name} takes no decisions now: it is {review.state.value}")
+    if set(own) & set(line.accounts):  # (1)
+        raise NotAuthorized("nobody reviews himself", remedy="ask the administrator of the review")
+    if not may_decide(line, actor, own):
+        raise NotAuthorized(f"{actor.name} is not the reviewer of this line")
+    proof = require_fresh_mfa(actor.mfa, now)  # (3)
+    text = parse_text("reason", reason, REASON_LIMIT)
+    if verdict is Verdict.REMOVE and not text:
+        raise InvalidInput("reason", "taking away needs a reason")
+    return replace(line, decision=Decision(verdict, text, actor.sid, actor.name, now, proof))
+
+
+def verdict_of(review: Review, line: Line) -> Verdict:
+    """(5)."""
+    return review.silence if line.decision is None else line.decision.verdict
+
+
+def close(review: Review, now: datetime) -> Review:
+    """No decision counts any more; what was decided is done next. Raises Conflict."""
+    if review.state is not State.OPEN:
+        raise Conflict(f"the review {review.name} cannot be ended: it is {review.state.value}")
+    return replace(review, state=State.CLOSING, ended_at=now)
+
+
+def following(review: Review, id_: str, now: datetime) -> Review | None:
+    """The next one of a review that comes back, at its next time that is not over; None: it does not."""
+    if review.every is None:
+        return None
+    opens = review.every.after(review.opens_at)
+    while opens + review.lasts <= now:
+        opens = review.every.after(opens)
+    return Review(
+        id=id_, name=review.name, roles=review.roles, reviewer=review.reviewer, fallback=review.fallback,
+        silence=review.silence, opens_at=opens, lasts=review.lasts, remind=review.remind, lookback=review.lookback,
+        created_at=now, created_by=review.created_by, created_by_name=review.created_by_name, every=review.every,
+    )  # fmt: skip
+
+
+def canonical(review: Review, lines: Sequence[Line]) -> str:
+    """What is signed: every line with its evidence, its decision and what became of it, in one order, as JSON (sorted keys, no spaces, UTF-8)."""
+    said = {
+        "review": review.id,
+        "name": review.name,
+        "opened_at": review.opens_at.isoformat(),
+        "ended_at": review.ended_at.isoformat() if review.ended_at else "",
+        "silence": review.silence.value,
+        "notes": list(review.notes),
+        "lines": [_plain(line) for line in sorted(lines, key=lambda one: one.id)],
+    }
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest_of(text: str) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def signed_bytes(review: str, digest: str) -> bytes:
+    """What the signing key signs: no checkpoint and no vote reads like this."""
+    return f"bastide-review-1\n{review}\n{digest}\n".encode()
+
+
+def _plain(line: Line) -> dict[str, object]:
+    decision = line.decision
+    return {
+        "id": line.id,
+        "role": line.role,
+        "role_name": line.role_name,
+        "person": line.person,
+        "accounts": sorted(line.accounts),
+        "direct": line.direct,
+        "through": list(line.through),
+        "reviewer": line.reviewer.name if line.reviewer else "",
+        "used": line.usage.used,
+        "last_used": line.usage.last.isoformat() if line.usage.last else "",
+        "reasons": list(line.usage.reasons),
+        "approved_by": list(line.usage.approved_by),
+        "verdict": decision.verdict.value if decision else "",
+        "reason": decision.reason if decision else "",
+        "by": decision.by if decision else "",
+        "by_name": decision.by_name if decision else "",
+        "at": decision.at.isoformat() if decision else "",
+        "outcome": line.outcome.value if line.outcome else "",
+        "said": line.said,
+    }
