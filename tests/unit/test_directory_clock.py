@@ -30,9 +30,16 @@ def test_less_than_five_minutes_is_for_the_doctor(seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(300, "300 s ahead of"), (-300, "300 s behind"), (86400, "86400 s ahead of")]
+    ("seconds", "said"),
+    [
+        (300, "300 s ahead of"),
+        (-300, "300 s behind"),
+        (86400, "86400 s ahead of"),
+        # Five minutes behind, and the controller left out the part of its second.
+        (-299.3, "299 s behind"),
+    ],
 )
-def test_from_five_minutes_on_it_is_said_and_nothing_is_done(seconds: int, said: str) -> None:
+def test_from_five_minutes_on_it_is_said_and_nothing_is_done(seconds: float, said: str) -> None:
     with pytest.raises(
         DirectoryUnavailable, match=f"the clock of this machine is {said} the clock of"
     ) as refused:

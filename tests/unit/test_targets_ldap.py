@@ -11,7 +11,7 @@ from urllib.parse import quote
 import ldap
 import msgspec
 import pytest
-from ldap.controls import KNOWN_RESPONSE_CONTROLS, AssertionControl
+from ldap.controls import AssertionControl
 
 from bastide.directory.entries import Entry
 from bastide.directory.session import Session
@@ -19,7 +19,7 @@ from bastide.domain.errors import BadSource, CapabilityMissing, InvalidInput, Ta
 from bastide.domain.passwords import Code, Proof
 from bastide.domain.spelling import repeats, spellings, spells, told
 from bastide.services.passwords.ports import NewPassword
-from bastide.targets import dirsync, ldap_connection
+from bastide.targets import ldap_connection
 from bastide.targets.active_directory import AdTarget, _changes, _quoted, _result
 from bastide.targets.ad_connection import ActiveDirectorySettings
 from bastide.targets.kinds import read_settings
@@ -89,17 +89,6 @@ def test_a_mark_that_would_change_the_filter_is_escaped() -> None:
     connector = LdapConnector(read_settings(LdapSettings, LDAP), opening("x"))
     condition = connector._condition(b'{"modified":"20260101000000Z)(uid=*"}')
     assert condition.endswith("(modifyTimestamp>=20260101000000Z\\29\\28uid=\\2a))")
-
-
-def test_dirsync_values_are_those_of_ms_adts() -> None:
-    """Checked against bytes written by hand (X.690): SEQUENCE { INTEGER 1, INTEGER 0, OCTET STRING "ab" }."""
-    assert dirsync._encoded(1, b"ab") == bytes.fromhex("300a 020101 020100 0402 6162")
-    assert dirsync._decoded([bytes.fromhex("300a 020101 020100 0402 6162")]) == (True, b"ab")
-    assert dirsync._decoded([bytes.fromhex("3008 020100 020100 0400")]) == (False, b"")
-    for bad in ([], [b""], [b"\x30\x05"], [b"x", b"y"]):
-        with pytest.raises(BadSource):
-            dirsync._decoded(bad)
-    assert dirsync.OID in KNOWN_RESPONSE_CONTROLS, "python-ldap would drop the cookie without a word"
 
 
 def test_the_origin_of_a_password_is_read_from_its_metadata() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from bastide.directory.ldap import MOST_SKEW, ClockApart, Controllers, clock_of
+from bastide.directory.ldap import ClockApart, Controllers, clock_of, too_far
 from bastide.directory.network import Network
 from bastide.directory.session import Session
 from bastide.domain.errors import DirectoryError
@@ -26,7 +26,7 @@ PORTS = {
 #: Without these nobody signs in.
 DOORS = (88, 389)
 _SRV = ("_ldap._tcp.dc._msdcs", "_kerberos._tcp")
-#: No connection is used from MOST_SKEW on; one minute already makes short grants end at another moment than the clock on the wall says.
+#: No connection is used from five minutes on; one minute already makes short grants end at another moment than the clock on the wall says.
 _SKEW_WARNING = timedelta(minutes=1)
 Answers = Mapping[str, "timedelta | DirectoryError | str"]
 
@@ -170,7 +170,7 @@ def _skew(controller: str, offset: timedelta) -> Finding:
         f"the clock of {controller} differs by {seconds} s",
         "rootDSE currentTime, in whole seconds",
     )
-    if abs(offset) >= MOST_SKEW:
+    if too_far(offset):
         return wrong(
             "clock", text, "run a time service on both; Kerberos gives up at five minutes", evidence, subject=controller
         )  # fmt: skip

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import ldap
 import ldap.dn
@@ -189,6 +190,12 @@ def member_value(sid: Sid, ttl: timedelta | None) -> bytes:
 def any_sid(sids: Iterable[Sid]) -> str:
     """A filter for the objects with one of the SIDs."""
     return "(|" + "".join(ldap.filter.filter_format("(objectSid=%s)", [sid]) for sid in sids) + ")"
+
+
+def any_guid(guids: Iterable[str]) -> str:
+    """A filter for the objects with one of the objectGUIDs (RFC 4515 3: every octet escaped)."""
+    raw = (ldap.filter.escape_filter_chars(UUID(guid).bytes_le.decode("latin-1"), 2) for guid in guids)
+    return "(|" + "".join(f"(objectGUID={one})" for one in raw) + ")"
 
 
 def child(name: str, container: str) -> str:

@@ -33,6 +33,8 @@ _ASK_DNS_AGAIN = 60.0
 _OLDEST = 900.0
 #: What Kerberos allows too (RFC 4120, 1.6).
 MOST_SKEW = timedelta(minutes=5)
+#: A controller tells its clock in whole seconds: one that is off by all of MOST_SKEW can look this much nearer.
+_READING = timedelta(seconds=1)
 
 
 class NotReached(DirectoryUnavailable):
@@ -57,6 +59,11 @@ def clock_of(session: Session) -> datetime:
     """The controller's clock, in whole seconds: currentTime of rootDSE, as GeneralizedTime `20261121061455.0Z`."""
     text = session.must_read("", ["currentTime"]).text("currentTime")
     return datetime.strptime(text.split(".", 1)[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
+def too_far(offset: timedelta) -> bool:
+    """Whether no connection is used with a clock that is, as far as can be told, so far off."""
+    return abs(offset) > MOST_SKEW - _READING
 
 
 class SealedConnect:
@@ -101,7 +108,7 @@ class SealedConnect:
         minutes ahead signs in, and every end it wrote would come ten minutes late.
         """
         ahead = self._now() - clock_of(session)
-        if abs(ahead) >= MOST_SKEW:
+        if too_far(ahead):
             raise ClockApart(
                 f"the clock of this machine is {abs(round(ahead.total_seconds()))} s "
                 f"{'ahead of' if ahead > timedelta(0) else 'behind'} the clock of {session.controller}",

@@ -6,6 +6,7 @@ code means is never guessed (Samba says 53 and 68 where Windows says 16 and 20):
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 from bastide.directory.capabilities import Domain
 from bastide.directory.entries import (
@@ -28,6 +29,7 @@ from bastide.domain.errors import (
 )
 from bastide.domain.ids import ObjectRef, Sid
 
+_T = TypeVar("_T")
 #: Values in one modify: AD takes 5,000 (MaxValRange governs reads only). Each modify reads and writes the whole list on Samba.
 BATCH = 1000
 _IN_FILTER = 100
@@ -35,9 +37,9 @@ _IN_FILTER = 100
 _SAME = timedelta(seconds=5)
 
 
-def chunks(sids: Collection[Sid], size: int) -> list[list[Sid]]:
+def chunks(things: Collection[_T], size: int) -> list[list[_T]]:
     """In order, at most `size` in each."""
-    listed = list(sids)
+    listed = list(things)
     return [listed[i : i + size] for i in range(0, len(listed), size)]
 
 

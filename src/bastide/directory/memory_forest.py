@@ -68,11 +68,16 @@ class Replica:
 
     def __init__(self) -> None:
         self.rows: dict[Key, tuple[int, object]] = {}
+        #: highestCommittedUSN, and when each row came to this controller.
+        self.usn = 0
+        self.came: dict[Key, int] = {}
         self._groups_of: dict[str, set[str]] = {}
         self._members_of: dict[str, set[str]] = {}
 
     def put(self, stamp: int, key: Key, value: object) -> None:
         self.rows[key] = (stamp, value)
+        self.usn += 1
+        self.came[key] = self.usn
         if key[0] == "link":
             self._groups_of.setdefault(key[2], set()).add(key[1])
             self._members_of.setdefault(key[1], set()).add(key[2])

@@ -124,7 +124,7 @@ class AdPreparer:
             entry = session.must_read(
                 by_guid(account.guid), ["msDS-AssignedAuthNPolicy", "msDS-AssignedAuthNPolicySilo"]
             )
-            cap = _policy_cap(session, entry) if policies else None
+            cap = policy_cap(session, entry) if policies else None
             if cap is not None:
                 return cap
             group = session.must_read(by_sid(Sid(f"{domain.sid}-{RID_PROTECTED_USERS}")), _REF).ref()
@@ -247,7 +247,7 @@ def _ensure_policy(session: Session, dn: str, cap: timedelta) -> None:
         )
 
 
-def _policy_cap(session: Session, account: Entry) -> timedelta | None:
+def policy_cap(session: Session, account: Entry) -> timedelta | None:
     """A silo goes before a policy of the account's own ([MS-KILE] 3.3.5.7). Only what is enforced and not too short to work counts."""
     dn = account.text("msDS-AssignedAuthNPolicy")
     silo = account.text("msDS-AssignedAuthNPolicySilo")

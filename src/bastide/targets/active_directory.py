@@ -5,15 +5,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Self
-from uuid import UUID
 
 import ldap
 import msgspec
 from ldap.dn import explode_dn
-from ldap.filter import escape_filter_chars
 
+from bastide.directory import dirsync
 from bastide.directory.constants import AccountControl
-from bastide.directory.entries import Entry, by_guid, plain_dn
+from bastide.directory.entries import Entry, any_guid, by_guid, from_filetime, plain_dn
 from bastide.directory.session import Change, Session, translate
 from bastide.domain.errors import (
     BadSource,
@@ -28,8 +27,7 @@ from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
 from bastide.domain.spelling import told
 from bastide.domain.sync_graph import domain_label
-from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
-from bastide.targets import dirsync
+from bastide.services.passwords.ports import Imported, Look, NewPassword, Page, Result, Security
 from bastide.targets.ad_connection import ActiveDirectorySettings, check_keytab, ldaps, open_session
 from bastide.targets.kinds import Kind, Opening
 from bastide.targets.ldap_connection import (
@@ -84,7 +82,10 @@ class AdConnector:
 
     def _everything(self, session: Session, root: str) -> Iterator[Page]:
         """The mark is taken first: what changes while we read comes again with the next delta."""
-        mark = msgspec.json.encode(Mark(root, dirsync.cookie_now(session, root)))
+        cookie = b""
+        for page in _changed(session, root, b"", ["objectGUID"]):
+            cookie = page.cookie
+        mark = msgspec.json.encode(Mark(root, cookie))
         waiting: tuple[Imported, ...] | None = None
         for found in pages(session, self._settings.base or root, PEOPLE, self._wanted()):
             if waiting is not None:
@@ -94,7 +95,7 @@ class AdConnector:
 
     def _since(self, session: Session, root: str, mark: Mark, cookie: bytes) -> Iterator[Page]:
         """DirSync says who, a search says what: an object that is not found where we look has left our scope."""
-        for page in dirsync.changes(session, root, mark.dirsync, (*self._settings.attributes, _PLACE)):
+        for page in _changed(session, root, mark.dirsync, (*self._settings.attributes, _PLACE)):
             found = self._present(session, root, page.present)
             seen = {one.anchor for one in found}
             gone = [guid for guid in (*page.deleted, *page.present) if guid not in seen]
@@ -108,7 +109,7 @@ class AdConnector:
         while batch := list(islice(rest, _IN_FILTER)):
             with door("read changed objects", session.controller):
                 entries = session.search(
-                    self._settings.base or root, f"(&{PEOPLE}(|{''.join(map(_is, batch))}))", self._wanted()
+                    self._settings.base or root, f"(&{PEOPLE}{any_guid(batch)})", self._wanted()
                 )
             found += map(self._imported, entries)
         return found
@@ -123,6 +124,16 @@ class AdConnector:
             )
         attributes = {name: _texts(entry, name) for name in self._settings.attributes if entry.all(name)}
         return Imported(entry.guid(), plain_dn(entry.dn), TYPE, attributes)
+
+
+def _changed(session: Session, root: str, cookie: bytes, attributes: Sequence[str]) -> Iterator[dirsync.Page]:
+    """Page by page. Raises TargetUnavailable, TargetDenied, BadSource if the cookie is not accepted."""
+    more = True
+    while more:
+        with door("read the changes", session.controller):
+            page = dirsync.page(session, root, dirsync.USERS, attributes, cookie)
+        cookie, more = page.cookie, page.more
+        yield page
 
 
 def naming_context(session: Session) -> str:
@@ -173,11 +184,6 @@ def _mark(cookie: bytes, root: str) -> Mark | None:
     return mark
 
 
-def _is(guid: str) -> str:
-    """A filter for one object; RFC 4515 3: every octet escaped."""
-    return f"(objectGUID={escape_filter_chars(UUID(guid).bytes_le.decode('latin-1'), 2)})"
-
-
 def _texts(entry: Entry, name: str) -> tuple[str, ...]:
     if name.lower() == "objectsid":
         return (str(entry.sid()),)
@@ -200,6 +206,10 @@ _CODES = {
 }
 #: Sub-codes of a refused bind that the right password alone gets: it must be changed first.
 _RIGHT = re.compile(r"\bdata (773|532)\b")
+_CONTROL, _COMPUTED = "userAccountControl", "msDS-User-Account-Control-Computed"
+#: UF_LOCKOUT, which is computed alone ([MS-ADTS] 3.1.1.4.5.17).
+_LOCKED_OUT = 0x10
+_NO_GUID = Result(Code.OBJECT_MISSING, "the anchor is no objectGUID")
 
 
 class AdTarget:
@@ -273,11 +283,40 @@ class AdTarget:
         finally:
             hang_up(session)
 
+    def unlock(self, objects: Sequence[CsObject]) -> Sequence[Result]:
+        """`lockoutTime` 0, which leaves the password alone. Raises TargetUnavailable."""
+        known = [one for one in objects if _GUID.fullmatch(one.anchor)]
+        modify = [(ldap.MOD_REPLACE, "lockoutTime", [b"0"])]
+        starts = [partial(self._open.raw.modify_ext, by_guid(one.anchor), modify) for one in known]
+        answers = in_flight(self._open, starts)
+        said = {one.anchor: _result(error, []) for one, (_, error) in zip(known, answers, strict=True)}
+        return [said.get(one.anchor, _NO_GUID) for one in objects]
+
+    def look(self, objects: Sequence[CsObject]) -> Sequence[Look]:
+        """As the controller works it out, its lockout duration counted. Raises TargetUnavailable."""
+        return [self._look(one) if _GUID.fullmatch(one.anchor) else Look() for one in objects]
+
     @property
     def _open(self) -> Session:
         if self._session is None:
             raise TargetUnavailable("the connection is closed")
         return self._session
+
+    def _look(self, found: CsObject) -> Look:
+        with door("look at the account's state", self._settings.domain):
+            try:
+                entry = self._open.read(by_guid(found.anchor), [_CONTROL, _COMPUTED, "pwdLastSet"])
+            except NoSuchObject:
+                return Look()
+        if entry is None or not entry.all(_CONTROL):
+            return Look()
+        computed, set_last = entry.number(_COMPUTED), entry.number("pwdLastSet")
+        return Look(
+            locked=bool(computed & _LOCKED_OUT) if entry.all(_COMPUTED) else None,
+            disabled=bool(entry.number(_CONTROL) & AccountControl.DISABLED),
+            must_change=set_last == 0 if entry.all("pwdLastSet") else None,
+            set_at=from_filetime(set_last) if set_last > 0 else None,
+        )
 
     def _may_bind(self, guid: str) -> str:
         """The DN to bind as; empty if the account is locked, disabled, or one failure away from its threshold."""
@@ -304,7 +343,7 @@ class AdTarget:
 
 def _unfit(new: NewPassword) -> Result | None:
     if not _GUID.fullmatch(new.object.anchor):
-        return Result(Code.OBJECT_MISSING, "the anchor is no objectGUID")
+        return _NO_GUID
     # Samba keeps it all and then compares what stands before the NUL with it: nobody would ever get in.
     return unfit(new.password, without="\x00")
 

@@ -24,7 +24,7 @@ from bastide.clock import SystemClock
 from bastide.domain.errors import BastideError, TargetUnavailable
 from bastide.domain.management_agents import CsId, CsObject, MaId
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import NewPassword, PasswordTarget, Result, Security
+from bastide.services.passwords.ports import Attended, Look, NewPassword, PasswordTarget, Result, Security
 from bastide.targets.kinds import Kind, Opening, read_settings
 from bastide.targets.plugins import kind_of_class
 from bastide.targets.registry import kind
@@ -192,6 +192,21 @@ def proofs_are_honest(subject: Subject) -> None:
     _require(absent in {Proof.NOT_PROVED, Proof.NOT_TRIED}, f"a missing account was {absent.value}")
 
 
+def who_waits_gets_an_answer(subject: Subject) -> None:
+    """Where the target can take locks away and look: each account gets its answer, the password stays, and one that is missing is not called unlocked."""
+    with subject.make() as target:
+        if not isinstance(target, Attended):
+            return
+        _succeeds(_set(target, subject.account, ORDINARY, unlock=True))
+        there, missing = target.unlock([subject.account, subject.absent])
+        _succeeds(there)
+        _require(missing.code is Code.OBJECT_MISSING, f"a missing account was {missing.code.value}")
+        shown, nothing = target.look([subject.account, subject.absent])
+        _require(shown.locked is not True, "an account that was unlocked is shown as locked")
+        _require(nothing == Look(), "something was said of a missing account")
+        _opens(subject, target, ORDINARY, must=True)
+
+
 def nothing_is_left_open(subject: Subject) -> None:
     """No descriptor and no thread outlives the target."""
     with subject.make() as target:
@@ -221,6 +236,7 @@ CHECKS: Mapping[str, Callable[[Subject], None]] = {
         nothing_is_said,
         change_needs_the_old_one,
         proofs_are_honest,
+        who_waits_gets_an_answer,
         nothing_is_left_open,
     )
 }

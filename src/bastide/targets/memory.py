@@ -18,7 +18,7 @@ from bastide.domain.errors import (
 )
 from bastide.domain.management_agents import CsObject, ManagementAgent
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
+from bastide.services.passwords.ports import Imported, Look, NewPassword, Page, Result, Security
 
 KIND = "memory"
 _NO_POLICY = ""
@@ -195,6 +195,23 @@ class MemorySystem:
             account.must_change, account.failures = False, 0
             return said
 
+    def unlock(self, anchor: str) -> Result:
+        """Without its password. Raises TargetUnavailable."""
+        with self._lock:
+            self.check_up()
+            account = self._accounts.get(anchor)
+            if account is None:
+                return Result(Code.OBJECT_MISSING, "there is no such object")
+            account.locked, account.failures = False, 0
+            return Result(Code.SUCCESS)
+
+    def look(self, anchor: str) -> Look:
+        """Nothing is known of one that is gone. Raises TargetUnavailable."""
+        with self._lock:
+            self.check_up()
+            account = self._accounts.get(anchor)
+            return Look() if account is None else Look(account.locked, None, account.must_change, None)
+
     def bind(self, anchor: str, password: str) -> Proof:
         """One bind at most, none near a lock. Raises TargetUnavailable."""
         with self._lock:
@@ -296,6 +313,16 @@ class MemoryTarget:
         """At most one bind. Raises TargetUnavailable."""
         self._connected()
         return self._system.bind(object.anchor, password)
+
+    def unlock(self, objects: Sequence[CsObject]) -> Sequence[Result]:
+        """Take locks away. Raises TargetUnavailable."""
+        self._connected()
+        return [self._system.unlock(one.anchor) for one in objects]
+
+    def look(self, objects: Sequence[CsObject]) -> Sequence[Look]:
+        """How accounts stand. Raises TargetUnavailable."""
+        self._connected()
+        return [self._system.look(one.anchor) for one in objects]
 
     def _connected(self) -> None:
         if not self._open:

@@ -3,7 +3,7 @@
 An account with "Replicating Directory Changes" sees all; any other asks with LDAP_DIRSYNC_OBJECT_SECURITY and sees what it may read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,16 +15,14 @@ from pyasn1.type.namedtype import NamedType, NamedTypes
 from pyasn1.type.univ import Integer, OctetString
 from pyasn1.type.univ import Sequence as Asn1Sequence
 
-from bastide.directory.session import Session
-from bastide.domain.errors import BadSource
+from bastide.directory.session import Session, Unsaid, door
 from bastide.domain.ids import guid_from_bytes
-from bastide.targets.ldap_connection import door
 
 OID = "1.2.840.113556.1.4.841"
 OBJECT_SECURITY = 0x1
 #: Users are no computers; nothing else can be asked of an object that was deleted, which keeps few attributes.
-_USERS = "(&(objectClass=user)(!(objectClass=computer)))"
-_IMPORT_ALL = "import all of it"
+USERS = "(&(objectClass=user)(!(objectClass=computer)))"
+_READ_ALL = "read everything anew"
 
 
 class _Answer(ResponseControl):  # type: ignore[misc]  # python-ldap has no types
@@ -48,66 +46,57 @@ class _Value(Asn1Sequence):  # type: ignore[misc]  # pyasn1 has no types
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """objectGUIDs as text, and the cookie after them."""
+class Page:
+    """objectGUIDs as text, the cookie after them, and whether more wait behind it."""
 
     present: tuple[str, ...]
     deleted: tuple[str, ...]
     cookie: bytes
+    more: bool
 
 
-def changes(
-    session: Session, base: str, cookie: bytes, attributes: Sequence[str], *, flags: int = OBJECT_SECURITY
-) -> Iterator[Changed]:
-    """Users of whom one of the attributes changed, page by page. `base`: the root of the domain, AD takes no other.
+def page(
+    session: Session,
+    base: str,
+    condition: str,
+    attributes: Sequence[str],
+    cookie: bytes,
+    *,
+    flags: int = OBJECT_SECURITY,
+) -> Page:
+    """The next objects that fit the condition and of which one of the attributes changed since the cookie; with an empty one all of them.
 
-    Raises TargetUnavailable, TargetDenied, BadSource if the cookie is not accepted.
+    `base`: the root of the domain, AD takes no other. Raises DirectoryError; what is not accepted as a cookie is Unsaid.
     """
-    more = True
-    while more:
-        more, page = _page(session, base, cookie, attributes, flags)
-        cookie = page.cookie
-        yield page
-
-
-def cookie_now(session: Session, base: str) -> bytes:
-    """Where the domain stands: what changes from now on comes after it. Raises as `changes`."""
-    cookie = b""
-    for page in changes(session, base, b"", ["objectGUID"]):
-        cookie = page.cookie
-    return cookie
-
-
-def _page(
-    session: Session, base: str, cookie: bytes, attributes: Sequence[str], flags: int
-) -> tuple[bool, Changed]:
     wanted = list(dict.fromkeys(("objectGUID", "isDeleted", *attributes)))
-    control = LDAPControl(OID, True, encodedControlValue=_encoded(flags, cookie))
+    control = LDAPControl(OID, True, encodedControlValue=encoded(flags, cookie))
     with door("read the changes", session.controller):
-        number = session.raw.search_ext(base, ldap.SCOPE_SUBTREE, _USERS, wanted, serverctrls=[control])
+        number = session.raw.search_ext(base, ldap.SCOPE_SUBTREE, condition, wanted, serverctrls=[control])
         _, data, _, answers = session.raw.result3(number, all=1, timeout=session.timeout)
-    more, after = _decoded([one.encodedControlValue for one in answers if one.controlType == OID])
+    more, after = decoded([one.encodedControlValue for one in answers if one.controlType == OID])
     present: list[str] = []
     deleted: list[str] = []
     for dn, values in data:
         if dn is not None and "objectGUID" in values:
             gone = values.get("isDeleted", [b""])[0].upper() == b"TRUE"
             (deleted if gone else present).append(guid_from_bytes(values["objectGUID"][0]))
-    return more, Changed(tuple(present), tuple(deleted), after)
+    return Page(tuple(present), tuple(deleted), after, more)
 
 
-def _encoded(flags: int, cookie: bytes) -> bytes:
+def encoded(flags: int, cookie: bytes) -> bytes:
+    """DirSyncRequestValue."""
     value = _Value()
     value["flags"], value["size"], value["cookie"] = flags, 0, cookie
-    encoded: bytes = encoder.encode(value)
-    return encoded
+    raw: bytes = encoder.encode(value)
+    return raw
 
 
-def _decoded(values: Sequence[bytes]) -> tuple[bool, bytes]:
+def decoded(values: Sequence[bytes]) -> tuple[bool, bytes]:
+    """Whether more wait, and the cookie, of the one DirSyncResponseValue of an answer. Raises Unsaid."""
     if len(values) != 1:
-        raise BadSource("the controller's answer has no DirSync cookie", remedy=_IMPORT_ALL)
+        raise Unsaid("the controller's answer has no DirSync cookie", remedy=_READ_ALL)
     try:
         value, _ = decoder.decode(values[0], asn1Spec=_Value())
     except PyAsn1Error:
-        raise BadSource("the controller's DirSync cookie cannot be read", remedy=_IMPORT_ALL) from None
+        raise Unsaid("the controller's DirSync cookie cannot be read", remedy=_READ_ALL) from None
     return bool(int(value["flags"])), bytes(value["cookie"])

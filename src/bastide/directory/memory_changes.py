@@ -1,0 +1,153 @@
+"""The port ChangeFeed over a forest in memory: the twin of changes.py."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from bastide.directory.memory_forest import Account, Key, MemoryForest, Replica
+from bastide.domain.errors import DirectoryUnavailable
+from bastide.domain.ids import Sid
+from bastide.domain.monitored import Kind, Seen, SignIns
+from bastide.services.monitor.ports import CookieRefused, Mark, Moved
+from bastide.services.ports import Group
+
+#: Objects on one page.
+_PAGE = 1000
+
+
+class MemoryChangeFeed:
+    """As the port. What a forest in memory does not have (trusts, places, permissions, telephones) is kept here, as rows of its own."""
+
+    def __init__(self, world: MemoryForest) -> None:
+        self.world = world
+        self.domain = world.dns_name
+        self._invocation: dict[str, int] = {}
+        self._sign_ins: dict[str, dict[Sid, SignIns]] = {}
+        for name in ("", "CN=AdminSDHolder,CN=System,"):
+            self.add(
+                Seen(
+                    f"place {name}", Kind.PLACE, Sid(""), name or "root", f"{name}{world.base_dn}", rights=()
+                )
+            )
+
+    # ------------------------------------------------------------------------------------------------------------ the port
+
+    def usn(self, controller: str) -> int:
+        return self._replica(controller).usn
+
+    def mark(self, controller: str = "") -> Mark:
+        reachable = self.world.reachable()
+        name = controller if controller in reachable else next(iter(reachable))
+        return Mark(name, f"{name} {self._invocation.get(name, 0)}", reachable[name].usn)
+
+    def since(self, controller: str, cookie: bytes) -> Iterator[Moved]:
+        replica = self._replica(controller)
+        here = f"{controller} {self._invocation.get(controller, 0)}"
+        said, _, usn = cookie.decode().rpartition("@")
+        if cookie and said != here:
+            raise CookieRefused("that cookie is of another database")
+        start = int(usn) if cookie else 0
+        owners = _owners(replica)
+        moved = sorted((at, owners[key]) for key, at in replica.came.items() if at > start and key in owners)
+        end = f"{here}@{replica.usn}".encode()
+        guids = list(dict.fromkeys(guid for _, guid in moved))
+        for first in range(0, len(guids) or 1, _PAGE):
+            yield Moved(tuple(guids[first : first + _PAGE]), end)
+
+    def look(self, controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
+        replica, now = self._replica(controller), self.world.clock()
+        accounts = {one.person.ref.guid: one for one in replica.accounts()}
+        found: dict[str, Seen] = {}
+        for guid in guids:
+            kept = replica.get(("seen", guid))
+            base = kept if isinstance(kept, Seen) else None
+            if guid in accounts:
+                found[guid] = _of_account(accounts[guid], replica, base)
+            elif (group := replica.group(guid)) is not None:
+                found[guid] = _of_group(group, replica, base, now)
+            elif base is not None and base.kind in {Kind.PLACE, Kind.TRUST}:
+                found[guid] = base
+        return found
+
+    def present(self, controller: str, guids: Collection[str]) -> frozenset[str]:
+        return frozenset(self.look(controller, guids))
+
+    def fixtures(self, controller: str) -> frozenset[str]:
+        rows = self._replica(controller).rows.values()
+        return frozenset(
+            one.guid for _, one in rows if isinstance(one, Seen) and one.kind in {Kind.PLACE, Kind.TRUST}
+        )
+
+    def sign_ins(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, SignIns]]:
+        return {
+            name: {
+                sid: self._sign_ins.get(name, {}).get(sid, SignIns(None, 0))
+                for sid in accounts
+                if replica.account(sid) is not None
+            }
+            for name, replica in self.world.reachable().items()
+        }
+
+    # ------------------------------------------------------------------------------------------------------- making a world
+
+    def add(self, seen: Seen) -> None:
+        """A place or a trust; or, of an account or a group, its facts and its permissions."""
+        self.world.write(next(iter(self.world.reachable())), f"write {seen.dn}", {("seen", seen.guid): seen})
+
+    def sign_in(self, account: Sid, at: datetime, *, controller: str = "") -> None:
+        """Somebody signed in; nothing of it replicates, and no USN moves."""
+        name = controller or next(iter(self.world.reachable()))
+        counted = self._sign_ins.setdefault(name, {})
+        counted[account] = SignIns(at, counted.get(account, SignIns(None, 0)).count + 1)
+
+    def restore(self, controller: str) -> None:
+        """That controller's database came back from a backup: it has another invocationId."""
+        self._invocation[controller] = self._invocation.get(controller, 0) + 1
+
+    def _replica(self, controller: str) -> Replica:
+        found = self.world.reachable().get(controller)
+        if found is None:
+            raise DirectoryUnavailable(f"{controller} does not answer", remedy="check the controller")
+        return found
+
+
+def _owners(replica: Replica) -> dict[Key, str]:
+    """Row to the objectGUID of the object that it is a part of. Of what is deleted nobody is told."""
+    guids = {one.person.ref.sid: one.person.ref.guid for one in replica.accounts()}
+    owners: dict[Key, str] = {}
+    for key in replica.came:
+        if key[0] in {"group", "link", "seen"}:
+            owners[key] = key[1]
+        elif key[0] in {"account", "expires"} and Sid(key[1]) in guids:
+            owners[key] = guids[Sid(key[1])]
+    return owners
+
+
+def _of_account(account: Account, replica: Replica, kept: Seen | None) -> Seen:
+    person = account.person
+    facts = {"displayName": person.display_name, "mail": person.mail, "userPrincipalName": person.upn}
+    seen = Seen(
+        person.ref.guid,
+        Kind.PERSON,
+        person.ref.sid,
+        person.ref.name,
+        person.ref.dn,
+        {name: value for name, value in facts.items() if value} | (dict(kept.facts) if kept else {}),
+        enabled=person.enabled,
+        expires=replica.expires(person.ref.sid),
+    )
+    return replace(seen, rights=kept.rights if kept else ())
+
+
+def _of_group(group: Group, replica: Replica, kept: Seen | None, now: datetime) -> Seen:
+    return Seen(
+        group.ref.guid,
+        Kind.GROUP,
+        group.ref.sid,
+        group.ref.name,
+        group.ref.dn,
+        members=tuple(sorted(replica.members_of(group.ref.guid, now))),
+        rights=kept.rights if kept else (),
+        scope=group.scope,
+        security=group.security,
+    )
