@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from bastide.domain.audit import GENESIS, Event
@@ -20,6 +21,7 @@ from bastide.services.signin import Challenge, Factor, Invitation, SecurityKey, 
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
 from tests.support.child import end_backends
+from tests.support.postgres import Server
 
 pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
 NOW = build.NOW
@@ -323,6 +325,26 @@ def test_a_connection_that_is_cut_is_said_and_replaced(postgres_url: str) -> Non
         end_backends(postgres_url)
     assert store.engine.pool.status().endswith("Checked out connections: 0")
     add_users(store, build.user())
+    store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("password", ["", "Canary-of-yesterday"])
+def test_a_password_that_is_not_the_one_of_the_database_names_the_setting(
+    postgres_server: Server, postgres_url: str, password: str
+) -> None:
+    rules = postgres_server.folder / "data" / "pg_hba.conf"
+    if "locked" not in (old := rules.read_text()):
+        rules.write_text(f"local all locked scram-sha-256\n{old}")
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE locked LOGIN PASSWORD 'Canary-of-today'")
+            connection.execute("SELECT pg_reload_conf()")
+    user = f"locked:{password}" if password else "locked"
+    store = SqlStore(postgres_url.replace("bastide@", f"{user}@", 1))
+    with pytest.raises(StoreUnavailable, match="does not let this node in") as refused, store.write():
+        pass
+    assert "database.password" in refused.value.remedy
+    assert "Canary" not in f"{refused.value} {refused.value.remedy}"
     store.close()
 
 

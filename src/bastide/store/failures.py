@@ -77,7 +77,7 @@ def meaning(error: exc.DBAPIError, redact: Redact) -> BastideError:
     if isinstance(error, exc.OperationalError | exc.InterfaceError) or error.connection_invalidated:
         return StoreUnavailable(
             f"the database cannot be reached: {said}",
-            remedy="look at the database server and the DSN; whether the last commit counts is unknown",
+            remedy="look at the database server and database.url; whether the last commit counts is unknown",
         )
     return StoreError(f"the database refused a statement: {said}")
 

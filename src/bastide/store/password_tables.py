@@ -162,3 +162,14 @@ password_switch = Table(
     Column("vault", _Id),
     CheckConstraint("id = 1", name="one_row"),
 )
+
+#: One-time codes of callers of the help desk, as hashes.
+help_desk_verifications = Table(
+    "help_desk_verifications",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("person", _Id, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_help_desk_verifications_person", "person", "begun_at"),
+)

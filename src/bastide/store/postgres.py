@@ -32,6 +32,12 @@ _LIBPQ_DEFAULTS: Mapping[str, str] = {
 }
 #: Seconds that a server may take for an answer. Every statement here is short; a commit waits for the synchronous standby.
 _ANSWER = 30.0
+#: As libpq and the server say it in English, which is what Debian's server speaks unless it was told otherwise.
+_SHUT_OUT = ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
+_LET_IN = (
+    "put the password that the database has for that user into the file that database.password names (of the vault: passwords.vault_password), and see "
+    "whether pg_hba.conf of the server lets this node in"
+)
 _SETTINGS = "SELECT set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', '30s', false)"
 
 
@@ -64,10 +70,7 @@ def open_postgres(url: str, busy: timedelta, pool: int, *, patient: bool = False
             connection = kind.connect(dsn, autocommit=True)
         except psycopg.Error as error:
             # From None: what libpq says of a connection may repeat parts of the DSN.
-            said = redact(str(error).splitlines()[0])
-            raise StoreUnavailable(
-                f"the database cannot be reached: {said}", remedy="look at the database server and the DSN"
-            ) from None
+            raise _refused(redact(str(error))) from None
         try:
             connection.execute(_SETTINGS, (lock_timeout,))
             connection.autocommit = False
@@ -92,6 +95,17 @@ def open_postgres(url: str, busy: timedelta, pool: int, *, patient: bool = False
         bell=NotifyBell(lambda: _Notifications(connect)),
         gate=Gate(busy, writers=False, readers=False),
         redact=redact,
+    )
+
+
+def _refused(said: str) -> StoreUnavailable:
+    """Why there is no connection. libpq tells no SQLSTATE of one that did not come about; of several hosts it has a line or two for each."""
+    lines = said.splitlines()
+    if shut := next((one for one in lines if any(words in one for words in _SHUT_OUT)), ""):
+        return StoreUnavailable(f"the database does not let this node in: {shut.strip()}", remedy=_LET_IN)
+    return StoreUnavailable(
+        f"the database cannot be reached: {lines[0]}",
+        remedy="look at the database server and at database.url",
     )
 
 

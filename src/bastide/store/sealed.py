@@ -1,14 +1,14 @@
 """Which master keys sealed what a database holds. Only looked at: nothing is made, and nothing is opened."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import LargeBinary, func, select, type_coerce
+from sqlalchemy import LargeBinary, Table, func, select, type_coerce
 
-from bastide.store import password_tables, tables
+from bastide.store import password_tables, reset_tables, tables
 from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.keys import AeadSealer
 from bastide.store.session import Session
@@ -18,8 +18,6 @@ from bastide.store.vault import KEYS
 _BUSY = timedelta(seconds=10)
 _SIZE = 500
 _COLUMNS = (password_tables.management_agent_secrets.c.sealed, KEYS.c.sealed)
-_FACTORS = select(tables.factors.c.doc)
-_SECURITY_KEYS = select(tables.security_keys.c.doc)
 
 
 class _Factor(msgspec.Struct):
@@ -28,10 +26,25 @@ class _Factor(msgspec.Struct):
     secret_encrypted: bytes
 
 
-class _SecurityKey(msgspec.Struct):
-    """What concerns us of one."""
+class _Doc(msgspec.Struct):
+    """What concerns us of a security key, or of what a person registered for a reset."""
 
     sealed: bytes
+
+
+def _of_factor(doc: str) -> bytes:
+    return msgspec.json.decode(doc, type=_Factor).secret_encrypted
+
+
+def _of_doc(doc: str) -> bytes:
+    return msgspec.json.decode(doc, type=_Doc).sealed
+
+
+_DOCS: Mapping[Table, Callable[[str], bytes]] = {
+    tables.factors: _of_factor,
+    tables.security_keys: _of_doc,
+    reset_tables.registrations: _of_doc,
+}
 
 
 def sealed_by(url: str) -> Counter[str]:
@@ -70,9 +83,7 @@ def _ids(session: Session) -> Iterator[str]:
             head = type_coerce(func.substr(column, 1, AeadSealer.HEAD), LargeBinary)
             for row in session.run(select(head.label("head"), func.count().label("number")).group_by(head)):
                 yield from [AeadSealer.key_of(bytes(row.head))] * row.number if row.head else ()
-    if tables.factors.name in names:
-        for row in session.stream(_FACTORS, {}, _SIZE):
-            yield AeadSealer.key_of(msgspec.json.decode(row.doc, type=_Factor).secret_encrypted)
-    if tables.security_keys.name in names:
-        for row in session.stream(_SECURITY_KEYS, {}, _SIZE):
-            yield AeadSealer.key_of(msgspec.json.decode(row.doc, type=_SecurityKey).sealed)
+    for table, sealed in _DOCS.items():
+        if table.name in names:
+            for row in session.stream(select(table.c.doc), {}, _SIZE):
+                yield AeadSealer.key_of(sealed(row.doc))

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 #: The version of the schema below: the newest of migrations/versions, known without Alembic's 10 MB.
-SCHEMA = "0007"
+SCHEMA = "0012"
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -184,12 +184,93 @@ log_answers = Table(
     Column("packed", LargeBinary, nullable=False),
 )
 
+#: How far each domain was read for changes; what is watched there; what stands there and nobody asked for.
+monitor_domains = Table(
+    "monitor_domains",
+    metadata,
+    Column("side", String(16), primary_key=True),
+    Column("doc", Text, nullable=False),
+)
+monitor_objects = Table(
+    "monitor_objects",
+    metadata,
+    Column("side", String(16), primary_key=True),
+    Column("guid", _Id, primary_key=True),
+    Column("doc", Text, nullable=False),
+)
+monitor_findings = Table(
+    "monitor_findings",
+    metadata,
+    Column("key", String(512), primary_key=True),
+    Column("found_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
+#: Access reviews; `place`: where a line stands.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("opens_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
+review_lines = Table(
+    "review_lines",
+    metadata,
+    Column("review", _Id, ForeignKey("reviews.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", _Id, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
 #: Operations that are traced, each until a moment.
 traces = Table(
     "traces",
     metadata,
     Column("operation", _Id, primary_key=True),
     Column("ends_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+)
+
+#: What rules found. `signal`: what they watch. `key`: what is like it has the same.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("rule", String(64), nullable=False),
+    Column("signal", String(32), nullable=False),
+    Column("key", String(256), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_alerts_found", "rule", "key"),
+    Index("ix_alerts_state", "state", "first_at"),
+)
+
+#: Privileged changes as domain controllers tell of them. `record`: the event's own number or digest; `judge_at`: when what may still come late has come.
+observed_changes = Table(
+    "observed_changes",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("record", String(128), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("judge_at", BigInteger, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("doc", Text, nullable=False),
+    Index("ix_observed_changes_at", "at"),
+    Index("ix_observed_changes_verdict", "verdict", "judge_at"),
+)
+
+#: Where such events come from: what was heard of each last.
+event_sources = Table(
+    "event_sources",
+    metadata,
+    Column("name", String(64), primary_key=True),
     Column("doc", Text, nullable=False),
 )
 

@@ -15,16 +15,23 @@ from typing import Self, TypeVar
 from sqlalchemy import Engine
 
 from bastide.domain.errors import StoreError
+from bastide.services.alerts.ports import Alerts
 from bastide.services.break_glass.ports import Envelopes
 from bastide.services.figures import Figures
+from bastide.services.help_desk.ports import Verifications
+from bastide.services.intake.ports import Observed
 from bastide.services.journal_rows import LogWishes, Traces
+from bastide.services.monitor.ports import Monitored
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 from bastide.services.ports import AuditLog, Groups, Requests, Roles, UnitOfWork, Users, Work, WorkRows
 from bastide.services.proposals import Proposals
 from bastide.services.registry import Registry
+from bastide.services.reset.ports import ResetRows
+from bastide.services.reviews.ports import Reviews
 from bastide.services.signin import Factors
 from bastide.store import nodes
 from bastide.store import work as durable
+from bastide.store.alerts import SqlAlerts
 from bastide.store.audit_log import LOCKED_HEAD, SqlAuditLog
 from bastide.store.codec import micros
 from bastide.store.contacts import SqlContacts
@@ -33,12 +40,17 @@ from bastide.store.engine import MEMORY, is_sqlite, open_database, sqlite_path
 from bastide.store.envelopes import SqlEnvelopes
 from bastide.store.factors import SqlFactors
 from bastide.store.figures import SqlFigures
+from bastide.store.help_desk import SqlVerifications
 from bastide.store.journal import SqlLogWishes, SqlTraces
+from bastide.store.monitored import SqlMonitored
 from bastide.store.nodes import SqlRegistry
 from bastide.store.objects import SqlGroups, SqlRoles, SqlUsers
+from bastide.store.observed import SqlObserved
 from bastide.store.passwords import SqlChanges, SqlSwitch
 from bastide.store.proposals import SqlProposals
 from bastide.store.requests import SqlRequests
+from bastide.store.reset import SqlResetRows
+from bastide.store.reviews import SqlReviews
 from bastide.store.session import Session
 from bastide.store.spaces import SqlAgents, SqlConnectorSpace, SqlMetaverse
 from bastide.store.transactions import transaction
@@ -73,6 +85,12 @@ class SqlUnitOfWork:
     nodes: Registry
     wishes: LogWishes
     traces: Traces
+    monitored: Monitored
+    alerts: Alerts
+    observed: Observed
+    resets: ResetRows
+    reviews: Reviews
+    verifications: Verifications
 
     def __init__(
         self, database: Database, *, write: bool, followers: Mapping[str, timedelta], partition: str
@@ -113,6 +131,12 @@ class SqlUnitOfWork:
         self.nodes = SqlRegistry(session)
         self.wishes = SqlLogWishes(session)
         self.traces = SqlTraces(session)
+        self.monitored = SqlMonitored(session)
+        self.alerts = SqlAlerts(session)
+        self.observed = SqlObserved(session)
+        self.resets = SqlResetRows(session)
+        self.reviews = SqlReviews(session)
+        self.verifications = SqlVerifications(session)
         self.work = self._work = SqlWorkRows(session, self._partition)
         self.audit = self._audit = SqlAuditLog(session, head)
         self._session = session

@@ -1,0 +1,134 @@
+"""Passwords that others lost, on this server: the range files of the public corpus (Pwned Passwords), as its downloader writes them. Nothing is asked over a network.
+
+Either a folder with a file for each of the 1,048,576 prefixes of five hexadecimal digits (`5BAA6` or `5BAA6.txt`, lines `SUFFIX:COUNT` with the other 35 digits), or one file
+with lines `HASH:COUNT`, sorted by hash. A look-up reads one small file, or a few blocks of the large one: memory is the same for any size.
+
+(1) Only SHA-1 in upper case hexadecimal, as the corpus has it; it finds what is in the list, and protects nothing.
+(2) What cannot be read is an error, never "not found".
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from bastide.domain.errors import NotConfigured
+from bastide.services.reset.ports import Corpus
+
+PREFIX = 5
+PREFIXES = 16**PREFIX
+_HASH = 40
+#: A prefix of the whole corpus has about a thousand lines, 40 KB; more than this is no such file.
+_MOST = 4 * 1024 * 1024
+_LINE = 256
+_REMEDY = "docs/how-to/self-service-reset.md says which files it takes"
+
+
+class RangeFiles:
+    """As the port Breached."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def __repr__(self) -> str:
+        return f"RangeFiles({str(self._place)!r})"
+
+    def times(self, password: str) -> int:
+        digest = hashlib.sha1(password.encode(errors="surrogatepass"), usedforsecurity=False)
+        wanted = digest.hexdigest().upper().encode()  # (1)
+        with _translated(self._place):
+            if self._place.is_dir():
+                return _in_range(self._range(wanted[:PREFIX].decode()), wanted[PREFIX:])
+            return _in_sorted(self._place, wanted)
+
+    def corpus(self) -> Corpus:
+        with _translated(self._place):
+            if not self._place.is_dir():
+                with self._place.open("rb") as file:
+                    _count_of(file.readline(_LINE), _HASH)
+                return Corpus(1, datetime.fromtimestamp(self._place.stat().st_mtime, UTC), whole=True)
+            number, oldest = 0, float("inf")
+            with os.scandir(self._place) as entries:
+                for entry in entries:
+                    if _is_prefix(entry.name):
+                        number, oldest = number + 1, min(oldest, entry.stat().st_mtime)
+            written = datetime.fromtimestamp(oldest, UTC) if number else None
+            return Corpus(number, written, whole=number == PREFIXES)
+
+    def _range(self, prefix: str) -> Path:
+        """(2) Raises OSError."""
+        for name in (prefix, f"{prefix}.txt"):
+            if (self._place / name).exists():
+                return self._place / name
+        raise NotConfigured(
+            f"the list of lost passwords {self._place} lacks the file {prefix}", remedy=_REMEDY
+        )
+
+
+@contextmanager
+def _translated(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotConfigured(
+            f"the list of lost passwords {place} cannot be read: {error.strerror}", remedy=_REMEDY
+        ) from None
+    except ValueError:
+        raise NotConfigured(
+            f"the list of lost passwords {place} is not of the form HASH:COUNT", remedy=_REMEDY
+        ) from None
+
+
+def _is_prefix(name: str) -> bool:
+    stem = name.removesuffix(".txt")
+    return len(stem) == PREFIX and all(c in "0123456789ABCDEFabcdef" for c in stem)
+
+
+def _in_range(path: Path, suffix: bytes) -> int:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > _MOST:
+            raise ValueError
+        for line in file:
+            if line[: len(suffix)].upper() == suffix:
+                return _count_of(line, len(suffix))
+    return 0
+
+
+def _in_sorted(path: Path, wanted: bytes) -> int:
+    """The first line that is not before the wanted one, by halving the file."""
+    with path.open("rb") as file:
+        low, high = 0, os.fstat(file.fileno()).st_size
+        while low < high:
+            middle = (low + high) // 2
+            line = _line_from(file, middle)
+            if line and _key(line) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        line = _line_from(file, low)
+        return _count_of(line, _HASH) if line and _key(line) == wanted else 0
+
+
+def _line_from(file: BinaryIO, at: int) -> bytes:
+    """The first line that begins at or after a place. Raises ValueError for one that is longer than any of the corpus."""
+    file.seek(max(at - 1, 0))
+    if at and len(file.readline(_LINE)) == _LINE:
+        raise ValueError
+
+    return file.readline(_LINE)
+
+
+def _key(line: bytes) -> bytes:
+    _count_of(line, _HASH)
+    return line[:_HASH].upper()
+
+
+def _count_of(line: bytes, digits: int) -> int:
+    """Raises ValueError for a line that is none of the corpus."""
+    if len(line) < digits + 2 or line[digits : digits + 1] != b":":
+        raise ValueError
+    int(line[:digits], 16)
+    return int(line[digits + 1 :])
