@@ -22,20 +22,19 @@ _PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
 _TIMEOUT = 10.0
 
 
-class SyslogSink:
+class SyslogSender:
     """`tls://host:6514`, `tcp://host:601`, `udp://localhost:514` or `unix:/dev/log`. `ca`: the receiver's CA (empty: the system's)."""
 
-    def __init__(self, address: str, *, ca: str = "", host: str = "", timeout: float = _TIMEOUT) -> None:
-        """`host` is the name that messages carry (default: this machine's). Raises ConfigError."""
-        self.name = f"syslog:{address}"
+    def __init__(
+        self, address: str, *, ca: str = "", timeout: float = _TIMEOUT, setting: str = "audit.syslog"
+    ) -> None:
+        """`setting`: which one names it; the one of the authority ends in `_ca`. Raises ConfigError."""
         self._timeout = timeout
-        self._own_name = host or socket.gethostname()
-        self._scheme, self._host, self._port, self._path = _parsed(address)
-        self._tls = _tls(ca) if self._scheme == "tls" else None
+        self._scheme, self._host, self._port, self._path = _parsed(address, setting)
+        self._tls = _tls(ca, setting) if self._scheme == "tls" else None
 
-    def write(self, records: Sequence[Record]) -> None:
+    def send(self, messages: Sequence[bytes]) -> None:
         """Send, and wait until the receiver has taken all of it. Raises OSError."""
-        messages = [syslog_message(record, self._own_name) for record in records]
         if not messages:
             return
         if self._scheme in {"udp", "unix"}:
@@ -80,6 +79,20 @@ class SyslogSink:
             yield secured
 
 
+class SyslogSink:
+    """Where audit records go. `address` and `ca` as the sender has them."""
+
+    def __init__(self, address: str, *, ca: str = "", host: str = "", timeout: float = _TIMEOUT) -> None:
+        """`host` is the name that messages carry (default: this machine's). Raises ConfigError."""
+        self.name = f"syslog:{address}"
+        self._own_name = host or socket.gethostname()
+        self._sender = SyslogSender(address, ca=ca, timeout=timeout)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Send, and wait until the receiver has taken all of it. Raises OSError."""
+        self._sender.send([syslog_message(record, self._own_name) for record in records])
+
+
 def _finish(channel: socket.socket) -> None:
     """Say that this is all, wait for the other side to close, and make sure that it has acknowledged every byte."""
     try:
@@ -97,7 +110,7 @@ def _finish(channel: socket.socket) -> None:
             raise
 
 
-def _parsed(address: str) -> tuple[str, str, int, str]:
+def _parsed(address: str, setting: str) -> tuple[str, str, int, str]:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
@@ -107,15 +120,15 @@ def _parsed(address: str) -> tuple[str, str, int, str]:
         return "unix", "", 0, parts.path
     if parts.scheme not in _PORTS or not host or parts.path not in {"", "/"}:
         raise ConfigError(
-            f"audit.syslog: {address[:80]!r} is no receiver; use tls://host:6514, tcp://host:601, udp://localhost:514 or unix:/dev/log"
+            f"{setting}: {address[:80]!r} is no receiver; use tls://host:6514, tcp://host:601, udp://localhost:514 or unix:/dev/log"
         )
     return parts.scheme, host, port or _PORTS[parts.scheme], ""
 
 
-def _tls(ca: str) -> ssl.SSLContext:
+def _tls(ca: str, setting: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca or None)
     except OSError as error:
-        raise ConfigError(f"audit.syslog_ca: {ca} cannot be used: {error}") from None
+        raise ConfigError(f"{setting}_ca: {ca} cannot be used: {error}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -96,6 +96,8 @@ def cannot(
     """Why a planned request cannot be brought about; empty: it can. Below the floor of its role nothing is written."""
     if any(g not in groups for g in request.privileges):
         return "a PAM group of the role is gone"
+    if off := [groups[g].name for g in request.privileges if not groups[g].enabled]:
+        return f"PAM group {off[0]} is switched off: the group behind it is gone, or carries nothing"
     enforcer = grants.enforcer_for(case.user, link_ttl=facts.link_ttl)
     if enforcer.strength < request.floor.strength:
         return f"the directory can enforce {enforcer.value} only; the role demands {request.floor.value}"

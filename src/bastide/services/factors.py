@@ -131,6 +131,13 @@ class Factors:
         """Show a code. Raises MfaRefused."""
         return self._prove(actor, code, confirmed=True)
 
+    def read_out(self, actor: Actor, person: Sid, name: str, code: str) -> MfaProof:
+        """A code of a person's authenticator that the person reads out to the caller. Counts as any other; a recovery code is for nobody's ears. Raises MfaRefused."""
+        code = code.replace(" ", "")
+        if len(code) != totp.DIGITS:
+            raise MfaRefused(_WRONG, remedy=_AGAIN)
+        return self._judged(actor, person, code, confirmed=True, owner=(person, name))
+
     def status(self, actor: Actor) -> tuple[Factor, ...]:
         """The caller's authenticators."""
         require(actor, Right.USE)
@@ -164,7 +171,13 @@ class Factors:
         return len(factors) + len(keys)
 
     def _prove(self, actor: Actor, code: str, *, confirmed: bool) -> MfaProof:
-        person, code = self._person(actor), code.replace(" ", "")
+        return self._judged(actor, self._person(actor), code.replace(" ", ""), confirmed=confirmed)
+
+    def _judged(
+        self, actor: Actor, person: Sid, code: str, *, confirmed: bool, owner: tuple[str, str] = ("", "")
+    ) -> MfaProof:
+        """`owner`: whose factor it is, by SID and name, if it is not the caller's."""
+        subject, name = owner
         with self._store.read() as uow:
             seen = _factor_of(uow, person, confirmed=confirmed)
         recovery = "" if _is_locked(seen, self._now()) else self._matching_recovery(seen, code)
@@ -176,7 +189,14 @@ class Factors:
                 require_own(held, actor, now)
             if _is_locked(factor, now):  # (1)
                 uow.audit.append(
-                    by_actor("mfa.refused", now, actor, data={"factor": factor.id, "method": factor.method})
+                    by_actor(
+                        "mfa.refused",
+                        now,
+                        actor,
+                        subject=subject,
+                        subject_name=name,
+                        data={"factor": factor.id, "method": factor.method},
+                    )
                 )
                 uow.commit()
                 raise MfaRefused(
@@ -187,7 +207,8 @@ class Factors:
             uow.factors.save(checked)  # (5)
             kind = "mfa.proved" if proof is not None else "mfa.refused"
             method = proof.method if proof is not None else factor.method
-            uow.audit.append(by_actor(kind, now, actor, data={"factor": factor.id, "method": method}))
+            data = {"factor": factor.id, "method": method}
+            uow.audit.append(by_actor(kind, now, actor, subject=subject, subject_name=name, data=data))
             uow.commit()
         if proof is None:
             raise MfaRefused(_WRONG, remedy=_AGAIN)

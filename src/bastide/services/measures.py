@@ -7,13 +7,18 @@ few statements that count.
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bastide.domain import break_glass
+from bastide.domain.alerts import Severity
+from bastide.domain.drift import Rule
 from bastide.domain.errors import NotAuthenticated, NotFound
 from bastide.domain.passwords import State
+from bastide.services.alerts.book import kind_of
 from bastide.services.nodes import seen
 from bastide.services.ports import AuditSink, Store, UnitOfWork
 from bastide.services.recovery import reconciling
@@ -84,10 +89,33 @@ WAITING = Measure(
     "Changes that waited on the domain controller when it was last heard.",
     ("domain", "controller"),
 )
+ENVELOPES = Measure(
+    "bastide_break_glass_envelopes",
+    "Emergency accounts by their envelope: sealed and good for one use, or used.",
+    ("state",),
+)
+DRILL = Measure(
+    "bastide_break_glass_drill_age_seconds",
+    "Since when the sealed envelope that waits longest was neither drilled nor sealed.",
+)
+ALERTS = Measure("bastide_alerts_open", "Alerts that nobody has acknowledged, by severity.", ("severity",))
+UNDELIVERED = Measure(
+    "bastide_alerts_undelivered", "Alerts that a destination has not taken yet.", ("destination",)
+)
+DRIFTS = Measure(
+    "bastide_drift_open", "What stands in the directories and nobody asked for, by rule.", ("rule",)
+)
+READ_AGE = Measure(
+    "bastide_monitor_read_age_seconds",
+    "Since when a domain was not read; while nothing happens there it is written down once a minute.",
+    ("domain",),
+)
+CHANGE_AGE = Measure("bastide_monitor_change_age_seconds", "Since when no change was read.", ("domain",))
+PAUSED = Measure("bastide_monitor_paused", "1: reading of a domain is paused; 0: it is not.", ("domain",))
 
 MEASURES = (
     REQUESTS, OVERDUE, ROWS, DUE, CLAIMED, FAILING, LATE, COMPARING, NODE_UP, NODE_STATE, HEARTBEAT, RECORDS, CHECKPOINT, SINK_LAG, SYNC, PENDING,
-    HEARD, WAITING,
+    HEARD, WAITING, ENVELOPES, DRILL, ALERTS, UNDELIVERED, DRIFTS, READ_AGE, CHANGE_AGE, PAUSED,
 )  # fmt: skip
 
 
@@ -97,7 +125,9 @@ def digest(token: str) -> bytes:
 
 
 class Measures:
-    """The use case. `token`: the digest of the one that is to be shown; None: monitoring is not set up. `passwords`: whether this node synchronizes them."""
+    """The use case. `token`: the digest of the one that is to be shown; None: monitoring is not set up. `passwords`: whether this node synchronizes them.
+    `destinations`: of alerts.
+    """
 
     def __init__(
         self,
@@ -106,12 +136,14 @@ class Measures:
         sinks: Sequence[AuditSink],
         token: bytes | None,
         passwords: bool,
+        destinations: Sequence[str] = (),
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._sinks = sinks
         self._token = token
         self._passwords = passwords
+        self._destinations = destinations
         self._now = now
 
     def admit(self, shown: str) -> None:
@@ -135,7 +167,10 @@ class Measures:
                 *_of_work(uow, now),
                 *_of_nodes(uow, now),
                 *self._of_audit(uow, now),
+                *_of_envelopes(uow, now),
+                *_of_monitoring(uow, now),
                 *(_of_passwords(uow, now) if self._passwords else ()),
+                *(self._of_alerts(uow, now) if self._destinations else ()),
             )
 
     def _of_audit(self, uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
@@ -146,6 +181,14 @@ class Measures:
             yield Sample(CHECKPOINT, _since(newest.at, now))
         for sink in self._sinks:
             yield Sample(SINK_LAG, seq - uow.audit.cursor(sink.name), (sink.name,))
+
+    def _of_alerts(self, uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
+        found = uow.alerts.open()
+        for severity in Severity:
+            yield Sample(ALERTS, found.get(severity, 0), (severity.value,))
+        rows = {queue.kind: queue.rows for queue in uow.figures.queues(now)}
+        for name in self._destinations:
+            yield Sample(UNDELIVERED, rows.get(kind_of(name), 0), (name,))
 
 
 def _of_requests(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
@@ -175,6 +218,19 @@ def _of_nodes(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
         yield Sample(HEARTBEAT, _since(node.heartbeat, now), (node.name,))
 
 
+def _of_monitoring(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
+    """Nothing where no domain was ever read."""
+    domains = uow.monitored.domains()
+    found = Counter(one.drift.rule for one in uow.monitored.findings())
+    for rule in Rule if domains else ():
+        yield Sample(DRIFTS, found[rule], (rule.value,))
+    for one in domains:
+        yield Sample(PAUSED, float(one.paused), (one.name,))
+        for measure, at in ((READ_AGE, one.read_at), (CHANGE_AGE, one.changed_at)):
+            if at is not None:
+                yield Sample(measure, _since(at, now), (one.name,))
+
+
 def _of_passwords(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
     yield Sample(SYNC, float(uow.switch.enabled()))
     yield Sample(PENDING, uow.changes.count(State.PENDING))
@@ -182,6 +238,16 @@ def _of_passwords(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
         yield Sample(HEARD, _since(one.heard_at, now), (one.domain, one.host))
         if one.beat_at is not None:
             yield Sample(WAITING, one.waiting, (one.domain, one.host))
+
+
+def _of_envelopes(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
+    """Both states, also with none: without one that is sealed nobody gets in on the worst day."""
+    current = uow.envelopes.current()
+    for state in (break_glass.State.SEALED, break_glass.State.USED):
+        yield Sample(ENVELOPES, sum(one.state is state for one in current), (state.value,))
+    sealed = [one.drilled_at or one.sealed_at for one in current if one.state is break_glass.State.SEALED]
+    if sealed:
+        yield Sample(DRILL, _since(min(sealed), now))
 
 
 def _since(moment: datetime, now: datetime) -> float:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from bastide.domain.people import Forest
+
 ACCOUNT = "account"
 LINK = "link"
 CHECKPOINT = "checkpoint"
@@ -12,17 +14,47 @@ IMPORT = "import"
 WATCH = "watch"
 #: What is to be told is read off the audit; the messages of a channel are work of a kind of their own, `notify:NAME`.
 NOTIFY = "notify"
+#: The audit is looked at for alerts; what a destination is told is work of a kind of its own, `alert:NAME`.
+ALERT = "alert"
+#: Nobody took an alert in hand: others are told.
+ALERT_LATE = "alert-late"
+#: A state is measured for alerts; the key says which.
+ALERT_LOOK = "alert-look"
+#: Domains are read for changes; each by work of a kind of its own, so that one that is slow does not hold up another.
+MONITOR = {Forest.PRIV: "monitor:priv", Forest.CORP: "monitor:corp"}
+#: What domain controllers told of is judged.
+INTAKE = "intake"
 #: Emergency accounts are looked at.
 BREAK_GLASS = "break-glass"
 #: The vault's mark follows the audit.
 MARK = "mark"
 #: The directory is compared with a database that came back from the past.
 RECONCILE = "reconcile"
+#: A code or a notice of a self-service reset, to one destination; the key says which.
+RESET = "reset"
+#: An access review begins, reminds, ends; the key is its id.
+REVIEW = "review"
 #: One row for each target object with an undelivered password; the key is its CS id.
 PASSWORD = "password"  # noqa: S105  # the name of a kind of work
 
 #: Of the database and not of a partition: there is one of each, which follows what all nodes do, and any node may do it.
-SHARED = frozenset({BREAK_GLASS, CHECKPOINT, EXPORT, MARK, NOTIFY, RECONCILE, WATCH})
+SHARED = frozenset(
+    {
+        ALERT,
+        ALERT_LATE,
+        ALERT_LOOK,
+        BREAK_GLASS,
+        CHECKPOINT,
+        EXPORT,
+        MARK,
+        NOTIFY,
+        RECONCILE,
+        REVIEW,
+        WATCH,
+        *MONITOR.values(),
+        INTAKE,
+    }
+)
 
 #: A right or a group that is missing may only not have replicated yet; after this many attempts (25 s) it is taken as said.
 DENIED_LIMIT = 8

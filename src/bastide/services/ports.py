@@ -13,12 +13,18 @@ from bastide.domain.ids import GroupId, ObjectRef, RequestId, RoleId, Sid, UserI
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import Place, Request, State
 from bastide.domain.roles import PamGroup, Role, Scope
+from bastide.services.alerts.ports import Alerts
 from bastide.services.break_glass.ports import Envelopes
 from bastide.services.figures import Figures
+from bastide.services.help_desk.ports import Verifications
+from bastide.services.intake.ports import Observed
 from bastide.services.journal_rows import LogWishes, Traces
+from bastide.services.monitor.ports import Monitored
 from bastide.services.passwords.ports import Agents, Changes, ConnectorSpace, Contacts, Metaverse, Switch
 from bastide.services.proposals import Proposals
 from bastide.services.registry import Planned, Registry
+from bastide.services.reset.ports import ResetRows
+from bastide.services.reviews.ports import Reviews
 from bastide.services.signin import Factors
 
 # ------------------------------------------------------------------------------------------------------------ directory
@@ -369,6 +375,12 @@ class UnitOfWork(Protocol):
     nodes: Registry
     wishes: LogWishes
     traces: Traces
+    monitored: Monitored
+    alerts: Alerts
+    observed: Observed
+    resets: ResetRows
+    reviews: Reviews
+    verifications: Verifications
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...

@@ -29,7 +29,8 @@ from bastide.domain.people import PamUser
 from bastide.domain.requests import GRANTING, LIVE, PENDING, Request, State
 from bastide.domain.roles import Carrier, PamGroup
 from bastide.services.caps import DEFAULT_TGT, Caps
-from bastide.services.events import announce, by_worker
+from bastide.services.closing import move
+from bastide.services.events import by_worker
 from bastide.services.pace import ACCOUNT, LINK, delay
 from bastide.services.ports import Directory, Store, UnitOfWork, Work
 from bastide.services.readback import Seen, confirmed, limited, open_past
@@ -145,9 +146,9 @@ class Reconcile:
                 return None
             now = self._now()
             for before in uow.requests.in_states(_WAITING):
-                self._move(uow, before, requests.close(before, _OLD, now), now)
+                move(uow, before, requests.close(before, _OLD, now), now)
             for before in uow.requests.in_states({State.PROCESSING}):
-                self._move(uow, before, requests.fail(before, _OLD, now), now)
+                move(uow, before, requests.fail(before, _OLD, now), now)
             for request in uow.requests.in_states(LIVE):
                 uow.work.poke(ACCOUNT, request.user, now)
             uow.commit()
@@ -167,7 +168,7 @@ class Reconcile:
             for before in active[sid]:
                 if before.last_end() > now and not self._as_it_was(before, user, known, seen, now):
                     with self._store.write() as uow:
-                        self._move(uow, before, requests.close(before, _NOT_SHOWN, now), now)
+                        move(uow, before, requests.close(before, _NOT_SHOWN, now), now)
                         uow.commit()
         return frozenset(seen.states)
 
@@ -181,15 +182,6 @@ class Reconcile:
         return not self._priv.capabilities().link_ttl or all(
             limited(self._priv.time_left(g.priv, user.priv.sid), wanted.present[g.id] - now) for g in mine
         )
-
-    @staticmethod
-    def _move(uow: UnitOfWork, before: Request, after: Request, now: datetime) -> None:
-        saved = uow.requests.save(after)
-        uow.audit.append(*announce(before, saved, now))
-        uow.work.poke(ACCOUNT, saved.user, now)
-        if saved.state is State.CLOSING:
-            groups = uow.groups.many(saved.privileges)
-            uow.work.poke_many(LINK, {group.id: now for group in groups if group.needs_link})
 
     # --------------------------------------------------------------------------------------------------------- directory
 

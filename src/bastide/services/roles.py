@@ -4,7 +4,7 @@ The right to change a role is not the right to approve in it (GHSA-76cc-p55w-63g
 With four eyes nothing here changes a role but `approve`, by another administrator than the one who proposed it (domain/proposals.py).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from bastide.domain.proposals import REASON_LIMIT, Proposal, check_base, check_f
 from bastide.domain.requests import OPEN
 from bastide.domain.roles import Role, Stage, Subject, Ttl, Window, length
 from bastide.domain.webauthn import RelyingParty, needed
-from bastide.services.events import by_actor
+from bastide.services.events import by_actor, by_worker
 from bastide.services.lookup import find_groups, find_role, owner_of
 from bastide.services.people import Subjects
 from bastide.services.ports import Random, Store, UnitOfWork
@@ -145,6 +145,28 @@ class Roles:
             if not dry_run:
                 uow.commit()
         return before, saved or wanted
+
+    def withdraw(
+        self, uow: UnitOfWork, id_: RoleId, accounts: Collection[Sid], because: Mapping[str, object]
+    ) -> Role:
+        """In this transaction, take accounts out of the candidates, as the end of a review decided. The last candidate stays, and the role is switched off.
+        What was proposed for the role is void. Raises NotFound, Conflict.
+        """
+        before = uow.roles.get(id_)
+        left = tuple(one for one in before.candidates if one.sid not in accounts)
+        after = replace(before, candidates=left) if left else replace(before, enabled=False)
+        if after == before:
+            raise Conflict(f"role {before.name} is like that already: nothing was changed")
+        data = {**change_record(before, after), **because}
+        uow.audit.append(by_worker("role.changed", self._now(), subject_name=before.name, data=data))
+        saved = uow.roles.save(after)
+        for void in uow.proposals.of_role(id_):
+            uow.proposals.remove(void.id)
+            said = {"proposal": void.id, "action": void.action.value, "by": void.by_name, **because}
+            uow.audit.append(
+                by_worker("role.proposal-void", self._now(), subject_name=void.subject.name, data=said)
+            )
+        return saved
 
     def remove(self, actor: Actor, name: str, *, dry_run: bool = False) -> RoleChange:
         """Remove a role that nobody uses. Raises NotFound, Conflict."""

@@ -4,26 +4,37 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bastide.services.alerts.deliver import BATCH as ALERTS
 from bastide.services.notifications.deliver import BATCH as MESSAGES
 from bastide.services.pace import (
     ACCOUNT,
+    ALERT,
+    ALERT_LATE,
+    ALERT_LOOK,
     BREAK_GLASS,
     CHECKPOINT,
     EXPORT,
     IMPORT,
+    INTAKE,
     LINK,
     MARK,
+    MONITOR,
     NOTIFY,
     PASSWORD,
     RECONCILE,
+    RESET,
+    REVIEW,
     WATCH,
 )
 from bastide.services.passwords.deliver import BATCH
 from bastide.services.passwords.lanes import WORKERS
 from bastide.services.ports import Lease, Work
+from bastide.services.reset.courier import BATCH as LETTERS
 from bastide.wiring import Services
 
 LEASE = timedelta(seconds=10)
+#: A domain's row is held as long as nothing is wrong: a longer lease costs fewer renewals, and a second node begins later.
+MONITOR_LEASE = timedelta(seconds=20)
 #: Claimed at once, so that ends of the same moment are taken away in one go (grants.py cuts the rest into smaller parts).
 ACCOUNTS = 1000
 
@@ -51,8 +62,13 @@ def table(services: Services) -> tuple[Job, ...]:
         Job((CHECKPOINT, EXPORT), _fenced(services.upkeep.run), 1, LEASE),
         Job((BREAK_GLASS,), _fenced(services.break_glass.watch.run), 1, LEASE),
         Job((IMPORT,), _fenced(services.imports.run), 1, LEASE),
+        Job((REVIEW,), _fenced(services.oversight.review_work.run), 1, LEASE),
         *_deliveries(services),
         *_messages(services),
+        *_alerts(services),
+        *(() if services.intake is None else (Job((INTAKE,), _fenced(services.intake.judge.run), 1, LEASE),)),
+        *_resets(services),
+        *_monitoring(services),
     )
 
 
@@ -73,6 +89,32 @@ def _messages(services: Services) -> tuple[Job, ...]:
         Job((NOTIFY,), _fenced(services.notifications.plan.run), 1, LEASE),
         *(Job((one.kind,), one.run, MESSAGES, LEASE) for one in services.notifications.deliveries),
     )
+
+
+def _monitoring(services: Services) -> tuple[Job, ...]:
+    """One worker for each domain, so that one that does not answer does not hold up the other."""
+    if services.monitoring is None:
+        return ()
+    watch = services.monitoring.watch
+    return tuple(Job((MONITOR[side],), watch.run, 1, MONITOR_LEASE) for side in watch.feeds)
+
+
+def _alerts(services: Services) -> tuple[Job, ...]:
+    """One worker for each destination; and what is measured waits for directories, so it has its own."""
+    if services.alerts is None:
+        return ()
+    return (
+        Job((ALERT,), _fenced(services.alerts.reader.run), 1, LEASE),
+        Job((ALERT_LATE,), _fenced(services.alerts.reader.late), ALERTS, LEASE),
+        Job((ALERT_LOOK,), _fenced(services.alerts.looker.run), 1, LEASE),
+        *(Job((one.kind,), one.run, ALERTS, LEASE) for one in services.alerts.deliveries),
+    )
+
+
+def _resets(services: Services) -> tuple[Job, ...]:
+    if services.reset is None:
+        return ()
+    return (Job((RESET,), services.reset.courier.run, LETTERS, LEASE),)
 
 
 def _deliveries(services: Services) -> tuple[Job, ...]:

@@ -1,6 +1,7 @@
 """Collects what the checks judge: one look each at the directory, a keytab, DNS. Nothing is changed."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from bastide.domain.cluster import Alias
@@ -102,6 +103,14 @@ def of_node(alias: Alias, names: Names, shown: Certificate | None, now: datetime
         )
     else:
         yield from checks.certificate(alias, shown, now)
+
+
+def ahead(alias: Alias, names: Names, shown: Certificate | None, now: datetime) -> tuple[Finding, ...]:
+    """The same before there is an account: what would keep a node from joining is in nobody's way yet."""
+    return tuple(
+        replace(one, severity=Severity.WARNING) if one.severity.is_error else one
+        for one in of_node(alias, names, shown, now)
+    )
 
 
 def _addresses(names: Names, name: str) -> frozenset[str] | str:

@@ -127,6 +127,8 @@ def _facts(case: Case, settings: Settings) -> Facts:
         return _of_emergency(case.record, home)
     if case.notice.occasion is Occasion.RECOVERY and case.record is not None:
         return _of_recovery(case.record, home)
+    if case.notice.occasion is Occasion.REVIEW and case.record is not None:
+        return _of_review(case.record, settings)
     request = case.request
     if request is None:
         return Facts(link=home, home=home)
@@ -159,6 +161,18 @@ def _of_emergency(record: Record, home: str) -> Facts:
         person=record.subject_name,
         what=str(data.get("text") or opened),
         reason=str(data.get("reason", "")),
+    )
+
+
+def _of_review(record: Record, settings: Settings) -> Facts:
+    """How much waits for a reviewer, and until when."""
+    data = json.loads(record.data)
+    return Facts(
+        link=f"{settings.home}/reviews",
+        home=f"{settings.home}/",
+        what=record.subject_name,
+        count=str(data.get("lines", "")),
+        until=datetime.fromisoformat(str(data["until"])),
     )
 
 

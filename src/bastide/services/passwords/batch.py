@@ -33,7 +33,7 @@ JOINED = frozenset({Link.JOINED, Link.PROJECTED, Link.MANUAL})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is configured, seen from the caller's domain. `agent`: the domain's own, if it is a source. `aimed_at`: what any source sets passwords in. `own_names`:
+    """What is configured, seen from the caller's domain. `agent`: the domain's own, if it is a source. `aimed_at`: what any source, or a person's order, sets passwords in. `own_names`:
     of the accounts that agents use in this domain.
     """
 
@@ -53,7 +53,8 @@ class Source:
             uow.switch.enabled(),
             agents,
             mine[0] if mine else None,
-            frozenset(target for source in sources.values() for target in source.targets),
+            frozenset(target for source in sources.values() for target in source.targets)
+            | {one.id for one in agents.values() if one.passwords.enabled},
             frozenset(name for one in agents.values() for name in signs_in_as(one, domain)),
         )
 

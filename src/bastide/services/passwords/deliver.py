@@ -3,8 +3,8 @@
   (1) Synchronization is on, and the database is not a restored one; else nothing is done.
   (2) Load what is pending, with objects, agents and keys, in a few queries.
   (3) Per object the newest change counts; older ones are over, untried (6919), as is one that is older than what the object has.
-  (4) Enabled (6921), sets passwords (6928), the object is there and still the same person's (6923), the source object is still joined to that
-      person too, and its agent still passes passwords to this one; the key is there.
+  (4) Enabled (6921), sets passwords (6928), the object is there and still the same person's (6923); unless somebody ordered it (person.py), the source
+      object is still joined to that person too, and its agent still passes passwords to this one; the key is there.
   (5) The targets are served at the same time, each with a connection of its own. A target without a way to set passwords: 6922.
   (6) A connection not known to be secure gets no password, unless the agent waives that.
   (7) Set, in parts, each only while the rows are surely ours (Lease); in shadow mode all but this. Verify what was accepted, if the agent asks for it: accepted and proved are two things.
@@ -15,18 +15,13 @@ A kill before (8) repeats (7) with the same password, which changes nothing. A r
 overtake a newer one, but for a worker that stalls in the middle of (7) for longer than its lease: it finds out in (8), and says so (late.py).
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bastide.domain.errors import (
-    BastideError,
-    CapabilityMissing,
-    InvalidInput,
     LostLease,
-    NotConfigured,
     StoreError,
     TargetDenied,
     TargetError,
@@ -44,6 +39,7 @@ from bastide.domain.passwords import (
     Code,
     Delivery,
     Proof,
+    Purpose,
     Stamp,
     State,
     after_attempt,
@@ -51,7 +47,6 @@ from bastide.domain.passwords import (
     newest,
     superseded,
 )
-from bastide.domain.spelling import told
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.accept import JOINED
 from bastide.services.passwords.erase import Eraser
@@ -69,11 +64,10 @@ from bastide.services.passwords.ports import (
     Security,
     Vault,
 )
-from bastide.services.passwords.setting import set_all
+from bastide.services.passwords.setting import failure, set_all
 from bastide.services.passwords.switch import Switchboard
 from bastide.services.ports import Lease, Sealer, Store, Work
 
-_log = logging.getLogger(__name__)
 BATCH = 1000
 _PART = 100
 #: What a target has taken is kept from others no longer than that and a part.
@@ -243,17 +237,10 @@ class Deliver:
                 self._set(agent.passwords, target, tasks, loaded)
         except StoreError:  # ours, while settling: no target raises it
             raise
-        except (TargetUnavailable, TargetDenied) as error:
-            self._lanes.said(agent.id, well=False)
-            code = Code.UNAVAILABLE if isinstance(error, TargetUnavailable) else Code.CREDENTIALS
-            _answer_all(tasks, Result(code, told(error.message, [secret])))
-        except (NotConfigured, CapabilityMissing, InvalidInput) as error:
-            _answer_all(tasks, Result(Code.NOT_CONFIGURED, told(error.message, [secret])))
-        except BastideError as error:
-            _answer_all(tasks, Result(Code.FAILED, told(error.message, [secret])))
-        except Exception as error:  # noqa: BLE001  # a connector of a third party: its message may hold anything, so only its kind is told
-            _log.error("%s: the connector failed with %s", agent.name, type(error).__name__)
-            _answer_all(tasks, Result(Code.FAILED, f"the connector failed with {type(error).__name__}"))
+        except Exception as error:  # noqa: BLE001  # see `failure`
+            if isinstance(error, TargetUnavailable | TargetDenied):
+                self._lanes.said(agent.id, well=False)
+            _answer_all(tasks, failure(error, agent.name, secret))
 
     def _secret(self, agent: ManagementAgent, loaded: _Loaded) -> str:
         sealed = loaded.secrets[agent.id]
@@ -314,7 +301,10 @@ class Deliver:
         except StoreError as error:
             task.result = Result(Code.KEY_GONE, error.message)
             return None
-        return NewPassword(task.object, plain.decode(), must_change=rules.must_change, unlock=rules.unlock)
+        ordered = delivery.purpose is not Purpose.SYNC
+        must_change = delivery.must_change if ordered else rules.must_change
+        unlock = delivery.unlock if ordered else rules.unlock
+        return NewPassword(task.object, plain.decode(), must_change=must_change, unlock=unlock)
 
     # ---------------------------------------------------------------------------------------------------------- settling
 
@@ -365,6 +355,8 @@ class Deliver:
             uow.changes.save([*saved, *freed])
             uow.changes.mark_applied(_stamps(saved))
             uow.audit.append(*(record(one, agents.get(one.ma), now) for one in ended))
+            if any(one.purpose is not Purpose.SYNC for one in saved):
+                uow.work.wake()  # somebody looks at a page of it
             over = Eraser.over(uow, {one.reference for one in (*ended, *freed)})
             head = uow.audit.head() if ended else None
             uow.commit()
@@ -429,6 +421,8 @@ def _refused(
         return Result(Code.OBJECT_MISSING, "the object is not in the connector space any more")
     if found.mv != delivery.mv:
         return Result(Code.OBJECT_MISSING, "the object does not belong to this person any more")
+    if delivery.purpose is not Purpose.SYNC:
+        return None
     return _cut_off(delivery, objects.get(_source(delivery)), agents)
 
 

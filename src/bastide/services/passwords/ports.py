@@ -4,7 +4,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from bastide.domain.contacts import Contact, Hearing
 from bastide.domain.errors import StoreError
@@ -86,6 +86,28 @@ class PasswordTarget(Protocol):
 
     def verify(self, object: CsObject, password: str) -> Proof:  # noqa: A002
         """At most one bind, and none on an account that is locked or one failure away from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an account stands in its system. None: the system does not say."""
+
+    locked: bool | None = None
+    disabled: bool | None = None
+    must_change: bool | None = None
+    #: When the password was set last.
+    set_at: datetime | None = None
+
+
+@runtime_checkable
+class Attended(Protocol):
+    """What an open target may be able to do besides, for people who wait. Raises TargetUnavailable."""
+
+    def unlock(self, objects: Sequence[CsObject]) -> Sequence[Result]:
+        """Take a lock away after failed sign-ins, and nothing else; one result for each, in that order. One that is not locked stays as it is."""
+
+    def look(self, objects: Sequence[CsObject]) -> Sequence[Look]:
+        """One for each, in that order."""
 
 
 class ConnectedSystems(Protocol):

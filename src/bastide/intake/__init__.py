@@ -1,0 +1,1 @@
+"""Where events of domain controllers come in."""

@@ -1,0 +1,154 @@
+"""What is known of a person, read anew for each call: from the directories, and from what Bastide itself knows. Nothing is remembered: who was made an administrator a
+minute ago is out of reach now.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from bastide.domain.errors import Conflict, NotFound
+from bastide.domain.help_desk import Member, Standing, require_reach, why_above
+from bastide.domain.ids import Sid
+from bastide.domain.joins import CONNECTED
+from bastide.domain.management_agents import CsObject, ManagementAgent, MvId
+from bastide.domain.people import Actor, Forest
+from bastide.services.help_desk.ports import Settings
+from bastide.services.ports import Directory, Store, UnitOfWork
+
+_SID = "objectsid"
+_NAMES = frozenset({"samaccountname", "userprincipalname", "uid", "cn"})
+#: Settings of agents that hold the name they sign in with.
+_SIGN_IN = ("principal", "bind_name", "user")
+_MOST_GROUPS = 2000
+
+
+class Tier:
+    """Reads standings, and refuses."""
+
+    def __init__(self, *, store: Store, forests: Mapping[Forest, Directory], settings: Settings) -> None:
+        self._store = store
+        self._forests = forests
+        self._settings = settings
+
+    def require(self, actor: Actor, person: MvId) -> None:
+        """Raises NotFound, NotAuthorized, Conflict, DirectoryUnavailable."""
+        require_reach(self._operator(actor), self._standing(person), self._guarded())
+
+    def why(self, actor: Actor, person: MvId) -> str:
+        """Why the person is out of reach; empty: in reach. Raises NotFound, Conflict, DirectoryUnavailable."""
+        return why_above(self._operator(actor), self._standing(person), self._guarded())
+
+    def members(self, person: MvId) -> tuple[Sid, ...]:
+        """The accounts of a person in domains. Raises NotFound."""
+        with self._store.read() as uow:
+            return tuple(sid for one in _objects(uow, person) for sid in _sids(one))
+
+    def _operator(self, actor: Actor) -> frozenset[Sid]:
+        with self._store.read() as uow:
+            user = uow.users.by_sid(actor.sid)
+        return frozenset({actor.sid}) if user is None else user.sids | {actor.sid}
+
+    def _standing(self, person: MvId) -> Standing:
+        with self._store.read() as uow:
+            found = _objects(uow, person)
+            agents = {one.id: one for one in uow.agents.all()}
+            sids = frozenset(sid for one in found for sid in _sids(one))
+            users = [user for sid in sids if (user := uow.users.by_sid(sid)) is not None]
+            emergency = any(one.account in sids for one in uow.envelopes.current())
+            own_sids = {
+                sid
+                for agent in agents.values()
+                if agent.source is not None
+                for sid in agent.source.own_accounts
+            }
+        names = self._settings.own_names | frozenset(_signs_in(agents.values()))
+        members, unknown = [], []
+        for one in found:
+            known = _sids(one)
+            if not known and _of_domain(agents[one.ma]):
+                unknown.append(one.dn)
+            for sid in known:
+                member = self._member(sid)
+                if member is None:
+                    unknown.append(one.dn)
+                else:
+                    members.append(member)
+        return Standing(
+            sids=sids | {sid for user in users for sid in user.sids},
+            members=tuple(members),
+            pam_user=bool(users),
+            emergency=emergency,
+            own=not sids.isdisjoint(own_sids) or any(not names.isdisjoint(_called(one)) for one in found),
+            unknown=tuple(unknown),
+        )
+
+    def _member(self, sid: Sid) -> Member | None:
+        """None: no directory knows it, or not all its groups. Raises DirectoryUnavailable."""
+        for directory in self._forests.values():
+            try:
+                person, groups = directory.find_caller(sid)
+            except NotFound:
+                continue
+            all_groups = set(groups)
+            for other in self._forests.values():
+                above = other.groups_above(groups | {sid}, most=_MOST_GROUPS)
+                if not above.complete or above.unread:
+                    return None
+                all_groups |= {group.ref.sid for group in above.groups}
+            return Member(person.ref.sid, frozenset(all_groups), person.protected)
+        return None
+
+    def _guarded(self) -> frozenset[Sid]:
+        """Raises Conflict for a group that is not there: nobody could say who was to be protected."""
+        with self._store.read() as uow:
+            carried = {sid for group in uow.groups.all() for sid in (group.corp.sid, group.priv.sid)}
+        return frozenset(carried | {self._group(name) for name in self._settings.guarded})
+
+    def _group(self, name: str) -> Sid:
+        prefix, separator, rest = name.partition("\\")
+        forest = Forest(prefix.lower()) if separator else Forest.PRIV
+        directory = self._forests.get(forest)
+        try:
+            if directory is not None:
+                return directory.find_group(rest if separator else name).ref.sid
+        except NotFound:
+            pass
+        raise Conflict(
+            f"bastide.toml names the group {name}, which is not there, so the help desk reaches nobody",
+            remedy="an administrator corrects [rights] or [help_desk] in bastide.toml",
+        )
+
+
+def _objects(uow: UnitOfWork, person: MvId) -> list[CsObject]:
+    owner = uow.metaverse.get(person)
+    return [one for one in uow.space.of_mv(owner.id) if one.link in CONNECTED]
+
+
+def _sids(found: CsObject) -> tuple[Sid, ...]:
+    return tuple(
+        Sid.parse(value)
+        for name, values in found.attributes.items()
+        if name.casefold() == _SID
+        for value in values
+    )
+
+
+def _of_domain(agent: ManagementAgent) -> bool:
+    return agent.source is not None or agent.connector == "active-directory"
+
+
+def _called(found: CsObject) -> frozenset[str]:
+    named = {
+        value.casefold()
+        for name, values in found.attributes.items()
+        if name.casefold() in _NAMES
+        for value in values
+    }
+    return frozenset(named | {found.dn.casefold(), found.anchor.casefold()})
+
+
+def _signs_in(agents: Iterable[ManagementAgent]) -> Iterator[str]:
+    for agent in agents:
+        for setting in _SIGN_IN:
+            name = str(agent.settings.get(setting, "")).casefold()
+            if name:
+                yield name
+                yield name.rpartition("\\")[2].partition("@")[0]

@@ -1,0 +1,138 @@
+"""Takes lines of a source in. In order:
+
+(1) Only lines of a source that proved who it is; which one it is never comes from the line.
+(2) A line that is no event of the source's format, or of a computer that the source may not speak for, is refused and counted; that it happens is on record, once an hour.
+(3) What concerns nothing privileged goes no further.
+(4) One commit: the changes, each once however often it is told of, what is known of the source, and the work that judges after the window for late arrival.
+(5) Of a source that brings every record, a number that is missing is a gap, and on record.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from bastide.domain.observed import Change, Judged, Named, Ours
+from bastide.domain.observed_lines import BadLineError, Heard, read
+from bastide.services.events import by_worker
+from bastide.services.intake.ports import Source, Station
+from bastide.services.pace import INTAKE
+from bastide.services.ports import Store, UnitOfWork
+
+KEY = "judge"
+_AN_HOUR = timedelta(hours=1)
+#: A time that is later than now by more is a clock's fault, and counts as now.
+_AHEAD = timedelta(minutes=10)
+_COMPUTERS = 500
+
+
+def ours_of(uow: UnitOfWork, own: Sequence[Named]) -> Ours:
+    """What is ours, as the database has it now."""
+    return Ours(
+        users=uow.users.all(),
+        groups=uow.groups.all(),
+        own=own,
+        emergency=[one.account for one in uow.envelopes.current()],
+    )
+
+
+@dataclass(slots=True)
+class _Batch:
+    changes: list[Change] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    #: Computer with the number that was expected and the one that came.
+    gaps: list[tuple[str, int, int]] = field(default_factory=list)
+    refused: int = 0
+    refusal: str = ""
+
+
+class Accept:
+    """The use case of the door. `late`: how long what explains a change may come after it."""
+
+    def __init__(self, *, store: Store, late: timedelta, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._late = late
+        self._now = now
+
+    def lines(self, source: Source, lines: Sequence[bytes]) -> None:
+        """(1) is the caller's. Raises StoreError: then nothing of it was taken, and the same lines may be given again."""
+        with self._store.read() as uow:
+            known = uow.observed.station(source.name)
+            ours = ours_of(uow, ())
+        batch = _read(source, lines, {} if known is None else known.numbers)
+        with self._store.write() as uow:
+            now = self._now()
+            before = uow.observed.station(source.name) or Station(name=source.name, heard_at=now)
+            for change in batch.changes:
+                if ours.concerns(change):  # (3)
+                    at = now if change.at > now + _AHEAD else change.at
+                    uow.observed.add(Judged(change=replace(change, at=at)), now + self._late)  # (4)
+            uow.work.poke(INTAKE, KEY, now + self._late)
+            for computer, expected, came in batch.gaps:  # (5)
+                data = {
+                    "because": "record numbers jump",
+                    "computer": computer,
+                    "expected": expected,
+                    "came": came,
+                }
+                uow.audit.append(
+                    by_worker("intake.gap", now, subject=source.name, subject_name=source.name, data=data)
+                )
+            uow.observed.put(_after(uow, before, batch, len(lines), now))
+            uow.commit()
+
+
+def _after(uow: UnitOfWork, before: Station, batch: _Batch, count: int, now: datetime) -> Station:
+    """What is known of the source afterwards, with records of what must be said."""
+    refused_at = before.refused_at
+    if batch.refused and (refused_at is None or now - refused_at >= _AN_HOUR):  # (2)
+        refused_at = now
+        data = {"count": batch.refused, "because": batch.refusal}
+        uow.audit.append(
+            by_worker("intake.refused", now, subject=before.name, subject_name=before.name, data=data)
+        )
+    good = batch.refused < count
+    if before.silent and good:
+        data = {"silent_since": before.heard_at.isoformat()}
+        uow.audit.append(
+            by_worker("intake.heard", now, subject=before.name, subject_name=before.name, data=data)
+        )
+    return replace(
+        before,
+        heard_at=now if good else before.heard_at,
+        silent=before.silent and not good,
+        taken=before.taken + count - batch.refused,
+        refused=before.refused + batch.refused,
+        refusal=batch.refusal or before.refusal,
+        refused_at=refused_at,
+        numbers=batch.numbers,
+    )
+
+
+def _read(source: Source, lines: Sequence[bytes], numbers: Mapping[str, int]) -> _Batch:
+    batch = _Batch(numbers=dict(numbers))
+    for line in lines:
+        try:
+            heard = read(source.format, source.name, line)
+            _follow(source, heard, batch)
+        except BadLineError as error:  # (2)
+            batch.refused += 1
+            batch.refusal = str(error)
+            continue
+        if heard.change is not None:
+            batch.changes.append(heard.change)
+    return batch
+
+
+def _follow(source: Source, heard: Heard, batch: _Batch) -> None:
+    """Raises BadLineError."""
+    if heard.number is None:
+        return
+    computer = heard.computer.casefold()
+    if source.computers and computer not in source.computers:
+        raise BadLineError("it is of a computer that this source does not speak for")
+    last = batch.numbers.get(computer)
+    if last is None and len(batch.numbers) >= _COMPUTERS:
+        raise BadLineError("the source speaks for too many computers")
+    if source.complete and last is not None and heard.number > last + 1:
+        batch.gaps.append((computer, last + 1, heard.number))
+    batch.numbers[computer] = max(heard.number, last or 0)

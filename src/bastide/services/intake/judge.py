@@ -1,0 +1,146 @@
+"""Judges changes when what may come late has come, and notices sources that fell silent. One commit: the verdict, its audit record, the row."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bastide.domain.errors import DirectoryError, NotFound
+from bastide.domain.observed import KEPT, SLACK, Change, Judged, Kind, Named, Ours, Verdict, judge
+from bastide.domain.people import Forest
+from bastide.domain.requests import State
+from bastide.services.events import by_worker
+from bastide.services.intake.accept import KEY, ours_of
+from bastide.services.intake.ports import Source
+from bastide.services.pace import INTAKE, delay
+from bastide.services.ports import AuditQuery, Directory, Store, UnitOfWork, Work
+
+_log = logging.getLogger(__name__)
+_BATCH = 200
+#: How often sources are looked at.
+EVERY = timedelta(minutes=1)
+#: The audit says of these that the password of its subject is going to be set.
+_ANNOUNCED = frozenset({"pam-user.password-asked", "pam-user.added", "break-glass.sealing"})
+
+
+class Judge:
+    """The recurring job. `own`: forest to the names of the accounts that Bastide signs in with."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        sources: Sequence[Source],
+        forests: Mapping[Forest, Directory],
+        own: Mapping[Forest, Sequence[str]],
+        now: Callable[[], datetime],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._sources = sources
+        self._forests = forests
+        self._names = own
+        self._now = now
+        self._jitter = jitter
+        self._own: tuple[Named, ...] | None = None
+
+    def plant(self) -> None:
+        """See to it that the row exists; a node does this when it starts."""
+        with self._store.write() as uow:
+            uow.work.poke(INTAKE, KEY, self._now())
+            uow.commit()
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Raises LostLease, StoreError."""
+        for work in works:
+            try:
+                own = self._ourselves()
+            except (DirectoryError, NotFound) as error:
+                _log.warning("changes are not judged: %s", error.message)
+                with self._store.write() as uow:
+                    uow.work.retry(work, self._now() + delay(self._jitter, work.attempts), error.message)
+                    uow.commit()
+                continue
+            self._judge(work, own)
+
+    def _ourselves(self) -> tuple[Named, ...]:
+        """Found once: an account's SID never changes. Raises DirectoryError, NotFound."""
+        if self._own is None:
+            found = [
+                self._forests[forest].find_person(name).ref
+                for forest, names in self._names.items()
+                for name in names
+            ]
+            self._own = tuple(Named(ref.sid, ref.dn, ref.name) for ref in found)
+        return self._own
+
+    def _judge(self, work: Work, own: Sequence[Named]) -> None:
+        with self._store.write() as uow:
+            now = self._now()
+            due = uow.observed.due(now, _BATCH)
+            ours = ours_of(uow, own) if due else None
+            for judged in due:
+                if ours is not None:
+                    self._say(uow, self._verdict(uow, judged.change, ours), now)
+            self._listen(uow, now)
+            uow.observed.forget_before(now - KEPT)
+            following = [
+                one for one in (uow.observed.next_due(), now + EVERY if self._sources else None) if one
+            ]
+            uow.work.finish(work, max(min(following), now) if following else None)
+            uow.commit()
+
+    @staticmethod
+    def _verdict(uow: UnitOfWork, change: Change, ours: Ours) -> Judged:
+        user = ours.user(change.target)
+        requests = () if user is None else uow.requests.of_users([user.id], list(State))
+        announced = False
+        if change.kind in {Kind.PASSWORD_CHANGED, Kind.PASSWORD_RESET}:
+            names = change.target.known_as() | (user.sids if user is not None else frozenset())
+            query = AuditQuery(
+                since=change.at - SLACK, until=change.at + SLACK, kinds=_ANNOUNCED, limit=_BATCH
+            )
+            wanted = {one.casefold() for one in names}
+            announced = any(one.subject.casefold() in wanted for one in uow.audit.read(query))
+        return judge(change, ours, requests, announced)
+
+    @staticmethod
+    def _say(uow: UnitOfWork, judged: Judged, now: datetime) -> None:
+        uow.observed.save(judged)
+        if judged.verdict is not Verdict.UNEXPLAINED:
+            return
+        change = judged.change
+        about = change.group if change.group.shown else change.target
+        data: dict[str, object] = {
+            "what": change.kind.value,
+            "source": change.source,
+            "event": change.event,
+            "record": change.record,
+            "at": change.at.isoformat(),
+            "actor": change.actor.shown,
+            "target": change.target.shown,
+            "group": change.group.shown,
+            "computer": change.computer,
+            "reason": judged.because,
+        }
+        subject = (about.sid or about.dn or about.name)[:256]
+        uow.audit.append(
+            by_worker("intake.unexplained", now, subject=subject, subject_name=about.shown, data=data)
+        )
+
+    def _listen(self, uow: UnitOfWork, now: datetime) -> None:
+        """Who must not be silent, and is."""
+        for source in self._sources:
+            station = uow.observed.station(source.name)
+            if (
+                not source.silence
+                or station is None
+                or station.silent
+                or now - station.heard_at <= source.silence
+            ):
+                continue
+            uow.observed.put(replace(station, silent=True))
+            data = {"because": "silent", "last_contact": station.heard_at.isoformat()}
+            uow.audit.append(
+                by_worker("intake.gap", now, subject=source.name, subject_name=source.name, data=data)
+            )

@@ -1,0 +1,52 @@
+"""What stands is kept, what is new is said, and what is over as well: each once."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from bastide.domain.drift import Drift, Finding, Rules
+from bastide.domain.people import Forest
+from bastide.services.events import by_worker
+from bastide.services.ports import UnitOfWork
+
+
+def settle(
+    uow: UnitOfWork, side: Forest, found: Iterable[Drift], rules: Rules, now: datetime
+) -> tuple[Finding, ...]:
+    """In this commit. Returns what stands in the domain. A rule whose action was changed counts from now on."""
+    known = {one.key: one for one in uow.monitored.findings() if one.drift.domain is side}
+    standing: dict[str, Finding] = {}
+    changed: list[Finding] = []
+    for drift in found:
+        old, new = known.get(drift.key), rules.judge(drift, now)
+        if old is not None:
+            new = replace(old, drift=drift, action=new.action, owner=new.owner)
+        elif drift.key not in standing:
+            on_drift("drift.found", uow, new, now)
+        if new != old:
+            changed.append(new)
+        standing[drift.key] = new
+    uow.monitored.keep(changed)
+    over = known.keys() - standing.keys()
+    for key in sorted(over):
+        mended = known[key].tried is not None and not known[key].wrong
+        on_drift("drift.repaired" if mended else "drift.gone", uow, known[key], now)
+    uow.monitored.drop(over)
+    return tuple(standing.values())
+
+
+def on_drift(kind: str, uow: UnitOfWork, finding: Finding, now: datetime, **more: object) -> None:
+    """The record of a drift: found, put right, over, accepted, or not put right."""
+    drift = finding.drift
+    data: dict[str, object] = {
+        "rule": drift.rule.value,
+        "domain": drift.domain.value,
+        "object": drift.name,
+        "owner": finding.owner,
+        "reason": drift.reason,
+        "remedy": drift.remedy,
+        "action": finding.action.value,
+        "drift": drift.key,
+        **more,
+    }
+    uow.audit.append(by_worker(kind, now, subject=drift.guid, subject_name=drift.name, data=data))

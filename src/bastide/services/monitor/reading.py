@@ -1,0 +1,147 @@
+"""One domain read once: what changed since the cookie, and of what is watched, how it is now. It writes nothing.
+
+(1) The mark of the controller: while its highestCommittedUSN stands still nothing else is asked, but once a minute what no change tells of.
+(2) Another controller, another database on it (invocationId), or a USN that went back: its cookie says nothing. Everything is read anew.
+(3) DirSync says who changed. A cookie that is refused: everything is read anew.
+(4) Who is watched and changed is looked at, and who is watched and not known. Who has access now is asked for, since nobody tells of a deletion;
+    once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
+(5) When everything is to be compared (resync), what changed during the look is left out: it comes with the next change.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from bastide.domain.errors import DirectoryUnavailable
+from bastide.domain.ids import Sid
+from bastide.domain.monitored import Seen, SignIns
+from bastide.services.monitor.ports import ChangeFeed, CookieRefused, Domain, Mark
+
+#: What no change tells of is found this often: sign-ins, deletions, new trusts, shadow principals.
+LOOK_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to look at. `known`: GUIDs with a row; `gone`: those of them that were not found; `elsewhere`: where DirSync does not look; `urgent`: of people and
+    accounts with access; `accounts`: whose sign-ins count.
+    """
+
+    wanted: frozenset[str]
+    known: frozenset[str]
+    gone: frozenset[str]
+    elsewhere: frozenset[str]
+    urgent: frozenset[str]
+    accounts: Collection[Sid]
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read. `due`: what no change tells of was asked for. `compared`: with a cookie that was good, so that differences were missed. `anew`: why everything
+    was read.
+    """
+
+    mark: Mark
+    cookie: bytes
+    seen: dict[str, Seen] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    due: bool = False
+    compared: frozenset[str] | None = None
+    anew: str = ""
+    fixtures: frozenset[str] = frozenset()
+    signs: Mapping[str, Mapping[Sid, SignIns]] = field(default_factory=dict)
+
+
+def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
+    """(1): whether there is nothing to read. Raises DirectoryDenied."""
+    if domain.resync or not domain.cookie or domain.looked_at is None:
+        return False
+    if now - domain.looked_at >= LOOK_EVERY or now < domain.looked_at:
+        return False
+    try:
+        return feed.usn(domain.mark.controller) == domain.mark.usn
+    except DirectoryUnavailable:
+        return False  # another controller is asked then
+
+
+def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading:
+    """(1) to (5). Raises DirectoryUnavailable, DirectoryDenied."""
+    mark = feed.mark(domain.mark.controller)
+    reading = Reading(mark, domain.cookie, anew=_why_anew(domain, mark))
+    moved = _moved(feed, reading)
+    late = domain.looked_at is None or not timedelta(0) <= now - domain.looked_at < LOOK_EVERY
+    reading.due = bool(reading.anew) or domain.resync or late
+    if domain.resync and not reading.anew:
+        _compare(feed, reading, wish)
+    else:
+        _look(feed, reading, wish, None if reading.anew else moved)
+    if reading.due:
+        reading.signs = feed.sign_ins(wish.accounts) if wish.accounts else {}
+    return reading
+
+
+def _why_anew(domain: Domain, mark: Mark) -> str:
+    """(2). Empty: the cookie is good."""
+    if not domain.cookie:
+        return "nothing was read yet"
+    if mark.controller != domain.mark.controller:
+        return f"{domain.mark.controller} does not answer, {mark.controller} does"
+    if mark.invocation != domain.mark.invocation:
+        return f"{mark.controller} has another database (invocationId) than before"
+    if mark.usn < domain.mark.usn:
+        return f"the database of {mark.controller} came back from an earlier time"
+    return ""
+
+
+def _moved(feed: ChangeFeed, reading: Reading) -> frozenset[str]:
+    """(3)."""
+    if not reading.anew:
+        try:
+            return _since(feed, reading)
+        except CookieRefused as error:
+            reading.anew = f"the cookie was refused: {error.message}"
+    reading.cookie = b""
+    return _since(feed, reading)
+
+
+def _since(feed: ChangeFeed, reading: Reading) -> frozenset[str]:
+    """Only GUIDs are kept, and of a first read not even those: all that is watched is looked at then."""
+    found: set[str] = set()
+    first = not reading.cookie
+    for page in feed.since(reading.mark.controller, reading.cookie):
+        reading.cookie = page.cookie
+        if not first:
+            found.update(page.guids)
+    return frozenset(found)
+
+
+def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str] | None) -> None:
+    """(4). `moved` None: everything is looked at."""
+    controller = reading.mark.controller
+    everything, searched = wish.wanted | wish.known, wish.urgent
+    if reading.due:
+        reading.fixtures = feed.fixtures(controller)
+        everything |= reading.fixtures
+        searched = everything
+    if moved is None:
+        asked = everything
+    else:
+        asked = (everything & frozenset(moved)) | (everything - wish.known)
+        asked |= (wish.gone | wish.elsewhere) if reading.due else frozenset()
+    reading.seen = dict(feed.look(controller, asked)) if asked else {}
+    reading.gone = set(asked - reading.seen.keys())
+    rest = searched - asked
+    if rest:
+        reading.gone |= rest - feed.present(controller, rest)
+
+
+def _compare(feed: ChangeFeed, reading: Reading, wish: Wish) -> None:
+    """(5): a full read beside what the changes said so far."""
+    kept, controller = reading.cookie, reading.mark.controller
+    reading.cookie = b""
+    _since(feed, reading)
+    _look(feed, reading, wish, None)
+    after = Reading(reading.mark, kept)
+    late = _since(feed, after)
+    reading.compared = frozenset(reading.seen) - late
+    reading.mark = replace(reading.mark, controller=controller)

@@ -1,0 +1,1 @@
+"""Self-service reset: registration, gates, budgets, the new password."""

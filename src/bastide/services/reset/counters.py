@@ -1,0 +1,118 @@
+"""Counts of one unit of work: what a caller may still try, and what messages may still be sent (domain/reset/lockout.py)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bastide.domain.errors import TooManyTries
+from bastide.domain.reset import lockout
+from bastide.domain.reset.lockout import Count, Kind, Limit, key_of
+from bastide.services.ports import UnitOfWork
+
+_SAID = "too many wrong answers, so this waits"
+_REMEDY = "wait a quarter of an hour, then begin a new reset; your help desk can help at once"
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`key`: what the name counts as. `name`: of a person that is known; empty: nobody's. `known`: an address that the person registered from."""
+
+    key: str
+    address: str
+    name: str = ""
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Counts before and after an attempt. `locks`: one of them is locked by it."""
+
+    changes: tuple[tuple[Count, Count], ...]
+
+    @property
+    def locks(self) -> bool:
+        """Whether this attempt, if it is wrong, was the last one for a while."""
+        return any(after.locks > before.locks for before, after in self.changes)
+
+
+def require_free(uow: UnitOfWork, caller: Caller, now: datetime) -> None:
+    """Raises TooManyTries."""
+    for kind, key, _ in _kinds(caller):
+        if _of(uow, kind, key, caller.name, now).locked_at(now):
+            raise TooManyTries(_SAID, remedy=_REMEDY)
+    name = _of(uow, Kind.NAME, key_of(Kind.NAME, caller.key), caller.name, now)
+    if name.for_good:
+        raise TooManyTries(_SAID, remedy="an administrator has to unlock this: ask your help desk")
+
+
+def count(uow: UnitOfWork, caller: Caller, permanent_after: int, now: datetime) -> Attempt:
+    """One attempt more, as if it were wrong. Raises TooManyTries."""
+    require_free(uow, caller, now)
+    changes = []
+    for kind, key, limit in _kinds(caller):
+        before = _of(uow, kind, key, caller.name, now)
+        after = lockout.counted(
+            before, limit, now, permanent_after=permanent_after if kind is Kind.NAME else 0
+        )
+        uow.resets.put_count(after)
+        changes.append((before, after))
+    return Attempt(tuple(changes))
+
+
+def take_back(uow: UnitOfWork, attempt: Attempt) -> None:
+    """It was right."""
+    for before, after in attempt.changes:
+        stored = uow.resets.count(after.kind, after.key)
+        if stored is not None:
+            uow.resets.put_count(lockout.undone(before, after, stored))
+
+
+def clear(uow: UnitOfWork, caller: Caller) -> None:
+    """The whole way was gone: the wrong answers of this name at this address are forgotten."""
+    uow.resets.remove_count(Kind.PAIR, key_of(Kind.PAIR, caller.key, caller.address))
+
+
+def begin(uow: UnitOfWork, address: str, now: datetime) -> None:
+    """A reset more that is begun at an address. Raises TooManyTries."""
+    held = _of(uow, Kind.START, key_of(Kind.START, address), "", now)
+    if held.locked_at(now):
+        raise TooManyTries(_SAID, remedy=_REMEDY)
+    uow.resets.put_count(lockout.counted(held, lockout.START, now))
+
+
+def spend(uow: UnitOfWork, caller: Caller, destination: str, gate: str, per_day: int, now: datetime) -> bool:
+    """Whether one message more may go to a destination; it is counted then. Nothing is counted otherwise."""
+    wanted: Sequence[tuple[Kind, str, Limit]] = (
+        (Kind.SEND_PAIR, key_of(Kind.SEND_PAIR, caller.key, caller.address), lockout.SEND_PAIR),
+        (Kind.SEND_NAME, key_of(Kind.SEND_NAME, caller.key), lockout.SEND_NAME),
+        (Kind.SEND_DESTINATION, key_of(Kind.SEND_DESTINATION, destination), lockout.SEND_DESTINATION),
+        (Kind.SEND_ALL, key_of(Kind.SEND_ALL, gate), Limit(per_day, DAY, timedelta(0))),
+    )
+    counts = []
+    for kind, key, limit in wanted:
+        known = caller.known or kind is Kind.SEND_PAIR
+        more = lockout.spent(_of(uow, kind, key, caller.name, now), limit, now, known=known)
+        if more is None:
+            return False
+        counts.append(more)
+    for one in counts:
+        uow.resets.put_count(one)
+    return True
+
+
+def _kinds(caller: Caller) -> tuple[tuple[Kind, str, Limit], ...]:
+    pair = (Kind.PAIR, key_of(Kind.PAIR, caller.key, caller.address), lockout.PAIR)
+    address = (Kind.ADDRESS, key_of(Kind.ADDRESS, caller.address), lockout.ADDRESS)
+    if caller.known:
+        return pair, address
+    return pair, (Kind.NAME, key_of(Kind.NAME, caller.key), lockout.NAME), address
+
+
+def _of(uow: UnitOfWork, kind: Kind, key: str, name: str, now: datetime) -> Count:
+    """What is counted, or nothing yet. A count of an address is nobody's."""
+    found = uow.resets.count(kind, key)
+    if found is not None and now < found.forgotten_at():
+        return found
+    of_a_person = kind in {Kind.PAIR, Kind.NAME, Kind.SEND_PAIR, Kind.SEND_NAME}
+    return Count(kind=kind, key=key, began=now, name=name if of_a_person else "")

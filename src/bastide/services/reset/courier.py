@@ -1,0 +1,196 @@
+"""Sends codes and notices. Each message is a row of its own, to one destination, so that one that is refused is tried again alone.
+
+(1) What is sent is read off the database when it is sent: a code that was replaced, used up or is too old is not sent any more.
+(2) The row of somebody who does not exist is dropped here, where nobody waits for an answer.
+(3) Only with a lease that is surely ours something is sent: at least once.
+(4) A code is given up when it counts no more, a notice after a day; the audit says so.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bastide.domain.errors import BastideError, NotFound, TargetUnavailable
+from bastide.domain.ids import Sid
+from bastide.domain.notifications import pause
+from bastide.domain.reset.flow import LIFE, Reset, Stage
+from bastide.domain.reset.gates import Gate
+from bastide.domain.reset.letters import Letter, write
+from bastide.domain.wording import Language
+from bastide.services.events import by_worker
+from bastide.services.notifications.people import is_address
+from bastide.services.notifications.ports import Fate, Message, Notifier
+from bastide.services.ports import Directory, Lease, Random, Sealer, Store, Work
+from bastide.services.reset.contents import code_context, shown, unseal
+from bastide.services.reset.ports import Settings, Texts
+
+BATCH = 10
+_NOTICE_LIFE = timedelta(days=1)
+DRAFT_CONTEXT = "reset-draft:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A message to one destination. Not for logs: its repr holds nothing."""
+
+    by_text: bool
+    to: str
+    subject: str
+    body: str
+    until: datetime
+    person: str
+    name: str
+
+    def __repr__(self) -> str:
+        return "_Letter(<hidden>)"
+
+
+class Courier:
+    """The job. `texts` None: nothing is sent to telephones."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        directory: Directory,
+        notifier: Notifier,
+        texts: Texts | None,
+        sealer: Sealer,
+        random: Random,
+        settings: Settings,
+        language: Language,
+        now: Callable[[], datetime],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._notifier = notifier
+        self._texts = texts
+        self._sealer = sealer
+        self._random = random
+        self._settings = settings
+        self._language = language
+        self._now = now
+        self._jitter = jitter
+
+    def run(self, works: Sequence[Work], lease: Lease) -> None:
+        """Raises LostLease, StoreError."""
+        for work in works:
+            self._one(work, lease)
+
+    def _one(self, work: Work, lease: Lease) -> None:
+        try:
+            letter = self._letter(work.key)
+        except BastideError as error:
+            self._again(work, error.message)
+            return
+        if letter is None:  # (2)
+            self._over(work, None, "")
+            return
+        if self._now() >= letter.until:  # (4)
+            self._over(work, letter, "too old")
+            return
+        lease.require()  # (3)
+        try:
+            self._send(letter)
+        except BastideError as error:
+            self._again(work, error.message)
+            return
+        self._over(work, letter, "")
+
+    def _send(self, letter: _Letter) -> None:
+        """Raises TargetUnavailable, NotConfigured."""
+        if letter.by_text:
+            if self._texts is None:
+                raise NotFound("nothing is sent to telephones here")
+            self._texts.send(letter.to, letter.body)
+            return
+        message = Message(self._random.uuid(), letter.to, letter.subject, letter.body)
+        (outcome,) = self._notifier.send(self._settings.mail, [message])
+        if outcome.fate is not Fate.TAKEN:
+            raise TargetUnavailable(f"the channel {self._settings.mail}: {outcome.problem or 'no answer'}")
+
+    def _over(self, work: Work, letter: _Letter | None, problem: str) -> None:
+        with self._store.write() as uow:
+            uow.work.remove_many([work])
+            if letter is not None:
+                kind = work.key.partition(":")[0]
+                data: dict[str, object] = {"letter": kind, "by": "sms" if letter.by_text else "mail"}
+                if problem:
+                    uow.audit.append(by_worker("reset.not-told", self._now(), subject=letter.person, subject_name=letter.name, data={**data, "problem": problem}))  # fmt: skip
+                else:
+                    uow.audit.append(by_worker("reset.told", self._now(), subject=letter.person, subject_name=letter.name, data=data))  # fmt: skip
+            uow.commit()
+
+    def _again(self, work: Work, problem: str) -> None:
+        with self._store.write() as uow:
+            uow.work.retry(work, self._now() + pause(self._jitter(), work.attempts), problem)
+            uow.commit()
+
+    def _letter(self, key: str) -> _Letter | None:
+        """(1) None: there is nothing to send. Raises DirectoryError, StoreError."""
+        kind, id_, to = key.split(":")
+        letter = Letter(kind)
+        if letter is Letter.DRAFT:
+            return self._of_draft(id_)
+        with self._store.read() as uow:
+            reset = uow.resets.get(id_)
+            if reset is None or not reset.person:
+                return None
+            registration = uow.resets.registration(Sid(reset.person))
+        contents = (
+            None if registration is None else unseal(self._sealer, registration.person, registration.sealed)
+        )
+        registered = {} if contents is None else {"mail": contents.mail, "sms": contents.sms}
+        destination = self._in_directory(reset) if to == "directory" else registered.get(to, "")
+        if not destination or (to == "directory" and destination == registered.get("mail")):
+            return None
+        said = self._of_code(reset, Gate(to)) if letter is Letter.CODE else self._of_notice(reset, letter)
+        if said is None:
+            return None
+        subject, body, until = said
+        return _Letter(to == "sms", destination, subject, body, until, reset.person, reset.account)
+
+    def _of_code(self, reset: Reset, gate: Gate) -> tuple[str, str, datetime] | None:
+        if reset.gate is not gate or not reset.sealed_code:
+            return None
+        context = code_context(reset.id, reset.person, gate, reset.passed)
+        code = self._sealer.open(reset.sealed_code, context).decode()
+        subject, body = write(Letter.CODE, self._language, reset.account, code=shown(code))
+        return subject, body, reset.expires_at
+
+    def _of_notice(self, reset: Reset, letter: Letter) -> tuple[str, str, datetime] | None:
+        code, at = "", self._now()
+        if letter is Letter.COOLING:
+            if reset.stage is not Stage.COOLING or reset.ready_at is None:
+                return None
+            code = shown(self._sealer.open(reset.sealed_code, f"reset-stop:{reset.id}").decode())
+            at = reset.ready_at
+        subject, body = write(
+            letter,
+            self._language,
+            reset.account,
+            code=code,
+            page=f"{self._settings.home}/reset/stop",
+            choice=reset.choice,
+            at=at,
+        )
+        return subject, body, max(reset.expires_at, reset.started_at + LIFE) + _NOTICE_LIFE
+
+    def _of_draft(self, id_: str) -> _Letter | None:
+        with self._store.read() as uow:
+            draft = uow.resets.draft(id_)
+        if draft is None:
+            return None
+        code, destination = self._sealer.open(draft.sealed, DRAFT_CONTEXT + draft.id).decode().split("\n", 1)
+        name = self._directory.find_person(draft.person).ref.name
+        subject, body = write(Letter.DRAFT, self._language, name, code=shown(code))
+        by_text = draft.gate is Gate.SMS
+        return _Letter(by_text, destination, subject, body, draft.expires_at, draft.person, name)
+
+    def _in_directory(self, reset: Reset) -> str:
+        try:
+            mail = self._directory.find_person(reset.person).mail
+        except NotFound:
+            return ""
+        return mail if is_address(mail) else ""

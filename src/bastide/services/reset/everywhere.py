@@ -1,0 +1,85 @@
+"""The new password goes where every change goes: to all systems that the person has an account in (services/passwords/person.py)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bastide.domain.errors import Conflict
+from bastide.domain.ids import ObjectRef
+from bastide.domain.management_agents import CsId, MvId
+from bastide.domain.passwords import Code, State
+from bastide.services.passwords.at_once import AtOnce
+from bastide.services.passwords.person import Account, By, PersonPasswords, accounts_of
+from bastide.services.ports import Store, UnitOfWork
+from bastide.services.reset.ports import SystemState, Within
+
+_BY = By("bastide", "self-service reset")
+_REASON = "self-service reset"
+_HELP = "ask your help desk; `bastide passwords explain` tells it why"
+
+
+class JoinedAccounts:
+    """As the port Everywhere. A person of the directory is found by the objectGUID in the connector space of the domain's agent."""
+
+    def __init__(self, *, store: Store, person: PersonPasswords, at_once: AtOnce, domain: str) -> None:
+        self._store = store
+        self._person = person
+        self._at_once = at_once
+        self._domain = domain.casefold()
+
+    def changed_at(self, person: ObjectRef) -> datetime | None:
+        """As a domain controller told, or as a reset or the help desk set it."""
+        with self._store.read() as uow:
+            agent = uow.agents.by_domain(self._domain)
+            told = {} if agent is None else uow.changes.newest(agent.id, [person.guid])
+            owner = self._owner(uow, person)
+        # Outside of the unit of work: `history` opens one.
+        ordered = [] if owner is None else [one.at for one in self._person.history(owner, limit=1)]
+        return max([*told.values(), *ordered], default=None)
+
+    def set(self, person: ObjectRef, password: str, within: Within) -> str:
+        owner, accounts = self._owned(person)
+        chosen = [one.object.id for one in accounts if not one.hindrance]
+        _require_some(chosen, "whose password can be set here")
+        return self._person.set_for(
+            owner, chosen, password, must_change=False, unlock=True, by=_BY, reason=_REASON, within=within
+        )
+
+    def unlock(self, person: ObjectRef, within: Within) -> Sequence[SystemState]:
+        owner, accounts = self._owned(person)
+        chosen = [one.object.id for one in accounts if not one.unlock_hindrance]
+        _require_some(chosen, "that can be unlocked here")
+        answers = self._at_once.unlock(owner, chosen, by=_BY, reason=_REASON, within=within)
+        return tuple(
+            SystemState(
+                one.agent,
+                one.result.detail or one.result.code.value,
+                one.result.code is Code.SUCCESS,
+                settled=True,
+            )
+            for one in answers
+        )
+
+    def states(self, reference: str) -> Sequence[SystemState]:
+        ordered = self._person.operation(reference)
+        return tuple(
+            SystemState(one.agent, one.words, one.state is State.DELIVERED, one.state is not State.PENDING)
+            for one in ordered.outcomes
+        )
+
+    def _owned(self, person: ObjectRef) -> tuple[MvId, tuple[Account, ...]]:
+        with self._store.read() as uow:
+            owner = self._owner(uow, person)
+            if owner is not None:
+                return owner, accounts_of(uow, owner)
+        raise Conflict("no connected system has an account of yours that Bastide knows", remedy=_HELP)
+
+    def _owner(self, uow: UnitOfWork, person: ObjectRef) -> MvId | None:
+        agent = uow.agents.by_domain(self._domain)
+        if agent is None:
+            return None
+        return next((one.mv for one in uow.space.by_anchor(agent.id, [person.guid]).values()), None)
+
+
+def _require_some(chosen: Sequence[CsId], words: str) -> None:
+    if not chosen:
+        raise Conflict(f"no connected system has an account of yours {words}", remedy=_HELP)

@@ -1,0 +1,301 @@
+"""The worker's part of access reviews. In order:
+
+(1) Begin: who may ask for what is read from the directories, with the evidence and a reviewer for each line; lines, state and audit are one commit.
+(2) Tell: each reviewer once when it begins, and again every so often while lines of theirs wait, as an audit record that notifications read.
+(3) End: from `closes_at` on no decision counts.
+(4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it.
+(5) Sign: the digest over all lines, with the key that signs the audit; the next review of a row is planned in the same commit.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bastide.domain import reviews
+from bastide.domain.errors import DirectoryError, NotFound
+from bastide.domain.ids import Sid
+from bastide.domain.people import Forest
+from bastide.domain.reviews import Line, Outcome, Review, State, Verdict
+from bastide.domain.roles import Role, Subject
+from bastide.domain.usage import UNUSED, usage_of
+from bastide.services.baseline.ports import Census
+from bastide.services.eligibility import Eligibility, Eligible
+from bastide.services.events import by_worker
+from bastide.services.history import requests_since
+from bastide.services.pace import REVIEW
+from bastide.services.ports import Directory, Person, Random, Signer, Store, UnitOfWork, Work
+from bastide.services.roles import Roles
+
+_log = logging.getLogger(__name__)
+
+
+class ReviewWork:
+    """The job."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        forests: Mapping[Forest, Directory],
+        censuses: Mapping[str, Census],
+        eligibility: Eligibility,
+        roles: Roles,
+        signer: Signer,
+        random: Random,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._forests = forests
+        self._censuses = censuses
+        self._eligibility = eligibility
+        self._roles = roles
+        self._signer = signer
+        self._random = random
+        self._now = now
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Raises LostLease, StoreError."""
+        for work in works:
+            self._one(work)
+
+    def _one(self, work: Work) -> None:
+        with self._store.read() as uow:
+            try:
+                review = uow.reviews.get(work.key)
+            except NotFound:
+                review = None
+        now = self._now()
+        if review is None:
+            self._finish(work, None)
+        elif review.state is State.PLANNED and review.opens_at <= now:
+            self._begin(work, review)
+        elif review.state is State.OPEN and review.closes_at <= now:
+            self._end(work, review)
+        elif review.state is State.OPEN:
+            self._remind(work, review)
+        elif review.state is State.CLOSING:
+            self._do(work, review)
+        else:
+            self._finish(work, review.next_due())
+
+    def _finish(self, work: Work, due: datetime | None) -> None:
+        with self._store.write() as uow:
+            uow.work.finish(work, due)
+            uow.commit()
+
+    # ----------------------------------------------------------------------------------------------------------- begin
+
+    def _begin(self, work: Work, review: Review) -> None:
+        """(1), (2)."""
+        with self._store.read() as uow:
+            known = uow.roles.all()
+        chosen = [role for role in known if not review.roles or role.id in review.roles]
+        people, problems = self._eligibility.people(chosen)
+        usage = usage_of(requests_since(self._store, self._now() - review.lookback))
+        lines = []
+        for one in people:
+            subject, why = self._reviewer(review, one)
+            used = usage.get((one.user.id, one.role.id), UNUSED) if one.user is not None else UNUSED
+            lines.append(
+                Line(
+                    id=self._random.uuid(), review=review.id, role=one.role.id, role_name=one.role.name, person=one.name,
+                    accounts=_accounts(one), direct=one.direct, through=one.through, reviewer=subject, why_reviewer=why,
+                    usage=used, enabled=one.enabled,
+                )
+            )  # fmt: skip
+        asked = self._to_tell(lines)
+        with self._store.write() as uow:
+            now = self._now()
+            begun = replace(review, state=State.OPEN, notes=problems, reminded_at=now)
+            uow.reviews.add_lines(tuple(lines))
+            uow.reviews.save(begun)
+            data = {"review": review.id, "lines": len(lines), "notes": list(problems)}
+            uow.audit.append(by_worker("review.opened", now, subject_name=review.name, data=data))
+            for sid, count in asked.items():
+                told = {"review": review.id, "lines": count, "until": review.closes_at.isoformat()}
+                uow.audit.append(
+                    by_worker("review.asked", now, subject=sid, subject_name=review.name, data=told)
+                )
+            uow.work.finish(work, begun.next_due())
+            uow.commit()
+
+    def _reviewer(self, review: Review, one: Eligible) -> tuple[Subject | None, str]:
+        """Who looks at this person."""
+        accounts = _accounts(one)
+        if review.reviewer is not None:
+            return reviews.assign(accounts, review.reviewer, "", review.fallback)
+        manager, missing = None, f"{one.name} has no manager"
+        try:
+            sid = next(
+                (found for census in self._censuses.values() if (found := census.manager(one.sid))), None
+            )
+            person = self._person(sid) if sid is not None else None
+        except DirectoryError as error:
+            missing = f"the manager of {one.name} could not be found out ({error.message})"
+        else:
+            if person is not None and person.open_at(self._now()):
+                manager = Subject(person.ref.sid, person.ref.name)
+            elif sid is not None:
+                missing = f"the manager of {one.name} is gone or cannot sign in"
+        return reviews.assign(self._both(accounts, manager), manager, missing, review.fallback)
+
+    def _both(self, accounts: Collection[Sid], manager: Subject | None) -> Collection[Sid]:
+        """The accounts of the person, as they compare: a manager is named by the CORP account, and may be the same PAM user."""
+        if manager is None:
+            return accounts
+        with self._store.read() as uow:
+            user = uow.users.by_sid(manager.sid)
+        same = user is not None and bool(set(accounts) & user.sids)
+        return {*accounts, manager.sid} if same else accounts
+
+    def _person(self, sid: Sid) -> Person | None:
+        for directory in self._forests.values():
+            try:
+                return directory.find_person(sid)
+            except NotFound:
+                continue
+        return None
+
+    # ---------------------------------------------------------------------------------------------------- remind, end
+
+    def _to_tell(self, lines: Collection[Line]) -> Mapping[Sid, int]:
+        """Reviewer to how many lines wait for them; a group is its people."""
+        counts: dict[Sid, int] = {}
+        behind: dict[Sid, tuple[Sid, ...]] = {}
+        for line in lines:
+            if line.decision is not None or line.reviewer is None:
+                continue
+            subject = line.reviewer
+            if subject.sid not in behind:
+                behind[subject.sid] = tuple(self._behind(subject))
+            for sid in behind[subject.sid]:
+                if sid not in line.accounts:
+                    counts[sid] = counts.get(sid, 0) + 1
+        return counts
+
+    def _behind(self, subject: Subject) -> Iterator[Sid]:
+        """A directory that is down tells nobody: the next reminder does."""
+        if not subject.is_group:
+            yield subject.sid
+            return
+        for directory in self._forests.values():
+            try:
+                yield from (person.ref.sid for person in directory.people_in(subject.sid))
+            except NotFound:
+                continue
+            except DirectoryError as error:
+                _log.warning("reviewers in %s are not told: %s", subject.name, error.message)
+            return
+
+    def _remind(self, work: Work, review: Review) -> None:
+        due = review.next_due()
+        now = self._now()
+        if due is not None and due > now:
+            self._finish(work, due)
+            return
+        with self._store.read() as uow:
+            lines = uow.reviews.lines(review.id)
+        asked = self._to_tell(lines)
+        with self._store.write() as uow:
+            reminded = replace(uow.reviews.get(review.id), reminded_at=now)
+            uow.reviews.save(reminded)
+            for sid, count in asked.items():
+                told = {"review": review.id, "lines": count, "until": review.closes_at.isoformat()}
+                uow.audit.append(
+                    by_worker("review.reminded", now, subject=sid, subject_name=review.name, data=told)
+                )
+            uow.work.finish(work, reminded.next_due())
+            uow.commit()
+
+    def _end(self, work: Work, review: Review) -> None:
+        """(3)."""
+        with self._store.write() as uow:
+            now = self._now()
+            ended = reviews.close(uow.reviews.get(review.id), now)
+            uow.reviews.save(ended)
+            uow.audit.append(
+                by_worker("review.ended", now, subject_name=review.name, data={"review": review.id})
+            )
+            uow.work.finish(work, now)
+            uow.commit()
+
+    # -------------------------------------------------------------------------------------------------------- do, sign
+
+    def _do(self, work: Work, review: Review) -> None:
+        """(4), (5)."""
+        with self._store.read() as uow:
+            waiting = [line for line in uow.reviews.lines(review.id) if line.outcome is None]
+        for line in waiting:
+            with self._store.write() as uow:
+                done = self._settled(uow, review, line)
+                uow.reviews.save_line(done)
+                data = {
+                    "review": review.id, "line": line.id, "role": line.role_name, "person": line.person,
+                    "decided": "nobody" if line.decision is None else line.decision.by_name,
+                    "outcome": "" if done.outcome is None else done.outcome.value, "said": done.said,
+                }  # fmt: skip
+                subject = line.accounts[0] if line.accounts else ""
+                uow.audit.append(
+                    by_worker(
+                        "review.applied", self._now(), subject=subject, subject_name=line.person, data=data
+                    )
+                )
+                uow.commit()
+        self._sign(work, review)
+
+    def _settled(self, uow: UnitOfWork, review: Review, line: Line) -> Line:
+        """What becomes of one line, in this transaction."""
+        if reviews.verdict_of(review, line) is Verdict.KEEP:
+            return replace(line, outcome=Outcome.KEPT)
+        try:
+            role = uow.roles.get(line.role)
+        except NotFound:
+            return replace(line, outcome=Outcome.GONE, said="the role is gone")
+        if _names(role, line):
+            because = {"review": review.id, "line": line.id}
+            if role.enabled or [one for one in role.candidates if one.sid not in line.accounts]:
+                self._roles.withdraw(uow, role.id, line.accounts, because)
+            role = uow.roles.get(role.id)  # read back
+            if _names(role, line):
+                said = f"the only candidate stays, and {role.name} is switched off: remove the role, or give it other candidates"
+                return replace(line, outcome=Outcome.BY_HAND, said=said)
+        through = [one.name for one in role.candidates if one.is_group and one.name in line.through]
+        if through:
+            said = f"still a candidate through {', '.join(through)}: take {line.person} out of that group, or the group out of the role"
+            return replace(line, outcome=Outcome.BY_HAND, said=said)
+        if not line.direct:
+            return replace(line, outcome=Outcome.GONE, said="the group is no candidate any more")
+        return replace(line, outcome=Outcome.REMOVED)
+
+    def _sign(self, work: Work, review: Review) -> None:
+        with self._store.write() as uow:
+            now = self._now()
+            current = uow.reviews.get(review.id)
+            lines = uow.reviews.lines(review.id)
+            digest = reviews.digest_of(reviews.canonical(current, lines))
+            signature = self._signer.sign(reviews.signed_bytes(review.id, digest))
+            closed = replace(
+                current, state=State.CLOSED, digest=digest, key=self._signer.key_id, signature=signature
+            )
+            uow.reviews.save(closed)
+            counts = {one.value: sum(line.outcome is one for line in lines) for one in Outcome}
+            data = {"review": review.id, "digest": digest, "key": self._signer.key_id, **counts}
+            uow.audit.append(by_worker("review.closed", now, subject_name=review.name, data=data))
+            after = reviews.following(closed, self._random.uuid(), now)
+            if after is not None:
+                uow.reviews.add(after)
+                uow.work.poke(REVIEW, after.id, after.opens_at)
+                told = {"review": after.id, "after": review.id, "opens_at": after.opens_at.isoformat()}
+                uow.audit.append(by_worker("review.planned", now, subject_name=review.name, data=told))
+            uow.work.finish(work, None)
+            uow.commit()
+
+
+def _accounts(one: Eligible) -> tuple[Sid, ...]:
+    return tuple(sorted(one.user.sids)) if one.user is not None else (one.sid,)
+
+
+def _names(role: Role, line: Line) -> bool:
+    """Whether the role names one of the person's accounts."""
+    return any(one.sid in line.accounts for one in role.candidates)
