@@ -1,7 +1,7 @@
 """Who is calling: Kerberos (SPNEGO), password, a token of an OIDC issuer, or a session, made into a domain Actor. Knows no web framework.
 
-Rights come from group membership, read from the directory at every sign-in, never from the caller. From a CORP sign-in come USE and
-APPROVE at most: whoever owns CORP must not own Bastide. A password alone, or a token, gives USE; a second
+Rights come from group membership, read from the directory at every sign-in, never from the caller. From a CORP sign-in come USE, APPROVE and the
+two of the help desk at most: whoever owns CORP must not own Bastide. A password alone, or a token, gives USE; a second
 factor adds the rest.
 """
 
@@ -57,6 +57,8 @@ class RightsTable:
     administrators: frozenset[Sid]
     auditors: frozenset[Sid]
     approvers: frozenset[Sid]
+    browsers: frozenset[Sid] = frozenset()
+    setters: frozenset[Sid] = frozenset()
 
     def rights_of(self, sids: Collection[Sid], forest: Forest) -> frozenset[Right]:
         """Everybody may ask; the rest comes from groups, and two of the rights from PRIV alone."""
@@ -64,6 +66,10 @@ class RightsTable:
         rights = {Right.USE}
         if sids & self.approvers:
             rights.add(Right.APPROVE)
+        if sids & (self.browsers | self.setters):
+            rights.add(Right.BROWSE)
+        if sids & self.setters:
+            rights.add(Right.SET)
         if forest is Forest.PRIV and sids & self.administrators:
             rights.add(Right.ADMINISTER)
         if forest is Forest.PRIV and sids & self.auditors:
@@ -92,15 +98,18 @@ class NamedRights:
         administrators: Sequence[str],
         auditors: Sequence[str],
         approvers: Sequence[str],
+        browsers: Sequence[str] = (),
+        setters: Sequence[str] = (),
     ) -> None:
         self._directories = directories
-        self._names = (tuple(administrators), tuple(auditors), tuple(approvers))
+        self._names = tuple(map(tuple, (administrators, auditors, approvers, browsers, setters)))
         self._known: dict[str, Sid] = {}
 
     def rights_of(self, sids: Collection[Sid], forest: Forest) -> frozenset[Right]:
         """Raises DirectoryUnavailable."""
-        administrators, auditors, approvers = (frozenset(self._resolve(names)) for names in self._names)
-        return RightsTable(administrators, auditors, approvers).rights_of(sids, forest)
+        return RightsTable(*(frozenset(self._resolve(names)) for names in self._names)).rights_of(
+            sids, forest
+        )
 
     def _resolve(self, names: tuple[str, ...]) -> Iterator[Sid]:
         for name in names:
@@ -264,8 +273,9 @@ class Authenticator:
         token = self._random.token(_TOKEN_BYTES).hex()
         with self._store.write() as uow:
             uow.factors.add_session(replace(session, token_hash=sessions.digest(token)))
+            data = {**said, "address": session.address} if session.address else said
             uow.audit.append(
-                Event("session.opened", session.created_at, session.sid, session.name, data=said)
+                Event("session.opened", session.created_at, session.sid, session.name, data=data)
             )
             uow.commit()
         return token
@@ -333,7 +343,7 @@ class Authenticator:
             raise NotAuthenticated(_SAME_ANSWER, remedy=_REMEDY) from None
         self._must_be_open(person)
         rights = self._rights.rights_of(groups | {person.ref.sid}, realm.forest)
-        withheld = unearned(rights, via)
+        withheld = unearned(rights, via, realm.forest)
         return Actor(
             sid=person.ref.sid,
             name=f"{realm.forest.value.upper()}\\{person.ref.name}",
@@ -411,9 +421,11 @@ def _named(realm: Realm, said: Identified) -> Sid:
     return person.ref.sid
 
 
-def unearned(rights: Collection[Right], via: str) -> frozenset[Right]:
-    """The rights that this way to sign in gives only with a second factor: without a ticket all but USE."""
-    return frozenset() if via in {KERBEROS, TOKEN} else frozenset(rights) - {Right.USE}
+def unearned(rights: Collection[Right], via: str, forest: Forest) -> frozenset[Right]:
+    """The rights that this way to sign in gives only with a second factor: without a ticket all but USE; with one of CORP, to set others' passwords."""
+    if via not in {KERBEROS, TOKEN}:
+        return frozenset(rights) - {Right.USE}
+    return frozenset({Right.SET}) & frozenset(rights) if forest is Forest.CORP else frozenset()
 
 
 def _proof_of(uow: UnitOfWork, session: Session) -> MfaProof | None:

@@ -13,6 +13,20 @@ import msgspec
 
 from bastide.credentials import is_name, place
 from bastide.places import LONGEST_DNS_NAME, is_dns_name, is_some_network, places, plain, wrong_collector
+from bastide.sections import (
+    Alerts,
+    HelpDesk,
+    Intake,
+    Monitoring,
+    Notifications,
+    Reset,
+    wrong_alerts,
+    wrong_help_desk,
+    wrong_intake,
+    wrong_monitoring,
+    wrong_names,
+    wrong_reset,
+)
 
 DEFAULT_PATH = Path("/etc/bastide/bastide.toml")
 _CREDENTIAL = "credential:"
@@ -24,13 +38,13 @@ _SECRETS = frozenset(
         "metrics.token",
         "telemetry.token",
         "notifications.channels.url",
+        "alerts.destinations.url",
         "smb.password",
     }
 )
 _LEVELS = range(4)
 #: 30 days: who is silent for longer is forgotten.
 _SILENCES = range(43_201)
-_CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 #: From a minute to a day.
 _LEADS = range(1, 1441)
 _KEPT = range(1, 1441)
@@ -248,44 +262,6 @@ class Passwords(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     source_domains: list[SourceDomain] = []
 
 
-class NotificationChannel(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A way out for messages."""
-
-    name: str
-    #: A file or `credential:NAME` that holds an address as apprise takes it: it has a password or a token in it.
-    url: str
-    #: Each person's own mail address takes the place of the recipients.
-    people: bool = False
-    #: What it is told; empty: everything.
-    events: list[
-        Literal[
-            "asked",
-            "approved",
-            "rejected",
-            "unanswered",
-            "ending",
-            "ended",
-            "failed",
-            "kill-switch",
-            "break-glass",
-            "recovery",
-        ]
-    ] = []
-    #: Of these roles only; empty: of all.
-    roles: list[str] = []
-
-
-class Notifications(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Messages to people. Without this table there are none."""
-
-    language: Literal["en", "de"] = "en"
-    #: How long before its end a person is told.
-    ending_minutes: int = 15
-    #: Authorities that mail servers and services are believed by; empty: the system's.
-    ca: str = ""
-    channels: list[NotificationChannel]
-
-
 class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -305,6 +281,11 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     smb: Smb | None = None
     passwords: Passwords | None = None
     notifications: Notifications | None = None
+    alerts: Alerts | None = None
+    intake: Intake | None = None
+    help_desk: HelpDesk | None = None
+    monitoring: Monitoring | None = None
+    reset: Reset | None = None
 
 
 def load(path: Path) -> Config:
@@ -312,7 +293,7 @@ def load(path: Path) -> Config:
     try:
         config = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; `bastide init` makes one") from None
+        raise ConfigError(f"{path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     except RecursionError:
@@ -335,6 +316,11 @@ def load(path: Path) -> Config:
         or _wrong_vault(config)
         or _wrong_channel(config)
         or _wrong_issuer(config)
+        or wrong_alerts(config.alerts)
+        or wrong_intake(config.intake, config.server.certificate)
+        or _wrong_help_desk(config)
+        or wrong_monitoring(config.monitoring)
+        or _wrong_reset(config)
     )
     if wrong:
         raise ConfigError(f"{path}: {wrong}")
@@ -417,20 +403,21 @@ def _wrong_channel(config: Config) -> str:
         return "server.url must be the https:// address that people use: messages say where to look"
     if (given := table.ending_minutes) not in _LEADS:
         return f"notifications.ending_minutes is {_LEADS.start} to {_LEADS.stop - 1}, not {given}"
-    return _wrong_name([one.name for one in table.channels])
+    return wrong_names("notifications.channels", [one.name for one in table.channels])
 
 
-def _wrong_name(names: list[str]) -> str:
-    """What cannot be among the names of channels; empty: nothing."""
-    at = "notifications.channels"
-    if not names:
-        return f"{at} names no channel; leave the table [notifications] out for no messages"
-    for name in names:
-        if not _CHANNEL.fullmatch(name):
-            return f"{at}.name: {name!r} is no name; it has a to z, 0 to 9 and hyphens, at most 32"
-        if names.count(name) > 1:
-            return f"{at}.name: {name} is there twice"
-    return ""
+def _wrong_reset(config: Config) -> str:
+    """What cannot be in the table of self-service reset; empty: nothing."""
+    if config.reset is not None and config.passwords is None:
+        return "[reset] needs [passwords]: a new password goes to the connected systems"
+    channels = [] if config.notifications is None else config.notifications.channels
+    return wrong_reset(config.reset, config.server.url, [one.name for one in channels if one.people])
+
+
+def _wrong_help_desk(config: Config) -> str:
+    channels = [] if config.notifications is None else config.notifications.channels
+    people = [one.name for one in channels if one.people]
+    return wrong_help_desk(config.help_desk, people, passwords=config.passwords is not None)
 
 
 def _wrong_vault(config: Config) -> str:

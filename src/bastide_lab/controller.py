@@ -94,13 +94,13 @@ def kill(site: Site, host: Host) -> None:
         time.sleep(POLL)
 
 
-def launch(site: Site, host: Host) -> None:
-    """Start samba as a daemon: it must outlive us and must not be our child. `await_ready` waits for it."""
+def launch(site: Site, host: Host, env: Mapping[str, str] | None = None) -> None:
+    """Start samba as a daemon: it must outlive us and must not be our child. `await_ready` waits for it. `env` is added to the host's own."""
     kill(site, host)
     (site.run(host) / "samba.pid").unlink(missing_ok=True)
     samba_conf.write(site, host)
     samba: Command = [SAMBA, "--daemon", "--model=prefork", "-s", site.smb_conf(host), "-l", site.log(host)]
-    run(inside(site, host, samba), env=environment(site, host))
+    run(inside(site, host, samba), env=environment(site, host, env))
 
 
 def await_ready(site: Site, hosts: Iterable[Host]) -> None:
@@ -111,11 +111,11 @@ def await_ready(site: Site, hosts: Iterable[Host]) -> None:
         run_inside(site, host, probe, timeout=START_LIMIT + 30)
 
 
-def start(site: Site, hosts: Iterable[Host]) -> None:
+def start(site: Site, hosts: Iterable[Host], env: Mapping[str, str] | None = None) -> None:
     """Start controllers side by side and wait until all answer."""
     chosen = list(hosts)
     for host in chosen:
-        launch(site, host)
+        launch(site, host, env)
     await_ready(site, chosen)
 
 

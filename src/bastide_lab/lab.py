@@ -159,11 +159,11 @@ class Lab:
         end = controller.kill if kill else _stop_one
         end(self.site, self._controller(host))
 
-    def start_dc(self, host: str) -> None:
-        """Start a stopped controller and wait until it answers."""
+    def start_dc(self, host: str, *, env: Mapping[str, str] | None = None) -> None:
+        """Start a stopped controller and wait until it answers. `env` is added to its environment: a clock that is wrong, for example."""
         chosen = self._controller(host)
         if not controller.is_running(self.site, chosen):
-            controller.start(self.site, [chosen])
+            controller.start(self.site, [chosen], env)
 
     def enable_capture(self, certificate: bytes, *, hosts: Sequence[str] = ("corpdc",)) -> list[str]:
         """From now on these controllers also keep each new password encrypted to an OpenPGP certificate, or to several in a row.

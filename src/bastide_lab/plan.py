@@ -72,6 +72,8 @@ CLUSTER = (BASTIDE2, BASTIDE3, *DATABASES)
 FILES = (Host("files1", "10.51.0.81", PRIV), Host("files2", "10.51.0.82", PRIV))
 #: What both are called together. Its address goes where a living one of them is.
 SHARE = Host("files", "10.51.0.91", PRIV)
+#: A second address of theirs, on the host that does not have the first: Samba's witness answers at such addresses alone.
+WITNESS = "10.51.0.92"
 HOSTS = {host.name: host for host in (CORPDC, PRIVDC, PRIVDC2, BASTIDE, CLIENT, TARGETS, *CLUSTER, *FILES)}
 #: The others are there from the beginning. A host cannot be added by somebody who is inside of another one: its namespace would end with his mounts.
 ON_DEMAND = (PRIVDC2, *CLUSTER, *FILES)

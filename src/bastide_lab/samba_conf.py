@@ -9,6 +9,9 @@ from bastide_lab.scene import FORESTS
 # The services that a lab needs: no nbt, no wrepl, and no dnsupdate (the recipe calls what that would run, once).
 SERVICES = "s3fs, rpc, ldap, cldap, kdc, drepl, winbindd, kcc, dns"
 
+#: What a controller writes of changes, beside its logs.
+AUDIT = "audit.json"
+
 Section = dict[str, object]
 
 
@@ -68,6 +71,8 @@ def _controller_settings(site: Site, host: Host) -> Section:
         "ncalrpc dir": site.run(host) / "ncalrpc",
         "logging": "file",
         "log file": site.log(host) / "log.%m",
+        # As a controller whose changes somebody watches: JSON lines of groups and passwords, for the intake of events.
+        "log level": f"0 dsdb_group_json_audit:5@{site.log(host) / AUDIT} dsdb_password_json_audit:5@{site.log(host) / AUDIT}",
         "disable spoolss": "yes",
         "load printers": "no",
         "dreplsrv:notify_interval": "1",

@@ -1,7 +1,8 @@
 """`bastide cluster`: one name for all nodes. With the ticket of the person who calls: the service account gets no right for it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from bastide.cli.findings import print_finding
 from bastide.cli.group import group as commands
 from bastide.cli.remote import local
 from bastide.cli.text import seconds
-from bastide.config import DEFAULT_PATH, Config, load
+from bastide.config import DEFAULT_PATH, Config, ConfigError, load
 
 if TYPE_CHECKING:
     from bastide.domain.cluster import Alias
@@ -84,6 +85,7 @@ def create(
     alias: Name,
     ou: Annotated[str, typer.Option(metavar="DN", help="The organizational unit for the account.")],
     keytab: Annotated[Path, typer.Option(metavar="FILE", help="The key file to write, mode 0600.")],
+    certificate: Certificate = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     offline: Offline = False,
@@ -94,8 +96,10 @@ def create(
     """Make the alias' account, or take over one that was pre-staged and disabled, and write its key file. Everything is looked at first."""
     with _opened(domain, controller) as tools, _database(config, offline=offline or dry_run) as store:
         wanted, account = tools.alias(alias), tools.account(keytab, store)
-        with _told(screen, as_json=as_json):
+        ahead = tools.ahead(wanted, certificate or _shown_or_none(config))
+        with _told(screen, as_json=as_json, ahead=ahead):
             plan = account.plan(wanted, ou)
+        plan = replace(plan, findings=(*plan.findings, *ahead))
         what = f"{'take over' if plan.taken_over else 'make'} {plan.dn} with {' and '.join(wanted.spns)}, and write its AES keys to {keytab}"
         if dry_run:
             _report(screen, plan, f"would {what}", wanted, as_json=as_json)
@@ -321,18 +325,30 @@ def _shown(settings: Config | None) -> Path | None:
     return Path(settings.server.certificate) if settings and settings.server.certificate else None
 
 
+def _shown_or_none(config: Path) -> Path | None:
+    """The account can be made where there are no settings, or none that this person may read."""
+    try:
+        return _shown(_settings(config))
+    except (ConfigError, OSError):
+        return None
+
+
 @contextmanager
-def _told(screen: Screen, *, as_json: bool) -> Iterator[None]:
-    """A refusal shows all that was looked at, and then stops."""
+def _told(screen: Screen, *, as_json: bool, ahead: "Sequence[Finding]" = ()) -> Iterator[None]:
+    """A refusal shows all that was looked at, and then stops: a person has read the errors by then, and a program gets the first of them."""
     from bastide.services.cluster.looks import AliasRefused  # noqa: PLC0415
 
     try:
         yield
     except AliasRefused as refused:
+        seen = (*refused.findings, *ahead)
         if as_json:
-            screen.json([_dict(one) for one in refused.findings])
-        _print(screen, refused.findings, as_json=as_json)
-        raise
+            screen.json([_dict(one) for one in seen])
+            raise
+        _print(screen, seen, as_json=as_json)
+        wrong = sum(one.severity.is_error for one in seen)
+        said = f"refused: {wrong} of what was looked at {'is an error' if wrong == 1 else 'are errors'}, see above"
+        raise Stop(said, code=refused.code) from None
 
 
 def _print(screen: Screen, findings: "Iterable[Finding]", *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from bastide.cli.exits import Stop
 from bastide.cli.text import when
 from bastide.clock import Clock, SystemClock
 from bastide.directory.memory import MemoryDirectory, MemoryPreparer
+from bastide.directory.memory_census import MemoryCensus
 from bastide.directory.memory_forest import MemoryForest
 from bastide.domain.errors import NotAuthorized
 from bastide.domain.ids import RoleId, Sid
@@ -35,6 +36,7 @@ from bastide.services.signin import Accepted
 from bastide.store import keys, migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide.wiring import Adapters, Services, assemble
+from bastide.wiring.oversight import OversightAdapters
 from bastide.workers import jobs
 from bastide.workers.runner import Runner
 
@@ -399,6 +401,7 @@ def _adapters(
         random=keys.SystemRandom(),
         sinks=(),
         clock=clock,
+        oversight=OversightAdapters({one.dns_name.lower(): MemoryCensus(one) for one in (priv, corp)}),
     )
 
 

@@ -15,6 +15,7 @@ from bastide.cli.group import group as commands
 from bastide.cli.remote import local
 from bastide.cli.validate import look, print_result
 from bastide.config import DEFAULT_PATH, load
+from bastide.domain.health import together
 
 db = typer.Typer(help="The database.", no_args_is_help=True)
 keys = commands(
@@ -154,7 +155,7 @@ def config_check(screen: Screen, as_json: bool, config: Settings = DEFAULT_PATH)
     if as_json:
         screen.json(msgspec.to_builtins(results))
     else:
-        for one in results:
+        for one in together(results):
             print_result(screen, one)
     if any(one.severity.is_error for one in results):
         raise typer.Exit(int(Exit.REFUSED))

@@ -8,6 +8,7 @@ import typer
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit
 from bastide.cli.validate import print_result, run_all
+from bastide.domain.health import together
 from bastide.domain.recovery_order import ORDER, Stage, Standing, stages
 
 _STYLES = {Standing.DONE: "green", Standing.NEXT: "bold red", Standing.LATER: "dim"}
@@ -34,7 +35,7 @@ def walk(screen: Screen, config: Path, *, as_json: bool) -> None:
 def _print(screen: Screen, found: Sequence[Stage]) -> None:
     for stage in found:
         screen.line(f"{stage.number}  {stage.standing.upper():5} {stage.step.title}", _STYLES[stage.standing])
-        for one in stage.findings:
+        for one in together(stage.findings):
             print_result(screen, one)
         if stage.standing is Standing.NEXT:
             screen.line(f"          -> {stage.step.how}")

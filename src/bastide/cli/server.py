@@ -30,10 +30,12 @@ from bastide.cli.hardening import harden
 from bastide.config import Config, load, secret_path
 from bastide.domain.errors import BastideError
 from bastide.domain.nodes import owner
+from bastide.intake.server import Intake
 from bastide.places import is_loopback
 from bastide.receiver.conversation import Host
 from bastide.receiver.server import Receiver
 from bastide.wiring import Services
+from bastide.wiring.intake import intake_tls
 from bastide.wiring.master_key import check_master_key, sealed_values
 from bastide.wiring.process import node_name
 from bastide.wiring.production import build
@@ -106,6 +108,7 @@ def serve(path: Path, *, with_worker: bool) -> None:
         _working(config, services, start=with_worker),
         _watching(config, services),
         _receiving(config, services),
+        _hearing(config, services),
     ):
         _pool(config.server.threads)
         uvloop.run(_answer(config, services))
@@ -165,6 +168,13 @@ def _working(config: Config, services: Services, *, start: bool) -> Iterator[Non
         services.passwords.silence.plant()
     if services.notifications is not None:
         services.notifications.plan.plant()
+    if services.alerts is not None:
+        services.alerts.reader.plant()
+        services.alerts.looker.plant()
+    if services.intake is not None:
+        services.intake.judge.plant()
+    if services.monitoring is not None:
+        services.monitoring.watch.plant()
     runner = Runner(
         store=services.store,
         jobs=jobs.table(services),
@@ -254,6 +264,27 @@ def _receiving(config: Config, services: Services) -> Iterator[None]:
         yield
     finally:
         receiver.stop()
+
+
+@contextlib.contextmanager
+def _hearing(config: Config, services: Services) -> Iterator[None]:
+    """The listener for events of domain controllers, where there is a table [intake]."""
+    if config.intake is None or services.intake is None:
+        yield
+        return
+    door = Intake(
+        config.intake.address,
+        config.intake.port,
+        tls=intake_tls(config.intake, config.server.certificate, config.server.key),
+        sources={one.subject: one for one in services.intake.sources},
+        accept=services.intake.accept,
+        monotonic=services.clock.monotonic,
+    )
+    door.start()
+    try:
+        yield
+    finally:
+        door.stop()
 
 
 def _pool(threads: int) -> None:

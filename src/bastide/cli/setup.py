@@ -25,7 +25,7 @@ from bastide.cli.remote import local
 from bastide.cli.validate import look, print_result
 from bastide.clock import SystemClock
 from bastide.config import DEFAULT_PATH, Config
-from bastide.domain.health import Finding
+from bastide.domain.health import Finding, together
 
 Answers = dict[str, Any]
 _SECOND_KEYS = (
@@ -272,7 +272,7 @@ def _look(screen: Screen, config: Config, output: Path, *, as_json: bool) -> lis
     from bastide.health.registry import of_surroundings  # noqa: PLC0415  # SQLAlchemy takes its time
 
     results = look(screen, of_surroundings(), config, output)
-    for one in [] if as_json else results:
+    for one in [] if as_json else together(results):
         print_result(screen, one)
     return [one.subject for one in results if one.severity.is_error]
 

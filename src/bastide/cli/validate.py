@@ -15,7 +15,7 @@ from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import local
 from bastide.clock import SystemClock
 from bastide.config import DEFAULT_PATH, Config, ConfigError, load
-from bastide.domain.health import Category, Change, Finding, Report, Result, Severity, compare
+from bastide.domain.health import Category, Change, Finding, Report, Result, Severity, compare, together
 from bastide.domain.ids import typed
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _list(screen: Screen, checks: "Sequence[Check]", *, as_json: bool) -> None:
 def _print(screen: Screen, found: Report, before: Report | None, changes: Sequence[Change]) -> None:
     """Every result by category; then what changed; then the sum."""
     category: Category | None = None
-    for one in found.results:
+    for one in together(found.results):
         if one.category is not category:
             category = one.category
             screen.line(category.heading, "bold")

@@ -19,6 +19,7 @@ from bastide.services.break_glass.ports import EmergencyReader
 from bastide.services.passwords.ports import PasswordDates
 from bastide.services.ports import Sealer, Signer
 from bastide.wiring.database import database_url
+from bastide.wiring.oversight import OversightAdapters
 
 if TYPE_CHECKING:
     from bastide.directory.active_directory import ActiveDirectory
@@ -45,6 +46,7 @@ class _Opened:
         self.systems = Once(self._systems)
         self.dates = Once(self._dates)
         self.emergency = Once(self._emergency)
+        self.baseline = Once(self._baseline)
 
     def close(self) -> None:
         for store in self.store.made:
@@ -120,6 +122,11 @@ class _Opened:
         from bastide.wiring.production import emergency_readers  # noqa: PLC0415  # needs the extra `ad`
 
         return emergency_readers(self.sides())
+
+    def _baseline(self) -> OversightAdapters:
+        from bastide.wiring.production import censuses_of, own_accounts  # noqa: PLC0415  # needs the extra `ad`
+
+        return OversightAdapters(censuses_of(self.sides()), own_accounts(self._config))
 
     def _dates(self) -> PasswordDates:
         from bastide.wiring.synchronization import password_dates  # noqa: PLC0415  # needs the extra `ad`
@@ -205,6 +212,7 @@ def opened(config: Config, file: Path, clock: Clock) -> Iterator[World]:
             systems=things.systems,
             dates=things.dates,
             emergency=things.emergency,
+            baseline=things.baseline,
         )
     finally:
         things.close()

@@ -6,8 +6,10 @@ from bastide.domain.health import Category
 from bastide.health.check import Check
 from bastide.health.checks import (
     agents,
+    alerts,
     approvers,
     audit,
+    baseline,
     break_glass,
     certificates,
     configuration,
@@ -15,6 +17,8 @@ from bastide.health.checks import (
     directory,
     inventory,
     kerberos,
+    logs,
+    monitoring,
     names,
     ports,
     recovery,
@@ -26,8 +30,8 @@ from bastide.health.checks import (
 )
 
 _MODULES = (
-    inventory, configuration, names, ports, time, kerberos, directory, database, storage, certificates, service,
-    agents, targets, approvers, audit, break_glass, recovery, work,
+    inventory, configuration, names, ports, time, kerberos, baseline, directory, database, storage, logs, certificates, service, monitoring,
+    agents, targets, approvers, audit, alerts, break_glass, recovery, work,
 )  # fmt: skip
 CHECKS: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.CHECKS)
 #: What `bastide config check` looks at: everything that the settings name.
@@ -45,7 +49,7 @@ OF_SETTINGS = frozenset(
 #: And the one about the database's schema.
 _SCHEMA = "database.schema"
 #: Before anything is prepared these have nothing to look at.
-_LATER = frozenset({"directory.capabilities", "directory.rights"})
+_LATER = frozenset({"directory.capabilities", "directory.rights", "directory.baseline"})
 
 
 def chosen(categories: Collection[Category] = ()) -> tuple[Check, ...]:

@@ -4,15 +4,14 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
-from bastide.domain.health import Category, Change, Move, Report, Severity
+from bastide.domain.health import Category, Change, Move, Report, Severity, together
 from bastide.domain.ids import typed
+from bastide.health.page import template
 
 FOLDER = Path("/var/lib/bastide/reports")
 _HERE = Path(__file__).parent / "templates"
@@ -56,8 +55,10 @@ def to_html(
 ) -> str:
     """One page that asks nobody for anything. `since`: the report that `changes` are counted from. `heading`: of a report on something else than a node."""
     categories = [one for one in Category if any(result.category is one for result in report.results)]
-    return _template().render(
+    return template(_HERE, "report.html").render(
         report=report,
+        results=together(report.results),
+        problems=together(report.problems),
         heading=heading or f"Is {report.node} as Bastide needs it?",
         categories=categories,
         severities=list(Severity),
@@ -122,15 +123,3 @@ def latest(folder: Path, node: str, only: Collection[Category] = ()) -> Report:
 
 def _moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")

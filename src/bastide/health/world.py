@@ -16,6 +16,7 @@ from bastide.domain.people import Forest
 from bastide.services.break_glass.ports import EmergencyReader
 from bastide.services.passwords.ports import ConnectedSystems, PasswordDates
 from bastide.services.ports import Directory, Sealer, Signer, Store
+from bastide.wiring.oversight import OversightAdapters
 
 if TYPE_CHECKING:
     from bastide.store.inspect import DatabaseFacts
@@ -107,6 +108,8 @@ class World:
     dates: Callable[[], PasswordDates]
     #: By domain: what the service account sees of emergency accounts.
     emergency: Callable[[], Mapping[str, EmergencyReader]]
+    #: What the service account sees of privileged accounts, and which are Bastide's own.
+    baseline: Callable[[], OversightAdapters]
 
     def unmet(self, need: str) -> str:
         """Why a check that needs it cannot be run; empty: it can."""

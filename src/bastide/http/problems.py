@@ -64,6 +64,7 @@ STATUS: Mapping[type[BastideError], int] = {
     errors.Conflict: 409,
     errors.NotAuthorized: 403,
     errors.NotAuthenticated: 401,
+    errors.TooManyTries: 429,
     errors.MfaRefused: 403,
     errors.KeyNeeded: 403,
     errors.DirectoryError: 502,
@@ -99,6 +100,7 @@ _HEADERS: Mapping[type[BastideError], Mapping[str, str]] = {
     errors.StoreBusy: {"Retry-After": "1"},
     errors.StoreUnavailable: {"Retry-After": "30"},
     errors.LostLease: {"Retry-After": "1"},
+    errors.TooManyTries: {"Retry-After": "900"},
     TooManyAttempts: {"Retry-After": "900"},
 }
 _HTTP_CODES = {400: "malformed", 404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}

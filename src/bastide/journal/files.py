@@ -6,6 +6,7 @@ machine may share a folder.
 
 import logging
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -27,6 +28,7 @@ from bastide.services.journal import Journal, Read
 _FULL = 7
 _ROLES = ("serve", "worker")
 _SUFFIX = ".jsonl"
+_NUMBER = re.compile(r"\.[1-9][0-9]*\Z")
 _MIB = 1024 * 1024
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,16 @@ def open_files(folder: Path, node: str, role: str, megabytes: int) -> logging.Ha
     except OSError as error:
         _log.warning("log records go to standard error alone: %s: %s", folder, error.strerror)
         return None
+
+
+def stock(folder: Path) -> dict[str, list[Path]]:
+    """All log files there, of whichever node and process, by the name of the one in use. Raises OSError."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        current = _NUMBER.sub("", path.name)
+        if current.endswith(_SUFFIX):
+            found.setdefault(current, []).append(path)
+    return found
 
 
 class FileJournal(Journal):

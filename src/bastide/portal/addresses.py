@@ -6,22 +6,27 @@ HOME = "/"
 SIGN_IN = "/signin"
 APPROVALS = "/approvals"
 FACTORS = "/factors"
+REVIEWS = "/reviews"
 KEY = "/key"
 SESSIONS = "/sessions"
 EVENTS = "/events/"
+RESET = "/reset"
+REGISTRATION = "/reset/registration"
 STATIC = "/static"
+DESK = "/desk"
 
 _OURS = re.compile(
-    r"/(?:(?:signin|signout|code|key|factors|history|ask|requests|approvals|admin|auditing|sessions|events|static)(?:/.*)?)?",
+    r"/(?:(?:signin|signout|code|key|factors|history|ask|requests|approvals|reviews|admin|auditing|sessions|events|static|desk|reset)(?:/.*)?)?",
     re.DOTALL,
 )
 #: A page that asks for a sign-in or a code sends the person on to one of these, and never elsewhere.
 _ADMIN = (
-    r"admin/(?:kill|directory|work|(?:roles|proposals|users|groups)(?:/new|/[0-9a-f-]{36}(?:/edit|/remove)?)?)|"
+    r"admin/(?:kill|directory|work|reset|(?:roles|proposals|users|groups)(?:/new|/[0-9a-f-]{36}(?:/edit|/remove)?)?)|"
     r"auditing(?:/charts|/chain)?"
 )
 _ONWARD = re.compile(
-    rf"/(?:history|factors|approvals|sessions|{_ADMIN}|(?:ask|requests)/[0-9a-f-]{{36}})?", re.ASCII
+    rf"/(?:desk(?:/people/[0-9a-f-]{{36}})?|history|factors|approvals|reviews|sessions|reset/registration|{_ADMIN}|(?:ask|requests)/[0-9a-f-]{{36}})?",
+    re.ASCII,
 )
 
 #: In the place of what other answers have. `same-origin`: with `no-referrer` a browser says `Origin: null` of our own forms too.

@@ -23,6 +23,7 @@ _READERS = frozenset({Right.ADMINISTER, Right.AUDIT})
 
 ROLES, PROPOSALS = "/admin/roles", "/admin/proposals"
 USERS, GROUPS = "/admin/users", "/admin/groups"
+RESETS = "/admin/reset"
 KILL, DIRECTORY, WORK = "/admin/kill", "/admin/directory", "/admin/work"
 AUDITING, CHARTS, CHAIN = "/auditing", "/auditing/charts", "/auditing/chain"
 _FOR_READERS = ((ROLES, "Roles"), (USERS, "PAM users"), (GROUPS, "PAM groups"))
@@ -52,6 +53,8 @@ def page(
         tabs, called = (*_FOR_READERS, *(_FOR_ADMINISTRATORS if administers else ())), "Administration"
         if visit.services.roles.four_eyes:
             tabs = (tabs[0], (PROPOSALS, "Proposals"), *tabs[1:])
+        if visit.services.reset is not None:
+            tabs = (*tabs, (RESETS, "Resets"))
     shared = {"tab": tab, "tabs": tabs, "area": called, "administers": administers}
     return visit.page(template, error, **shared, **values)
 

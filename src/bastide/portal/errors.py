@@ -30,6 +30,7 @@ def respond(
             **pages.NOBODY,
             "error": None if unknown and not sent else problem,
             "fields": fields or {},
+            "resets": request.app.state["services"].reset is not None,
             "onward": onward((fields or {}).get("onward", path)),
         },
     )

@@ -23,14 +23,16 @@ from litestar import Request as Call
 from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
-from litestar.params import SkipValidation
+from litestar.params import FromPath, SkipValidation
 from litestar.response import ServerSentEventMessage, Stream
 
 from bastide.domain.errors import BastideError, Conflict
+from bastide.domain.ids import parse_id
 from bastide.domain.people import Actor, Right
 from bastide.domain.requests import Request
 from bastide.http.door import needs, session_of
 from bastide.http.handed import Caller
+from bastide.services.passwords.person import Ordered
 from bastide.wiring import Services
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,9 @@ _STAMP_LENGTH = 16
 #: X-Accel-Buffering: nginx would keep the events until it has a bufferful.
 _HEADERS = {"X-Accel-Buffering": "no"}
 
+#: In front of the id of an order of the help desk.
+ORDER = "order "
+
 _Look = Callable[[Services, Actor], tuple[Request, ...]]
 _SEEN: Mapping[str, _Look] = {
     REQUESTS: lambda services, actor: services.requests.current(actor),
@@ -54,7 +59,24 @@ _SEEN: Mapping[str, _Look] = {
 
 def stamp(what: str, found: tuple[Request, ...]) -> str:
     """What a page was made from, as a word that changes with it."""
-    told = repr([(request.id, request.version) for request in found])
+    return _stamped(what, repr([(request.id, request.version) for request in found]))
+
+
+def stamp_of_order(found: Ordered) -> str:
+    """The same for what was set or changed."""
+    told = [(one.account, one.state.value, one.attempts) for one in found.outcomes]
+    return _stamped(ORDER + found.id, repr(told))
+
+
+def _now(services: Services, actor: Actor, what: str) -> str:
+    if not what.startswith(ORDER):
+        return stamp(what, _SEEN[what](services, actor))
+    if services.help_desk is None:
+        raise Conflict("this server has no help desk")
+    return stamp_of_order(services.help_desk.operation(actor, what.removeprefix(ORDER)))
+
+
+def _stamped(what: str, told: str) -> str:
     return hashlib.sha256(f"{what} {told}".encode()).hexdigest()[:_STAMP_LENGTH]
 
 
@@ -204,7 +226,7 @@ class Live:
         if not self._services.sessions.is_open(follower.token):
             follower.end()
             return
-        now = stamp(follower.what, _SEEN[follower.what](self._services, follower.actor))
+        now = _now(self._services, follower.actor, follower.what)
         if now != follower.seen:
             follower.tell(now)
 
@@ -224,6 +246,14 @@ async def of_approvals(request: Call[Any, Any, Any], actor: Caller, live: LiveSt
     return await _stream(request, actor, live, APPROVALS)
 
 
+@get("/events/orders/{order:str}", opt=needs(Right.BROWSE, cookie=True))
+async def of_order(
+    request: Call[Any, Any, Any], order: FromPath[str], actor: Caller, live: LiveStreams
+) -> Stream:
+    """Says when what the help desk set or changed got further."""
+    return await _stream(request, actor, live, ORDER + parse_id("order", order))
+
+
 async def _stream(request: Call[Any, Any, Any], actor: Actor, live: Live, what: str) -> Stream:
     token = session_of(request)
     if not token:
@@ -234,4 +264,4 @@ async def _stream(request: Call[Any, Any, Any], actor: Actor, live: Live, what: 
     return Stream(live.events(follower), media_type="text/event-stream", headers=_HEADERS)
 
 
-HANDLERS = [of_requests, of_approvals]
+HANDLERS = [of_requests, of_approvals, of_order]

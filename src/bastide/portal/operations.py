@@ -30,6 +30,7 @@ _WORK = {
     "break-glass": "Watch emergency accounts",
     "mark": "Follow restores",
     "password": "Deliver passwords",
+    "reset": "Send codes of resets",
 }
 
 

@@ -90,7 +90,7 @@ def _static() -> tuple[dict[str, StaticFile], dict[str, str]]:
 #: What every template asks for, on a page that is nobody's.
 NOBODY: Mapping[str, Any] = {
     "error": None, "fields": {}, "done": "", "person": "", "may_approve": False, "may_read": False, "fresh": False, "keyed": False,
-    "form_token": "",
+    "form_token": "", "may_help": False, "resets": False,
 }  # fmt: skip
 #: By name with hash.
 FILES, _ADDRESSES = _static()

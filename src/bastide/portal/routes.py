@@ -15,9 +15,14 @@ from bastide.portal import (
     approvals,
     auditing,
     factors,
+    help_desk,
     live,
     operations,
     proposals,
+    registration,
+    reset,
+    resets,
+    reviews,
     roles,
     sessions,
     sign_in,
@@ -40,8 +45,8 @@ def static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[byt
 
 def router() -> Router:
     """The portal."""
-    own = (sign_in, access, approvals, factors, sessions, live)
-    rooms = (*own, roles, proposals, accounts, operations, auditing)
+    own = (sign_in, access, approvals, reviews, factors, sessions, live, reset, registration, help_desk)
+    rooms = (*own, roles, proposals, accounts, operations, auditing, resets)
     handlers = [*(handler for room in rooms for handler in room.HANDLERS), static]
     return Router(
         "/",

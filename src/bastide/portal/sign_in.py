@@ -25,10 +25,15 @@ _DONE = {"out": "You are signed out."}
 
 
 @get("/signin", opt=open_to_all(), sync_to_thread=True)
-def show_sign_in(request: Call[Any, Any, Any]) -> Response[bytes]:
+def show_sign_in(request: Call[Any, Any, Any], services: UseCases) -> Response[bytes]:
     """The page to sign in on, without asking for a ticket first."""
     said = request.query_params.get("said", "")
-    values = {**pages.NOBODY, "done": _DONE.get(said, ""), "onward": HOME}
+    values = {
+        **pages.NOBODY,
+        "done": _DONE.get(said, ""),
+        "onward": HOME,
+        "resets": services.reset is not None,
+    }
     return Response(pages.render("signin.html", values), media_type=pages.HTML)
 
 

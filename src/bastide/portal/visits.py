@@ -72,9 +72,12 @@ class Visit:
                 "person": actor.name,
                 "may_approve": Right.APPROVE in actor.rights | actor.withheld,
                 "may_read": not {Right.ADMINISTER, Right.AUDIT}.isdisjoint(actor.rights | actor.withheld),
+                "may_help": self.services.help_desk is not None
+                and Right.BROWSE in actor.rights | actor.withheld,
                 "fresh": is_fresh(actor.mfa, now),
                 "keyed": is_fresh(actor.mfa, now, Demand.WEBAUTHN),
                 "form_token": forms.csrf_token(self.token),
+                "resets": self.services.reset is not None,
                 "now": now,
             },
         )

@@ -1,11 +1,11 @@
 """The composition root: adapters and settings in, use cases out. Nothing else constructs an adapter."""
 
 import random as chance
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from bastide.authn import Authenticator, Realm, Rights
+from bastide.authn import Authenticator
 from bastide.clock import Clock
 from bastide.domain.people import Forest
 from bastide.domain.traces import SUBJECTS
@@ -16,81 +16,47 @@ from bastide.services.audit import Audit
 from bastide.services.caps import Caps
 from bastide.services.factors import Factors
 from bastide.services.grants import Grants
-from bastide.services.journal import Journal, NodeLogs
+from bastide.services.help_desk.desk import HelpDesk
+from bastide.services.journal import NodeLogs
 from bastide.services.links import Links
 from bastide.services.measures import Measures
-from bastide.services.nodes import Me, Nodes, nobody_knows
+from bastide.services.nodes import Nodes
 from bastide.services.passwords.imports import Imports
 from bastide.services.passwords.management_agents import ManagementAgents
-from bastide.services.passwords.ports import ConnectedSystems
 from bastide.services.passwords.spaces import Spaces
 from bastide.services.people import Subjects
 from bastide.services.ports import (
-    AuditSink,
-    CodeHasher,
     Directory,
-    Preparer,
-    Prober,
-    Random,
-    Sealer,
-    Signer,
     Store,
 )
 from bastide.services.probes import Probes
 from bastide.services.profiles import Profiles
 from bastide.services.reach import Reach
 from bastide.services.reconcile import Reconcile
-from bastide.services.recovery import Mark, Recovery
+from bastide.services.recovery import Recovery
 from bastide.services.reports import Reports
 from bastide.services.requests import Requests
 from bastide.services.roles import Roles
 from bastide.services.security_keys import SecurityKeys
 from bastide.services.sessions import Sessions
 from bastide.services.signed_votes import SignedVotes
-from bastide.services.signin import Acceptor, TokenReader
 from bastide.services.switches import Switches
 from bastide.services.tracing import Tracer, Tracing
 from bastide.services.upkeep import Upkeep
-from bastide.store.mark import MemoryMark
-from bastide.wiring.break_glass import BreakGlass, BreakGlassAdapters, assemble_break_glass
-from bastide.wiring.notifications import NotificationAdapters, Notifications, assemble_notifications
-from bastide.wiring.passwords import PasswordAdapters, Passwords, assemble_passwords
+from bastide.wiring.adapters import Adapters
+from bastide.wiring.alerts import AlertServices, assemble_alerts
+from bastide.wiring.break_glass import BreakGlass, assemble_break_glass
+from bastide.wiring.help_desk import assemble_help_desk
+from bastide.wiring.intake import IntakeServices, assemble_intake
+from bastide.wiring.monitor import Monitoring, assemble_monitoring
+from bastide.wiring.notifications import Notifications, assemble_notifications
+from bastide.wiring.oversight import Oversight, assemble_oversight
+from bastide.wiring.passwords import Passwords, assemble_passwords
+from bastide.wiring.reset import ResetServices, assemble_reset
 from bastide.wiring.spaces import SpaceServices, assemble_spaces
 from bastide.wiring.traced import all_subjects, port
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adapters:
-    """Everything that touches the outside."""
-
-    store: Store
-    realms: Mapping[Forest, Realm]
-    preparer: Preparer | None
-    prober: Prober | None = None
-    acceptor: Acceptor | None
-    tokens: TokenReader | None = None
-    rights: Rights
-    sealer: Sealer
-    signer: Signer
-    hasher: CodeHasher
-    random: Random
-    sinks: Sequence[AuditSink]
-    clock: Clock
-    systems: ConnectedSystems | None = None
-    #: DNS names in lower case of the domains that can be asked who their controllers are. None: nothing comes in from the network here.
-    source_domains: frozenset[str] | None = None
-    passwords: PasswordAdapters | None = None
-    notifications: NotificationAdapters | None = None
-    break_glass: BreakGlassAdapters = field(default_factory=BreakGlassAdapters)
-    #: The digest of the token that monitoring shows. None: it is not set up.
-    metrics_token: bytes | None = None
-    #: None: what is assembled here is no node.
-    me: Me | None = None
-    #: Outside of the database. In memory it notices what comes back while the process runs.
-    mark: Mark = field(default_factory=MemoryMark)
-    gone: Callable[[str], bool] = nobody_knows
-    #: The log files of this node. None: it keeps none.
-    journal: Journal | None = None
+__all__ = ["Adapters", "Services", "assemble"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +79,7 @@ class Services:
     audit: Audit
     probes: Probes
     reports: Reports
+    oversight: Oversight
     measures: Measures
     grants: Grants
     links: Links
@@ -131,6 +98,16 @@ class Services:
     passwords: Passwords | None
     #: None: bastide.toml has no section [notifications].
     notifications: Notifications | None
+    #: None: bastide.toml has no section [monitoring].
+    monitoring: Monitoring | None
+    #: None: bastide.toml has no section [alerts].
+    alerts: AlertServices | None
+    #: None: bastide.toml has no section [intake].
+    intake: IntakeServices | None
+    #: None: bastide.toml has no section [reset].
+    reset: ResetServices | None
+    #: None: bastide.toml has no section [help_desk].
+    help_desk: HelpDesk | None
 
 
 def assemble(
@@ -143,7 +120,19 @@ def assemble(
 ) -> Services:
     """Wire the use cases to these adapters. `address`: the one that people use; without it security keys do not work. `four_eyes`: see Roles."""
     tracer = _tracer(adapters)
-    adapters = _traced(adapters, tracer)
+    terms = _Terms(session_life, relying_party(address), four_eyes)
+    services = _services(_traced(adapters, tracer), preparation, tracer, terms)
+    return all_subjects(services, {name: name for name in SUBJECTS}, tracer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    session_life: timedelta
+    party: RelyingParty | None
+    four_eyes: bool
+
+
+def _services(adapters: Adapters, preparation: Preparation, tracer: Tracer, terms: _Terms) -> Services:
     now, store, random = adapters.clock.now, adapters.store, adapters.random
     forests = {forest: realm.directory for forest, realm in adapters.realms.items()}
     priv = forests[Forest.PRIV]
@@ -153,19 +142,20 @@ def assemble(
     audit = Audit(store=store, signer=adapters.signer, now=now)
     jitter = chance.Random().random  # noqa: S311  # spreads retries; no secret depends on it
     spaces = _spaces(adapters, jitter)
-    party = relying_party(address)
-    factors, security_keys = _second_factors(adapters, subjects, party, preparation)
-    authn = _authenticator(adapters, session_life)
+    factors, security_keys = _second_factors(adapters, subjects, terms.party, preparation)
+    authn = _authenticator(adapters, terms.session_life)
     recovery = Recovery(store=store, mark=adapters.mark, now=now)
-    services = Services(
+    passwords = _passwords(adapters)
+    roles, reach = _roles(adapters, subjects, authn, terms), Reach(forests=forests, now=now)
+    return Services(
         store=store,
         clock=adapters.clock,
         forests=forests,
         authn=authn,
         sessions=Sessions(store=store, now=now),
         requests=Requests(store=store, priv=priv, caps=caps, random=random, now=now),
-        reach=Reach(forests=forests, now=now),
-        roles=_roles(adapters, subjects, authn, party, four_eyes=four_eyes),
+        reach=reach,
+        roles=roles,
         profiles=Profiles(store=store, forests=forests),
         accounts=_accounts(adapters, corp, priv, caps, preparation),
         switches=Switches(store=store, now=now),
@@ -174,8 +164,9 @@ def assemble(
         audit=audit,
         probes=Probes(prober=adapters.prober, forests=forests),
         reports=Reports(store=store, now=now),
+        oversight=_oversight(adapters, forests, subjects, reach, roles),
         measures=_measures(adapters),
-        grants=_grants(adapters, forests, recovery, party, jitter),
+        grants=_grants(adapters, forests, recovery, terms.party, jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
         upkeep=Upkeep(store=store, audit=audit, sinks=adapters.sinks, now=now, jitter=jitter),
         recovery=recovery,
@@ -188,28 +179,41 @@ def assemble(
         imports=spaces.imports,
         spaces=spaces.spaces,
         break_glass=_break_glass(adapters),
-        passwords=_passwords(adapters),
+        monitoring=_monitoring(adapters, priv, jitter),
+        passwords=passwords,
         notifications=_notifications(adapters, forests, jitter),
+        alerts=_alerts(adapters, audit, subjects, passwords, jitter),
+        intake=_intake(adapters, forests, jitter),
+        reset=_reset(adapters, forests, passwords, jitter),
+        help_desk=_help_desk(adapters, forests, passwords, factors),
     )
-    return all_subjects(services, {name: name for name in SUBJECTS}, tracer)
 
 
-def _roles(
-    adapters: Adapters,
-    subjects: Subjects,
-    authn: Authenticator,
-    party: RelyingParty | None,
-    *,
-    four_eyes: bool,
-) -> Roles:
+def _roles(adapters: Adapters, subjects: Subjects, authn: Authenticator, terms: _Terms) -> Roles:
     return Roles(
         store=adapters.store,
         subjects=subjects,
         random=adapters.random,
         now=adapters.clock.now,
-        party=party,
+        party=terms.party,
         administers=authn.administers,
-        four_eyes=four_eyes,
+        four_eyes=terms.four_eyes,
+    )
+
+
+def _oversight(
+    adapters: Adapters, forests: Mapping[Forest, Directory], subjects: Subjects, reach: Reach, roles: Roles
+) -> Oversight:
+    return assemble_oversight(
+        adapters.oversight,
+        store=adapters.store,
+        forests=forests,
+        subjects=subjects,
+        reach=reach,
+        roles=roles,
+        signer=adapters.signer,
+        random=adapters.random,
+        now=adapters.clock.now,
     )
 
 
@@ -287,6 +291,7 @@ def _measures(adapters: Adapters) -> Measures:
         sinks=adapters.sinks,
         token=adapters.metrics_token,
         passwords=adapters.passwords is not None,
+        destinations=() if adapters.alerts is None else tuple(one.name for one in adapters.alerts.outlets),
         now=adapters.clock.now,
     )
 
@@ -353,6 +358,93 @@ def _notifications(
         random=adapters.random,
         now=adapters.clock.now,
         jitter=jitter,
+    )
+
+
+def _monitoring(adapters: Adapters, priv: Directory, jitter: Callable[[], float]) -> Monitoring | None:
+    if adapters.monitoring is None:
+        return None
+    return assemble_monitoring(
+        adapters.monitoring,
+        store=adapters.store,
+        priv=priv,
+        now=adapters.clock.now,
+        monotonic=adapters.clock.monotonic,
+        jitter=jitter,
+    )
+
+
+def _alerts(
+    adapters: Adapters,
+    audit: Audit,
+    subjects: Subjects,
+    passwords: Passwords | None,
+    jitter: Callable[[], float],
+) -> AlertServices | None:
+    if adapters.alerts is None:
+        return None
+    return assemble_alerts(
+        adapters.alerts,
+        store=adapters.store,
+        audit=audit,
+        subjects=subjects,
+        coverage=None if passwords is None else passwords.coverage,
+        random=adapters.random,
+        now=adapters.clock.now,
+        jitter=jitter,
+    )
+
+
+def _help_desk(
+    adapters: Adapters,
+    forests: Mapping[Forest, Directory],
+    passwords: Passwords | None,
+    factors: Factors,
+) -> HelpDesk | None:
+    if adapters.help_desk is None or passwords is None:
+        return None
+    return assemble_help_desk(
+        adapters.help_desk,
+        store=adapters.store,
+        forests=forests,
+        passwords=passwords,
+        factors=factors,
+        notifications=adapters.notifications,
+        hasher=adapters.hasher,
+        random=adapters.random,
+        now=adapters.clock.now,
+    )
+
+
+def _reset(
+    adapters: Adapters,
+    forests: Mapping[Forest, Directory],
+    passwords: Passwords | None,
+    jitter: Callable[[], float],
+) -> ResetServices | None:
+    if adapters.reset is None or passwords is None:
+        return None
+    return assemble_reset(
+        adapters.reset,
+        store=adapters.store,
+        forests=forests,
+        passwords=passwords,
+        checker=adapters.realms.get(Forest.CORP, adapters.realms[Forest.PRIV]).passwords,
+        sealer=adapters.sealer,
+        hasher=adapters.hasher,
+        random=adapters.random,
+        now=adapters.clock.now,
+        jitter=jitter,
+    )
+
+
+def _intake(
+    adapters: Adapters, forests: Mapping[Forest, Directory], jitter: Callable[[], float]
+) -> IntakeServices | None:
+    if adapters.intake is None:
+        return None
+    return assemble_intake(
+        adapters.intake, store=adapters.store, forests=forests, now=adapters.clock.now, jitter=jitter
     )
 
 

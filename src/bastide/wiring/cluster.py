@@ -14,6 +14,8 @@ from bastide.directory.alias_keys import GssProof, KeytabFile
 from bastide.directory.alias_names import AliasNames
 from bastide.domain.cluster import Alias
 from bastide.domain.errors import StoreUnavailable
+from bastide.domain.health import Finding
+from bastide.services.cluster import checks, looks
 from bastide.services.cluster.account import AliasAccount
 from bastide.services.cluster.node import AliasNode
 from bastide.services.cluster.ports import AliasDirectory, Certificate, KeyFile, TicketProof
@@ -48,6 +50,16 @@ class AliasTools:
             now=SystemClock().now,
             wait=time.sleep,
         )
+
+    def ahead(self, alias: Alias, certificate: Path | None) -> tuple[Finding, ...]:
+        """What would keep this node from joining, before there is an account."""
+        now, names = SystemClock().now(), AliasNames()
+        try:
+            return looks.ahead(alias, names, read_certificate(certificate) if certificate else None, now)
+        except StoreUnavailable as error:
+            unread = checks.warn("cluster.certificate", error.message, error.remedy)
+            known = looks.ahead(alias, names, None, now)
+            return (*(one for one in known if one.key != unread.key), unread)
 
     def node(self, keytab: Path, certificate: Path | None, store: Store | None) -> AliasNode:
         """Raises StoreUnavailable if the certificate cannot be read."""

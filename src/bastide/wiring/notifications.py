@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bastide.config import Config, ConfigError, NotificationChannel, secret_path
-from bastide.config import Notifications as Table
+from bastide.config import Config, ConfigError, secret_path
 from bastide.domain.errors import NotConfigured
 from bastide.domain.notifications import Occasion
 from bastide.domain.people import Forest
 from bastide.domain.wording import Language
 from bastide.notify.notifier import AppriseNotifier
+from bastide.sections import NotificationChannel
+from bastide.sections import Notifications as Table
 from bastide.services.notifications.channels import Channels
 from bastide.services.notifications.deliver import Deliver
 from bastide.services.notifications.people import AddressBook
@@ -83,7 +84,7 @@ def notification_adapters(config: Config) -> NotificationAdapters | None:
 
 def notifier_of(table: Table, user: int | None = None) -> AppriseNotifier:
     """`user`: the uid whose files they may be, beside root; None: ours."""
-    return AppriseNotifier({one.name: _reader(one, user) for one in table.channels}, ca=table.ca)
+    return AppriseNotifier({one.name: guarded_reader(one.url, user) for one in table.channels}, ca=table.ca)
 
 
 def _channel(one: NotificationChannel) -> Channel:
@@ -95,14 +96,16 @@ def _channel(one: NotificationChannel) -> Channel:
     )
 
 
-def _reader(one: NotificationChannel, user: int | None) -> Callable[[], str]:
+def guarded_reader(url: str, user: int | None) -> Callable[[], str]:
+    """Reads an address out of the file or credential that a setting names, each time anew."""
+
     def read() -> str:
         """Raises StoreUnavailable, NotConfigured."""
         try:
-            return read_guarded(secret_path(one.url), user, called="address").decode()
+            return read_guarded(secret_path(url), user, called="address").decode()
         except ConfigError as error:
             raise NotConfigured(str(error)) from None
         except UnicodeDecodeError:
-            raise NotConfigured(f"{one.url} is not text") from None
+            raise NotConfigured(f"{url} is not text") from None
 
     return read

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 
 from bastide.domain.contacts import SILENCE_MINUTES
 from bastide.services.passwords.accept import Accept
+from bastide.services.passwords.at_once import AtOnce
 from bastide.services.passwords.callers import Callers
 from bastide.services.passwords.coverage import CoverageProof
 from bastide.services.passwords.deliver import Deliver
 from bastide.services.passwords.erase import Eraser
 from bastide.services.passwords.explain import Explain
 from bastide.services.passwords.lanes import Lanes
+from bastide.services.passwords.person import PersonPasswords
 from bastide.services.passwords.ports import (
     ChannelAcceptor,
     ConnectedSystems,
@@ -59,6 +61,8 @@ class Passwords:
     queue: Queue
     switchboard: Switchboard
     explain: Explain
+    person: PersonPasswords
+    at_once: AtOnce
     coverage: CoverageProof
     silence: Silence
     events: EventLog
@@ -106,6 +110,16 @@ def assemble_passwords(
         queue=Queue(store=store, eraser=eraser, events=events, now=now),
         switchboard=switchboard,
         explain=Explain(store=store, now=now),
+        at_once=AtOnce(
+            store=store,
+            vault=vault,
+            systems=systems or NoSystems(),
+            sealer=sealer,
+            events=events,
+            random=random,
+            now=now,
+        ),
+        person=PersonPasswords(store=store, vault=vault, envelope=adapters.envelope, random=random, now=now),
         coverage=CoverageProof(store=store, dates=adapters.dates, now=now),
         silence=Silence(store=store, events=events, now=now, after=adapters.silence),
         events=events,

@@ -11,16 +11,19 @@ from bastide.authn import NamedRights, Realm
 from bastide.clock import Clock, SystemClock
 from bastide.config import Account, Config, Oidc, secret_path, source_domains
 from bastide.directory.active_directory import ActiveDirectory
+from bastide.directory.census import AdCensus
+from bastide.directory.changes import AdChangeFeed
 from bastide.directory.emergency import AdEmergencyReader
 from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
+from bastide.directory.password_policy import AdPolicyReader
 from bastide.directory.preparer import AdPreparer
 from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
 from bastide.directory.trust import AdProber
 from bastide.domain.people import Forest
 from bastide.services.accounts import Preparation
 from bastide.services.nodes import Me
-from bastide.services.pace import CHECKPOINT, EXPORT, MARK, NOTIFY
+from bastide.services.pace import ALERT, CHECKPOINT, EXPORT, MARK, NOTIFY
 from bastide.services.ports import AuditSink, Random, Sealer
 from bastide.services.probes import samples_of
 from bastide.services.registry import Seat
@@ -32,18 +35,26 @@ from bastide.store.unit_of_work import SqlStore
 from bastide.store.work import Claimer
 from bastide.targets.registry import Registry
 from bastide.wiring import Adapters, Services, assemble
+from bastide.wiring.alerts import alert_adapters
 from bastide.wiring.break_glass import BreakGlassAdapters
 from bastide.wiring.database import database_url, mark_path
+from bastide.wiring.help_desk import help_desk_settings
+from bastide.wiring.intake import intake_adapters
 from bastide.wiring.journal import node_journal
+from bastide.wiring.monitor import MonitorAdapters, rules_of
 from bastide.wiring.monitoring import metrics_token
-from bastide.wiring.notifications import notification_adapters
+from bastide.wiring.notifications import NotificationAdapters, notification_adapters
+from bastide.wiring.oversight import OversightAdapters
 from bastide.wiring.passwords import PasswordAdapters
 from bastide.wiring.process import is_gone, node_name, this_process
+from bastide.wiring.reset import ResetAdapters, reset_adapters
 
 #: Records of about the same moment go to the sinks together.
 EXPORT_AFTER = timedelta(seconds=1)
 #: Of what happened at about the same moment people are told in one go.
 NOTIFY_AFTER = timedelta(seconds=1)
+#: Of what happened at about the same moment alerts are raised in one go.
+ALERT_AFTER = timedelta(seconds=1)
 #: What was configured and then lost by a restore is noticed, if it was older than that.
 MARK_AFTER = timedelta(seconds=1)
 
@@ -53,17 +64,11 @@ def build(config: Config) -> Services:
     clock = SystemClock()
     sides = sides_of(config, clock)
     sinks = _sinks(config)
-    followers = {CHECKPOINT: timedelta(minutes=config.audit.checkpoint_minutes)} | (
-        {EXPORT: EXPORT_AFTER} if sinks else {}
-    )
-    if config.passwords is not None:
-        followers[MARK] = MARK_AFTER
-    if config.notifications is not None:
-        followers[NOTIFY] = NOTIFY_AFTER
     me = describe(config)
     claimer = Claimer(me.partition, Seat(me.name, me.process))
-    store = SqlStore(database_url(config), followers=followers, claimer=claimer)
+    store = SqlStore(database_url(config), followers=_followers(config), claimer=claimer)
     sealer, random = keys.load_sealer([secret_path(config.keys.master)]), keys.SystemRandom()
+    notifications = notification_adapters(config)
     adapters = Adapters(
         store=store,
         realms=_realms(config, sides),
@@ -76,6 +81,8 @@ def build(config: Config) -> Services:
             administrators=config.rights.administrators,
             auditors=config.rights.auditors,
             approvers=config.rights.approvers,
+            browsers=[] if config.help_desk is None else config.help_desk.browse,
+            setters=[] if config.help_desk is None else config.help_desk.set,
         ),
         sealer=sealer,
         signer=keys.load_signer(
@@ -88,8 +95,14 @@ def build(config: Config) -> Services:
         systems=Registry(clock.now, clock.monotonic),
         source_domains=frozenset(source_domains(config)),
         passwords=_passwords(config, store, sealer, random, clock),
-        notifications=notification_adapters(config),
+        notifications=notifications,
+        alerts=alert_adapters(config),
+        intake=intake_adapters(config, next(iter(own_accounts(config).values()))),
+        monitoring=_monitoring(config, sides),
+        reset=_reset(config, sides, notifications),
         break_glass=BreakGlassAdapters(emergency_readers(sides), timedelta(days=config.policy.drill_days)),
+        help_desk=help_desk_settings(config),
+        oversight=OversightAdapters(censuses_of(sides), own_accounts(config)),
         metrics_token=metrics_token(config.metrics),
         me=me,
         mark=MemoryMark() if (path := mark_path(config)) is None else FileMark(path),
@@ -102,6 +115,28 @@ def build(config: Config) -> Services:
         session_life=timedelta(minutes=config.http.session_minutes),
         address=config.server.url,
         four_eyes=config.policy.four_eyes,
+    )
+
+
+def _followers(config: Config) -> dict[str, timedelta]:
+    """Work that is due so long after an audit record."""
+    wanted = (
+        (CHECKPOINT, timedelta(minutes=config.audit.checkpoint_minutes), True),
+        (EXPORT, EXPORT_AFTER, bool(config.audit.file or config.audit.syslog)),
+        (MARK, MARK_AFTER, config.passwords is not None),
+        (NOTIFY, NOTIFY_AFTER, config.notifications is not None),
+        (ALERT, ALERT_AFTER, config.alerts is not None),
+    )
+    return {kind: after for kind, after, there in wanted if there}
+
+
+def _monitoring(config: Config, sides: Mapping[Forest, ActiveDirectory]) -> MonitorAdapters | None:
+    if config.monitoring is None:
+        return None
+    places = {Forest.PRIV: (config.priv.users_container, config.priv.groups_container)}
+    feeds = {forest: AdChangeFeed(side.connections, places.get(forest, ())) for forest, side in sides.items()}
+    return MonitorAdapters(
+        feeds, rules_of(config.monitoring), timedelta(seconds=config.monitoring.interval_seconds)
     )
 
 
@@ -120,6 +155,15 @@ def _passwords(
         clock=clock,
         domains=_domains(config, clock),
     )
+
+
+def _reset(
+    config: Config, sides: Mapping[Forest, ActiveDirectory], notifications: NotificationAdapters | None
+) -> ResetAdapters | None:
+    """Raises ConfigError, StoreUnavailable."""
+    everyday = sides.get(Forest.CORP, sides[Forest.PRIV])
+    notifier = None if notifications is None else notifications.notifier
+    return reset_adapters(config, notifier, AdPolicyReader(everyday.connections))
 
 
 def describe(config: Config) -> Me:
@@ -172,6 +216,21 @@ def emergency_readers(sides: Mapping[Forest, ActiveDirectory]) -> dict[str, AdEm
     """By domain: the service account looks at emergency accounts, and can do nothing to them."""
     readers = [AdEmergencyReader(side.connections) for side in sides.values()]
     return {one.domain: one for one in readers}
+
+
+def censuses_of(sides: Mapping[Forest, ActiveDirectory]) -> dict[str, AdCensus]:
+    """By domain: the service account looks at privileged accounts, and can do nothing to them."""
+    found = [AdCensus(side.connections) for side in sides.values()]
+    return {one.domain: one for one in found}
+
+
+def own_accounts(config: Config) -> dict[str, tuple[str, ...]]:
+    """By domain, without the realm: the names of the accounts that Bastide itself signs in with."""
+    principals = [config.priv.principal]
+    if config.priv.preparer is not None:
+        principals.append(config.priv.preparer.principal)
+    names = tuple(one.partition("@")[0] for one in principals)
+    return {config.priv.domain.rstrip(".").lower(): names}
 
 
 def _domains(config: Config, clock: Clock) -> dict[str, Controllers]:

@@ -12,8 +12,6 @@ from bastide.config import (
     Config,
     ConfigError,
     Metrics,
-    NotificationChannel,
-    Notifications,
     Oidc,
     Passwords,
     secret_path,
@@ -23,6 +21,7 @@ from bastide.domain.health import Category, Finding
 from bastide.health.check import PATIENT, Check, Need
 from bastide.health.look import CREDENTIAL, Problem, good, is_open, look, owner_of, secret
 from bastide.health.world import World
+from bastide.sections import AlertDestination, Alerts, NotificationChannel, Notifications
 
 #: What `bastide keys generate` makes, and does not overwrite.
 _KEY_FILES = ("master.key", "signing.key", "signing.pub")
@@ -31,6 +30,8 @@ _HOW_TO_MONITOR = (
     "`openssl rand -hex 32` makes one: write it into that file, mode 0600 (docs/operations/monitoring.md)"
 )
 _HOW_TO_NAME = "write one address into it, as in mailtos://user:password@mail.example.com, mode 0600, or set notifications.channels.url"
+
+_HOW_TO_ALERT = "write one address into it, as in mailtos://user:password@mail.example.com?to=ops@example.com, mode 0600, or set alerts.destinations.url"
 
 
 def settings(world: World) -> Iterator[Finding]:
@@ -170,6 +171,38 @@ def _channel(table: Notifications, one: NotificationChannel) -> str:
     return f"{path} can be used; `bastide notify test {one.name}` sends a message"
 
 
+def destinations(world: World) -> Iterator[Finding]:
+    """Where alerts go and by which rules, as far as that shows without a connection: nothing is sent."""
+    table = world.config.alerts
+    if table is None:
+        return
+    yield look("alerts: rules", partial(_rules, table))
+    for one in table.destinations:
+        if one.syslog:
+            yield good(f"alerts: {one.name}", f"{one.syslog}; `bastide alert test {one.name}` sends one")
+            continue
+        found = secret(f"alerts: {one.name}", one.url, _HOW_TO_ALERT)
+        if is_open(found):
+            found = look(found.key, partial(_destination, table, one), _HOW_TO_ALERT)
+        yield found
+
+
+def _rules(table: Alerts) -> str:
+    from bastide.wiring.alerts import alert_policy  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    rules = alert_policy(table).rules
+    return f"{sum(rule.enabled for rule in rules)} of {len(rules)} rules are on"
+
+
+def _destination(table: Alerts, one: AlertDestination) -> str:
+    from bastide.wiring.alerts import address_reader  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    path = secret_path(one.url)
+    if problem := address_reader(table, owner_of(path)).problem(one.name):
+        raise Problem(f"the address in {path} cannot be used: {problem}", remedy=_HOW_TO_ALERT)
+    return f"{path} can be used; `bastide alert test {one.name}` sends one"
+
+
 def issuer(world: World) -> Iterator[Finding]:
     """The issuer of tokens: it is asked for its keys."""
     table = world.config.oidc
@@ -233,6 +266,13 @@ CHECKS = (
         subject="channels of notifications",
         why="Approvers who are not told do not answer.",
         run=channels,
+    ),
+    Check(
+        id="configuration.alerts",
+        category=Category.CONFIGURATION,
+        subject="rules and destinations of alerts",
+        why="An alert that reaches nobody is none.",
+        run=destinations,
     ),
     Check(
         id="configuration.metrics",

@@ -1,0 +1,191 @@
+"""Monitoring of the directories: how far each domain was read, what drifted, and what people do about it."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, JSONBody
+
+from bastide.api.native.inputs import Body
+from bastide.api.native.views import View
+from bastide.domain.approvals import REASON_LIMIT
+from bastide.domain.drift import Finding
+from bastide.domain.errors import Conflict
+from bastide.domain.people import Right
+from bastide.http.door import needs
+from bastide.http.handed import Caller, UseCases
+from bastide.services.monitor.control import Control
+from bastide.services.monitor.ports import Domain
+from bastide.wiring import Services
+
+TAGS = ["monitoring"]
+_READ = needs(Right.ADMINISTER, also=Right.AUDIT)
+_CHANGE = needs(Right.ADMINISTER)
+
+
+class DomainView(View, frozen=True, kw_only=True):
+    """`controller`: the one that is read. `looked_at`: the last look at everything that is watched. `problem`: why it is not read; empty: it is."""
+
+    side: str
+    name: str
+    controller: str
+    watched: int
+    read_at: datetime | None
+    changed_at: datetime | None
+    looked_at: datetime | None
+    paused: bool
+    problem: str
+
+
+class MonitoringView(View, frozen=True, kw_only=True):
+    """`drifts`: how many stand."""
+
+    domains: list[DomainView]
+    drifts: int
+
+
+class DriftView(View, frozen=True, kw_only=True):
+    """`tried_at`: when it was last repaired, to no avail so far. `wrong`: why that failed."""
+
+    key: str
+    rule: str
+    domain: str
+    object: str
+    guid: str
+    owner: str
+    action: str
+    reason: str
+    remedy: str
+    found_at: datetime
+    tried_at: datetime | None
+    wrong: str
+
+
+class DriftsView(View, frozen=True, kw_only=True):
+    items: list[DriftView]
+
+
+class ReasonIn(Body, frozen=True):
+    """Why."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_LIMIT)]
+
+
+def _control(services: Services) -> Control:
+    """Raises Conflict where nothing is monitored."""
+    if services.monitoring is None:
+        raise Conflict(
+            "this server monitors no directory", remedy="add the table [monitoring] to bastide.toml"
+        )
+    return services.monitoring.control
+
+
+def _domain(one: Domain, watched: int) -> DomainView:
+    return DomainView(
+        side=one.side.value,
+        name=one.name,
+        controller=one.mark.controller,
+        watched=watched,
+        read_at=one.read_at,
+        changed_at=one.changed_at,
+        looked_at=one.looked_at,
+        paused=one.paused,
+        problem=one.problem,
+    )
+
+
+def _drift(one: Finding) -> DriftView:
+    drift = one.drift
+    return DriftView(
+        key=one.key,
+        rule=drift.rule.value,
+        domain=drift.domain.value,
+        object=drift.name,
+        guid=drift.guid,
+        owner=one.owner,
+        action=one.action.value,
+        reason=drift.reason,
+        remedy=drift.remedy,
+        found_at=one.found_at,
+        tried_at=one.tried,
+        wrong=one.wrong,
+    )
+
+
+def _status(actor: Caller, services: UseCases) -> MonitoringView:
+    status = _control(services).status(actor)
+    domains = [_domain(one, status.watched.get(one.side, 0)) for one in status.domains]
+    return MonitoringView(domains=domains, drifts=status.findings)
+
+
+@get("/monitoring", opt=_READ, sync_to_thread=True, tags=TAGS, summary="How far the directories were read")
+def show_monitoring(actor: Caller, services: UseCases) -> MonitoringView:
+    """By domain; one that was not read yet is not there."""
+    return _status(actor, services)
+
+
+@get("/monitoring/drift", opt=_READ, sync_to_thread=True, tags=TAGS, summary="What nobody asked for")
+def list_drift(actor: Caller, services: UseCases) -> DriftsView:
+    """What stands, oldest first."""
+    return DriftsView(items=[_drift(one) for one in _control(services).drift(actor)])
+
+
+@post(
+    "/monitoring/drift/{drift:str}/accept",
+    opt=_CHANGE,
+    status_code=200,
+    sync_to_thread=True,
+    tags=TAGS,
+    summary="It is right as it is",
+)
+def accept_drift(
+    drift: FromPath[str], data: JSONBody[ReasonIn], actor: Caller, services: UseCases
+) -> DriftView:
+    """What can be put right cannot be accepted: a `conflict`."""
+    return _drift(_control(services).accept(actor, drift, data.reason))
+
+
+@post(
+    "/monitoring/pause",
+    opt=_CHANGE,
+    status_code=200,
+    sync_to_thread=True,
+    tags=TAGS,
+    summary="Read no directory until it is resumed",
+)
+def pause_monitoring(data: JSONBody[ReasonIn], actor: Caller, services: UseCases) -> MonitoringView:
+    """What happens meanwhile is found then."""
+    _control(services).turn(actor, data.reason, on=False)
+    return _status(actor, services)
+
+
+@post("/monitoring/resume", opt=_CHANGE, status_code=200, sync_to_thread=True, tags=TAGS, summary="Read on")
+def resume_monitoring(data: JSONBody[ReasonIn], actor: Caller, services: UseCases) -> MonitoringView:
+    """From where it was."""
+    _control(services).turn(actor, data.reason, on=True)
+    return _status(actor, services)
+
+
+@post(
+    "/monitoring/resync",
+    opt=_CHANGE,
+    status_code=202,
+    sync_to_thread=True,
+    tags=TAGS,
+    summary="Read everything anew and compare",
+)
+def resync_monitoring(actor: Caller, services: UseCases) -> MonitoringView:
+    """A worker does it; differences from what the changes said are drift of their own."""
+    _control(services).resync(actor)
+    return _status(actor, services)
+
+
+HANDLERS = [
+    show_monitoring,
+    list_drift,
+    accept_drift,
+    pause_monitoring,
+    resume_monitoring,
+    resync_monitoring,
+]

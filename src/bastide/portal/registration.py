@@ -1,0 +1,136 @@
+"""What a signed-in person can show when the password is gone. Each form takes the password again: a session that was left open registers nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Request as Call
+from litestar import Response, get, post
+from litestar.params import RawBody
+
+from bastide.domain.errors import InvalidInput, NotAuthenticated, Refused
+from bastide.domain.people import Right
+from bastide.domain.reset.gates import Gate
+from bastide.http.callers import origin
+from bastide.http.door import needs
+from bastide.http.handed import SignInThrottle, UseCases
+from bastide.http.problems import TooManyAttempts
+from bastide.http.throttle import Throttle, subscriber
+from bastide.portal.addresses import REGISTRATION
+from bastide.portal.reset import reset_of
+from bastide.portal.visits import Visit, Visited, see
+
+_SEE = needs(Right.USE, cookie=True)
+_DO = needs(Right.USE, forms=True, cookie=True)
+_DONE = {"confirmed": "It is registered.", "removed": "Nothing is registered for you any more."}
+_FIELDS = 40
+
+
+@get(REGISTRATION, opt=_SEE, sync_to_thread=True)
+def show_registration(request: Call[Any, Any, Any], visit: Visited) -> Response[bytes]:
+    """What a reset asks for, and what of it is registered."""
+    return _page(visit, done=_DONE.get(request.query_params.get("said", ""), ""))
+
+
+@post(f"{REGISTRATION}/begin", opt=_DO, sync_to_thread=True)
+def begin(
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
+) -> Response[bytes]:
+    """Send a code to a destination, or show the secret for an authenticator."""
+    fields = visit.opened(body)
+    try:
+        gate, address = _gate(fields), _address(request)
+        with _proving(throttle, visit, address):
+            uri = reset_of(services).registrations.begin(visit.actor, visit.token, gate, fields.get("to", "")[:320], fields.get("password", ""), address)  # fmt: skip
+    except (Refused, TooManyAttempts) as error:
+        return _page(visit, _spoken(error))
+    return visit.page("registration_code.html", gate=gate.value, uri=uri)
+
+
+@post(f"{REGISTRATION}/confirm", opt=_DO, sync_to_thread=True)
+def confirm(
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases
+) -> Response[bytes]:
+    """The code that arrived."""
+    fields = visit.opened(body)
+    gate = _gate(fields)
+    try:
+        reset_of(services).registrations.confirm(
+            visit.actor, visit.token, gate, fields.get("code", ""), _address(request)
+        )
+    except InvalidInput as error:
+        return visit.page("registration_code.html", error, gate=gate.value, uri="")
+    except Refused as error:
+        return _page(visit, error)
+    return see(f"{REGISTRATION}?said=confirmed")
+
+
+@post(f"{REGISTRATION}/answers", opt=_DO, sync_to_thread=True)
+def answers(
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
+) -> Response[bytes]:
+    """Answers to questions, in the place of those that were there."""
+    fields = visit.opened(body, _FIELDS)
+    said = {
+        int(name.removeprefix("answer")): value
+        for name, value in fields.items()
+        if name.startswith("answer") and name.removeprefix("answer").isdecimal() and value.strip()
+    }
+    try:
+        address = _address(request)
+        with _proving(throttle, visit, address):
+            reset_of(services).registrations.set_answers(
+                visit.actor, said, fields.get("password", ""), address
+            )
+    except (Refused, TooManyAttempts) as error:
+        return _page(visit, _spoken(error))
+    return see(f"{REGISTRATION}?said=confirmed")
+
+
+@post(f"{REGISTRATION}/remove", opt=_DO, sync_to_thread=True)
+def remove(
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
+) -> Response[bytes]:
+    """Take all of it away."""
+    fields = visit.opened(body)
+    try:
+        with _proving(throttle, visit, _address(request)):
+            reset_of(services).registrations.remove(visit.actor, fields.get("password", ""))
+    except (Refused, TooManyAttempts) as error:
+        return _page(visit, _spoken(error))
+    return see(f"{REGISTRATION}?said=removed")
+
+
+def _page(visit: Visit, error: Any = None, done: str = "") -> Response[bytes]:
+    use, standing = reset_of(visit.services), None
+    try:
+        standing = use.registrations.standing(visit.actor)
+    except Refused as refused:
+        error = error or refused
+    return visit.page("registration.html", error, done=done, standing=standing, questions=use.settings.questions, wanted=use.settings.wanted)  # fmt: skip
+
+
+def _spoken(error: Refused | TooManyAttempts) -> Refused | TooManyAttempts:
+    """A wrong password on this page is not "nobody is signed in": that would be answered with the page to sign in on."""
+    return (
+        InvalidInput("password", error.message, remedy=error.remedy)
+        if isinstance(error, NotAuthenticated)
+        else error
+    )
+
+
+def _proving(throttle: Throttle, visit: Visit, address: str) -> Any:
+    return throttle.attempt(visit.actor.name, address)
+
+
+def _gate(fields: Mapping[str, str]) -> Gate:
+    try:
+        return Gate(fields.get("gate", ""))
+    except ValueError:
+        raise InvalidInput("gate", "is none that can be registered") from None
+
+
+def _address(request: Call[Any, Any, Any]) -> str:
+    return subscriber(origin(request).address)
+
+
+HANDLERS = [show_registration, begin, confirm, answers, remove]

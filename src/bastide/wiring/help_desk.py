@@ -1,0 +1,77 @@
+"""From the table [help_desk] of the settings to its use cases."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from bastide.config import Config
+from bastide.domain.people import Forest
+from bastide.services.factors import Factors
+from bastide.services.help_desk.desk import HelpDesk
+from bastide.services.help_desk.ports import Settings
+from bastide.services.help_desk.tier import Tier
+from bastide.services.help_desk.verify import Post, Verify
+from bastide.services.notifications.people import AddressBook
+from bastide.services.ports import CodeHasher, Directory, Random, Store
+from bastide.wiring.notifications import NotificationAdapters
+from bastide.wiring.passwords import Passwords
+
+
+def assemble_help_desk(
+    settings: Settings,
+    *,
+    store: Store,
+    forests: Mapping[Forest, Directory],
+    passwords: Passwords,
+    factors: Factors,
+    notifications: NotificationAdapters | None,
+    hasher: CodeHasher,
+    random: Random,
+    now: Callable[[], datetime],
+) -> HelpDesk:
+    """Wire it. Without notifications no code can be sent."""
+    tier = Tier(store=store, forests=forests, settings=settings)
+    post = None
+    if notifications is not None:
+        post = Post(
+            notifier=notifications.notifier,
+            settings=notifications.settings,
+            book=AddressBook(store=store, forests=forests, now=now),
+            channels=settings.channels,
+        )
+    verify = Verify(
+        store=store,
+        tier=tier,
+        factors=factors,
+        post=post,
+        hasher=hasher,
+        random=random,
+        settings=settings,
+        now=now,
+    )
+    return HelpDesk(
+        store=store,
+        tier=tier,
+        verify=verify,
+        person=passwords.person,
+        at_once=passwords.at_once,
+        random=random,
+        settings=settings,
+        now=now,
+    )
+
+
+def help_desk_settings(config: Config) -> Settings | None:
+    """None: the settings have no such table."""
+    table = config.help_desk
+    if table is None:
+        return None
+    rights = config.rights
+    preparer = [] if config.priv.preparer is None else [config.priv.preparer.principal]
+    principals = [one.casefold() for one in (config.priv.principal, *preparer)]
+    named = [*rights.administrators, *rights.auditors, *rights.approvers, *table.browse, *table.set]
+    return Settings(
+        own_names=frozenset({*principals, *(one.partition("@")[0] for one in principals)}),
+        guarded=tuple(dict.fromkeys([*named, *table.protected])),
+        unverified=table.unverified,
+        channels=tuple(table.code_channels),
+    )

@@ -1,0 +1,189 @@
+"""From the table [reset] of the settings to the use cases of self-service reset."""
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bastide.config import Config, ConfigError, secret_path
+from bastide.domain.people import Forest
+from bastide.domain.reset.gates import Gate
+from bastide.domain.wording import Language
+from bastide.notify.program import ProgramTexts
+from bastide.sections import Reset as Table
+from bastide.services.notifications.ports import Notifier
+from bastide.services.ports import CodeHasher, Directory, Random, Sealer, Store
+from bastide.services.reset.administer import Administration
+from bastide.services.reset.courier import Courier
+from bastide.services.reset.everywhere import JoinedAccounts
+from bastide.services.reset.journey import Journey
+from bastide.services.reset.people import People, directory_of
+from bastide.services.reset.ports import Breached, NamedRule, PolicyReader, Settings, Texts
+from bastide.services.reset.register import Registrations
+from bastide.services.reset.rules import NewPasswords
+from bastide.services.signin import PasswordChecker
+from bastide.store.breached import RangeFiles
+from bastide.store.keys import read_key
+from bastide.wiring.passwords import Passwords
+
+_WORDS_MOST = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ResetAdapters:
+    """What self-service reset touches besides store, directory and connected systems, and what the settings say of it."""
+
+    settings: Settings
+    notifier: Notifier
+    policies: PolicyReader
+    texts: Texts | None = None
+    breached: Breached | None = None
+    language: Language = Language.ENGLISH
+
+
+@dataclass(frozen=True, slots=True)
+class ResetServices:
+    """The use cases. `courier`: the job that sends. `pace`: what an answer takes."""
+
+    journey: Journey
+    registrations: Registrations
+    administration: Administration
+    courier: Courier
+    settings: Settings
+
+
+def assemble_reset(
+    adapters: ResetAdapters,
+    *,
+    store: Store,
+    forests: Mapping[Forest, Directory],
+    passwords: Passwords,
+    checker: PasswordChecker,
+    sealer: Sealer,
+    hasher: CodeHasher,
+    random: Random,
+    now: Callable[[], datetime],
+    jitter: Callable[[], float],
+) -> ResetServices:
+    """Wire them."""
+    settings, directory = adapters.settings, directory_of(forests)
+    people = People(store=store, directory=directory, settings=settings, now=now)
+    rules = _rules(adapters, directory)
+    everywhere = JoinedAccounts(
+        store=store, person=passwords.person, at_once=passwords.at_once, domain=settings.domain
+    )
+    return ResetServices(
+        journey=Journey(
+            store=store,
+            people=people,
+            passwords=rules,
+            everywhere=everywhere,
+            sealer=sealer,
+            hasher=hasher,
+            random=random,
+            settings=settings,
+            now=now,
+        ),
+        registrations=Registrations(
+            store=store,
+            people=people,
+            passwords=checker,
+            sealer=sealer,
+            hasher=hasher,
+            random=random,
+            settings=settings,
+            texts=adapters.texts is not None,
+            now=now,
+        ),
+        administration=Administration(
+            store=store, people=people, passwords=rules, settings=settings, now=now
+        ),
+        courier=Courier(
+            store=store,
+            directory=directory,
+            notifier=adapters.notifier,
+            texts=adapters.texts,
+            sealer=sealer,
+            random=random,
+            settings=settings,
+            language=adapters.language,
+            now=now,
+            jitter=jitter,
+        ),
+        settings=settings,
+    )
+
+
+def _rules(adapters: ResetAdapters, directory: Directory) -> NewPasswords:
+    return NewPasswords(
+        directory=directory,
+        policies=adapters.policies,
+        breached=adapters.breached,
+        settings=adapters.settings,
+    )
+
+
+def reset_adapters(config: Config, notifier: Notifier | None, policies: PolicyReader) -> ResetAdapters | None:
+    """None: the settings have no such table. Raises ConfigError, StoreUnavailable."""
+    table = config.reset
+    if table is None or notifier is None or config.notifications is None:
+        return None
+    return ResetAdapters(
+        settings=_settings(config, table),
+        notifier=notifier,
+        policies=policies,
+        texts=ProgramTexts(Path(table.text_program)) if table.text_program else None,
+        breached=breached_of(table),
+        language=Language(config.notifications.language),
+    )
+
+
+def breached_of(table: Table) -> RangeFiles | None:
+    """None: there is no list of lost passwords."""
+    return RangeFiles(Path(table.breached)) if table.breached else None
+
+
+def _settings(config: Config, table: Table) -> Settings:
+    """Raises ConfigError, StoreUnavailable."""
+    key = read_key(secret_path(config.keys.master))
+    principals = [config.priv.principal]
+    if config.priv.preparer is not None:
+        principals.append(config.priv.preparer.principal)
+    return Settings(
+        domain=(config.corp or config.priv).domain.rstrip(".").casefold(),
+        home=config.server.url.rstrip("/"),
+        rules=tuple(
+            NamedRule(
+                gates=tuple(map(Gate, one.gates)),
+                groups=tuple(one.groups),
+                cooling=timedelta(hours=one.cooling_hours),
+            )
+            for one in table.rules
+        ),
+        excluded=tuple(table.excluded),
+        own=frozenset(one.partition("@")[0].casefold() for one in principals),
+        mail=table.mail,
+        questions=tuple(table.questions),
+        wanted=table.questions_registered,
+        asked=table.questions_asked,
+        pattern=table.answer_pattern,
+        permanent_after=table.permanent_after,
+        mails_per_day=table.mails_per_day,
+        texts_per_day=table.texts_per_day,
+        banned=_words(table.banned_words),
+        secret=hmac.digest(key, b"bastide reset: names of nobody", "sha256"),
+    )
+
+
+def _words(path: str) -> tuple[str, ...]:
+    if not path:
+        return ()
+    try:
+        file = Path(path)
+        if file.stat().st_size > _WORDS_MOST:
+            raise ConfigError(f"reset.banned_words: {path} is larger than 1 MiB")
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"reset.banned_words: {path} cannot be read: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
