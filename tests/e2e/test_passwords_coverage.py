@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.clocks import off_by
 from tests.support.password_lab import PasswordLab
-from tests.support.password_node import CORP_DNS, off_by, until
+from tests.support.password_node import CORP_DNS, until
 from tests.support.password_systems import EVERYWHERE, LDAP, RECORDER
 
 pytest_plugins = ["tests.support.lab", "tests.support.password_fixtures"]

@@ -6,17 +6,18 @@ A report of the good world is taken once; after each fault the next one is compa
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bastide.domain.health import Category, Change, Move, Report, Severity, compare
+from bastide.domain.health import Category, Change, Move, Report, Result, Severity, compare
 from bastide.health import report as kept
 from bastide.store import keys, migrations
 from bastide_lab.lab import Lab
 from tests.support.certificates import issue
+from tests.support.clocks import off_by
 from tests.support.directory_lab import CORP, GROUPS, PRIV, USERS, DirectoryLab
 
 pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
@@ -50,6 +51,8 @@ certificate = "{certificate}"
 key = "{key}"
 [database]
 url = "sqlite:///{self.work}/bastide.db"
+[logs]
+folder = "{self.work}/logs"
 [keys]
 master = "{self.work}/master.key"
 signing = "{self.work}/signing.key"
@@ -122,9 +125,19 @@ def unseen(*subjects: str) -> CHANGES:
     )
 
 
+def but_accounts(results: Iterable[Result]) -> list[Result]:
+    """The lab's own administrators are as Samba makes them: the baseline has a lot to say of them."""
+    return [one for one in results if one.check != "directory.baseline"]
+
+
+def errors(report: Report) -> list[Result]:
+    return [one for one in but_accounts(report.results) if one.severity.is_error]
+
+
 def test_a_good_world_has_no_error(node: Node, good: Report) -> None:
-    assert not [one for one in good.results if one.severity.is_error]
-    assert {(one.check, one.subject) for one in good.problems} == {
+    assert not errors(good)
+    assert any("Administrator@" in one.subject for one in good.problems if one.check == "directory.baseline")
+    assert {(one.check, one.subject) for one in but_accounts(good.problems)} == {
         ("directory.rights", "PRIV rights.user"),
         ("recovery.break-glass", "break-glass"),
         ("directory.rights", "PRIV rights.group"),
@@ -149,7 +162,7 @@ def test_a_controller_that_is_stopped(node: Node, good: Report) -> None:
     finally:
         node.lab.start_dc("privdc2")
     assert changed(good, after) == tuple(sorted(((Move.WORSE, "ports.controllers", SECOND), *unseen(SECOND))))
-    (found,) = [one for one in after.results if one.severity.is_error]
+    (found,) = errors(after)
     assert "389 LDAP refused" in found.evidence
     assert done.returncode == 1
     assert json.loads(done.stdout)["cause"] == f"{SECOND} is up, and its service is not: port 88, 389 refused"
@@ -187,7 +200,7 @@ def test_a_firewall_that_drops_one_port(node: Node, good: Report) -> None:
         after = node.validate()
         done = node.run("diagnose", SECOND, "--json")
     assert changed(good, after) == ((Move.WORSE, "ports.controllers", SECOND),)
-    (found,) = [one for one in after.results if one.severity.is_error]
+    (found,) = errors(after)
     assert found.evidence == "464 Kerberos password timed out: a firewall drops it, or the host is down"
     answer = json.loads(done.stdout)
     assert [step["step"] for step in answer["steps"] if step["severity"] == "error"] == ["firewall"]
@@ -203,14 +216,7 @@ def test_a_host_that_is_cut_off_is_told_from_a_service_that_is_not_there(node: N
 
 
 def test_a_clock_that_is_wrong(node: Node, good: Report) -> None:
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    off = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME": "+10m",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DISABLE_SHM": "1",
-    }
-    after = node.validate(env=off)
+    after = node.validate(env=off_by(10))
     wrong = {told(one) for one in compare(good, after) if one.move is not Move.UNKNOWN}
     assert wrong == {(Move.WORSE, "time.controllers", name) for name in CONTROLLERS}
     assert {one.check for one in after.results if one.severity.is_error} == {"time.controllers"}

@@ -240,7 +240,7 @@ def test_a_filter_that_was_not_started_does_nothing(room: Room) -> None:
 
 def test_many_at_once_arrive_once_each(room: Room) -> None:
     with room.agent("take") as told:
-        room.lsa("many", 8, 8, 2000)
+        room.lsa("many", 8, 8, 8000)
         arrived = frames(told)
     assert sorted(one.rid for one in arrived) == [
         thread << 16 | i for thread in range(1, 9) for i in range(8)

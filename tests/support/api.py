@@ -24,6 +24,8 @@ from tests.support.world import World
 API = "/api/v1"
 MIM = "/api/pamresources"
 DATA = Path(__file__).parent.parent / "data"
+#: Who has an account in CORP alone; the help desk is there.
+IN_CORP = frozenset({"alice", "bob", "mallory", "hanna", "otto", "wanda"})
 #: The id of a thing that is not there.
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 APPROVAL = (StageDraft("owners", ("PRIV\\grace", "PRIV\\heidi")),)
@@ -109,7 +111,7 @@ class ApiWorld(World):
         """As after enrolment."""
         secret = random.Random(name).randbytes(totp.SECRET_BYTES)
         self._secrets[name] = secret
-        directory = self.corp if name in {"alice", "bob", "mallory"} else self.priv
+        directory = self.corp if name in IN_CORP else self.priv
         with self.store.write() as uow:
             sid = next(
                 a.person.ref.sid

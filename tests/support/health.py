@@ -109,6 +109,7 @@ def looking_at(config: Config = MINIMAL, *, clock: Clock | None = None, **things
         "systems",
         "dates",
         "emergency",
+        "baseline",
     )
     return World(
         config=config,

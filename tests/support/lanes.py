@@ -28,7 +28,7 @@ RUN_PREFIX = "t-"
 LANES = {
     "passwords": r"tests/e2e/test_passwords_",
     "cluster": r"tests/(e2e/test_cluster_on_samba|integration/test_lab_cluster|chaos/)",
-    "grants": r"tests/e2e/test_(grants|kill|wrong_clock)_on_samba",
+    "grants": r"tests/e2e/test_(grants|kill|monitoring|wrong_clock)_on_samba",
     "agent": r"tests/integration/test_(agent|receiver)_on_",
     "contract": r"tests/(contract/.*\[(samba|slapd|389-ds|postgresql|mariadb|ctdb)|integration/test_share_on_)",
     "windows-browser": r"tests/(integration/test_windows_|browser/)",

@@ -142,18 +142,6 @@ class Node:
         return self.log.read_text()[-4000:] if self.log.exists() else "nothing was said"
 
 
-def off_by(minutes: int) -> dict[str, str]:
-    """The environment of a process whose wall clock is wrong; waiting goes on as it should (libfaketime)."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    assert library is not None, "libfaketime is missing; run: python3 tools/install.py --lab"
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME": f"{minutes:+}m",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DISABLE_SHM": "1",
-    }
-
-
 def end(process: "subprocess.Popen[str] | None", number: signal.Signals) -> None:
     if process is None or process.poll() is not None:
         return

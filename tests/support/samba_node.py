@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bastide.store import keys
 from tests.support import directory_lab as plan
+from tests.support.patience import PATIENCE
 from tests.support.samba_world import SambaWorld
 
 
@@ -40,7 +41,7 @@ approvers = ["Bastide Approvers"]
 
     def run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command to its end."""
-        return self.lab.exec("bastide", self._bastide(*command), env=env)
+        return self.lab.exec("bastide", self._bastide(*command), env=env, timeout=PATIENCE)
 
     def start_worker(self, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Its words go to `log`."""

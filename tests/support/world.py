@@ -8,6 +8,7 @@ from typing import Any
 
 from bastide.authn import Realm, RightsTable
 from bastide.directory.memory import MemoryDirectory, MemoryPreparer
+from bastide.directory.memory_census import MemoryCensus
 from bastide.directory.memory_forest import MemoryForest
 from bastide.domain.errors import NotAuthenticated, StoreError
 from bastide.domain.ids import RoleId, Sid
@@ -23,6 +24,7 @@ from bastide.services.signin import Accepted
 from bastide.store.unit_of_work import SqlStore
 from bastide.targets.memory import MemorySystems
 from bastide.wiring import Adapters, Services, assemble
+from bastide.wiring.oversight import OversightAdapters
 from bastide.workers import jobs
 from bastide.workers.runner import Runner
 
@@ -201,6 +203,7 @@ class World:
             sinks=(),
             clock=self.clock,
             systems=self.systems,
+            oversight=OversightAdapters({one.dns_name: MemoryCensus(one) for one in (self.priv, self.corp)}),
             metrics_token=digest(MONITORING),
         )
 

@@ -17,6 +17,8 @@ from bastide.directory.memory_alias import MemoryAliasDirectory, MemoryKeyFile, 
 from bastide.domain import cluster
 from bastide.domain.cluster import Alias
 from bastide.domain.errors import StoreUnavailable
+from bastide.domain.health import Finding
+from bastide.services.cluster import looks
 from bastide.services.cluster.account import AliasAccount
 from bastide.services.cluster.node import AliasNode
 from bastide.services.cluster.ports import Certificate
@@ -64,14 +66,20 @@ class Tools:
             wait=lambda _: None,
         )
 
+    def ahead(self, alias: Alias, certificate: Path | None) -> tuple[Finding, ...]:
+        return looks.ahead(alias, self.names, self._shown(certificate), self.now)
+
+    @staticmethod
+    def _shown(certificate: Path | None) -> Certificate | None:
+        return Certificate(frozenset({ALIAS.fqdn}), NOW + timedelta(days=90)) if certificate else None
+
     def node(self, keytab: Path, certificate: Path | None, store: Store | None) -> AliasNode:
-        shown = Certificate(frozenset({ALIAS.fqdn}), NOW + timedelta(days=90)) if certificate else None
         return AliasNode(
             directory=self.directory,
             own=self.file(keytab),
             proof=MemoryProof(self.directory),
             names=self.names,
-            shown=shown,
+            shown=self._shown(certificate),
             recorder=AuditRecorder(store) if store else None,
             now=lambda: self.now,
         )
@@ -104,6 +112,49 @@ def test_a_dry_run_shows_all_and_changes_nothing(tools: Tools) -> None:
     assert "would make CN=bastide,OU=Clusters,DC=priv" in done.stdout
     assert "the name BASTIDE$ is free" in done.stdout
     assert (tools.directory.accounts, held(tools, "alias.keytab")) == ({}, ())
+
+
+def test_a_dry_run_looks_ahead_at_dns_and_certificate_which_stop_nothing(tools: Tools) -> None:
+    good = run(*CREATE, "--dry-run", "--certificate", "node.crt").stdout
+    assert "bastide.priv.bastide.test" in good
+    assert "WARNING" not in good
+    tools.names = MemoryNames({})
+    bad = run(*CREATE, "--dry-run")
+    assert bad.exit_code == Exit.OK
+    assert "has no address" in bad.stdout
+    assert "no certificate was looked at" in bad.stdout
+    assert "ERROR" not in bad.stdout
+    shown = json.loads(run(*CREATE, "--dry-run", "--json").stdout)["findings"]
+    assert {one["severity"] for one in shown if one["key"] == "cluster.dns"} == {"warning"}
+    assert run(*CREATE, "--yes").exit_code == Exit.OK
+
+
+def test_a_refusal_says_each_error_once(tools: Tools) -> None:
+    tools.directory.places = {}
+    tools.names = MemoryNames({})
+    refused = run(*CREATE, "--dry-run")
+    said = refused.stdout + refused.stderr
+    assert refused.exit_code == Exit.REFUSED
+    assert said.count(f"there is no {OU}") == 1
+    assert "refused: 1 of what was looked at is an error, see above" in said
+    assert "has no address" in said, "and what is ahead is seen as well"
+    as_json = run(*CREATE, "--dry-run", "--json")
+    assert f"there is no {OU}" in json.loads(as_json.stderr)["detail"]
+
+
+def test_settings_that_cannot_be_read_keep_nobody_from_looking(tools: Tools, tmp_path: Path) -> None:
+    broken = tmp_path / "bastide.toml"
+    broken.write_text("[")
+    done = run(*CREATE, "--dry-run", config=("--config", str(broken)))
+    assert done.exit_code == Exit.OK
+    assert tools.directory.accounts == {}
+
+
+def test_a_certificate_that_cannot_be_read_is_a_warning_of_what_is_ahead(tmp_path: Path) -> None:
+    tools = wiring.AliasTools(MemoryAliasDirectory(DOMAIN, lambda: NOW, {}), MemoryProof(None))  # type: ignore[arg-type]
+    found = tools.ahead(Alias.parse("bastide", "priv.invalid"), tmp_path / "none.crt")
+    (one,) = [finding for finding in found if finding.key == "cluster.certificate"]
+    assert (one.severity.value, "cannot be read" in one.text) == ("warning", True)
 
 
 def test_create_asks_does_and_says_that_nobody_recorded_it(tools: Tools) -> None:

@@ -41,12 +41,20 @@ def test_the_commands_that_were_promised_are_there() -> None:
         ma add | ma list | ma show | ma edit | ma secret | ma enable | ma disable | ma import | ma remove
         cs search | cs show | cs project | mv search | mv show | join explain | join set | join remove
         passwords status | passwords enable | passwords disable | passwords explain | passwords coverage | passwords show
+        helpdesk find | helpdesk show | helpdesk verify | helpdesk set | helpdesk change | helpdesk unlock | helpdesk history
         passwords queue list | passwords queue clear | passwords history list | passwords history clear
         pcns extend-schema | pcns list | pcns service
         pcns target add | pcns target edit | pcns target enable | pcns target disable | pcns target remove
-        audit tail | audit show | audit verify | audit export | audit who
+        access graph |
+            review create | review list | review show | review decide | review close | review export
+            report eligible | report activations | report unused | report standing | report privileged-changes | report approvals
+            baseline check | baseline fix
+            audit tail | audit show | audit verify | audit export | audit who
         node list | node show | node drain | node resume | node adopt | node remove
         notify list | notify test
+        reset status | reset unlock | reset registrations | reset unregister | reset policy | reset breached check
+        alert list | alert show | alert acknowledge | alert rules | alert test
+        monitor status | monitor drift | monitor accept | monitor pause | monitor resume | monitor resync
         cluster log | trace on | trace off | trace show
         cluster create | cluster join | cluster leave | cluster status | cluster rotate
         break-glass seal | break-glass open | break-glass list | break-glass show | break-glass drill | break-glass reconcile | break-glass remove
@@ -83,7 +91,7 @@ def test_every_preparing_command_can_be_tried_dry(path: tuple[str, ...]) -> None
 
 # ----------------------------------------------------------------------------------------------------------- begin here
 
-BEGIN = ("keys", "ma", "cs", "mv", "join", "passwords", "pcns", "pam", "role", "mfa", "request")
+BEGIN = ("keys", "ma", "cs", "mv", "join", "passwords", "helpdesk", "pcns", "pam", "role", "mfa", "request")
 
 
 @pytest.mark.parametrize("width", ["40", "200"])

@@ -89,12 +89,18 @@ def init(tmp_path: Path, *options: str, answers: str = ANSWERS) -> tuple[Result,
     return CliRunner().invoke(app, arguments), output
 
 
+#: Tables that init does not write.
+LEFT_OUT = (
+    "passwords", "oidc", "notifications", "metrics", "telemetry", "smb", "alerts", "help_desk", "intake", "monitoring", "reset",
+)  # fmt: skip
+
+
 def test_what_init_writes_is_loaded_field_by_field(tmp_path: Path) -> None:
     result, output = init(tmp_path)
     assert result.exit_code == 0, result.stderr
     config = load(output)
     wanted = msgspec.to_builtins(config)
-    assert not any(map(wanted.pop, ("passwords", "oidc", "notifications", "metrics", "telemetry", "smb")))
+    assert not any(map(wanted.pop, LEFT_OUT))
     assert tomllib.loads(output.read_text()) == wanted
     assert config.priv.principal == "svc-bastide@PRIV.EXAMPLE.COM"
     assert config.priv.users_container == "OU=Users,OU=PAM Objects,DC=priv,DC=example,DC=com"
@@ -231,12 +237,22 @@ def test_render_and_load_are_inverse(config: Config, tmp_path: Path) -> None:
 
 def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     alone = msgspec.structs.replace(FULL.priv, preparer=None)
-    server = msgspec.structs.replace(FULL.server, url="https://bastide.priv.example.com:8443")
+    server = msgspec.structs.replace(
+        FULL.server, url="https://bastide.priv.example.com:8443", certificate="/c.pem", key="/k.pem"
+    )
     without = msgspec.structs.replace(FULL, server=server, corp=None, passwords=None, priv=alone)
     text = config_file.render(without)
-    tables = "corp|priv\\.preparer|oidc|metrics|telemetry|smb|passwords|\\[passwords\\.source_domains\\]|notifications|\\[notifications\\.channels\\]"
-    known = rf"^# (\[(?:{tables})\])"
-    tables = re.sub(known, r"\1", text, flags=re.MULTILINE)
+    names = "corp|priv\\.preparer|oidc|metrics|telemetry|smb|passwords|notifications|alerts|intake"
+    lists = (
+        "passwords\\.source_domains|notifications\\.channels|alerts\\.(?:destinations|rules)|intake\\.sources"
+    )
+    known = rf"^# (\[(?:{names}|\[(?:{lists})\])\])"
+    blocks = [
+        one
+        for one in text.split("\n\n")
+        if not re.search(r"^# \[", one, re.MULTILINE) or re.search(known, one, re.MULTILINE)
+    ]
+    tables = re.sub(known, r"\1", "\n\n".join(blocks), flags=re.MULTILINE)
     file = tmp_path / "bastide.toml"
     file.write_text(re.sub(r"^# (\w+ = )", r"\1", tables, flags=re.MULTILINE))
     assert load(file).corp == Corp(domain="corp.example.com")
@@ -246,6 +262,8 @@ def test_a_table_that_is_left_out_can_be_uncommented(tmp_path: Path) -> None:
     assert load(file).metrics == Metrics(token="/etc/bastide/metrics.token")
     assert load(file).smb is not None
     assert load(file).telemetry is not None
+    assert load(file).alerts is not None
+    assert load(file).intake is not None
     assert load(file).passwords == Passwords(
         openpgp=["/etc/bastide/keys/openpgp.key"],
         keytab="/etc/bastide/pcnsclnt.keytab",

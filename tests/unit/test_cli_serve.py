@@ -5,11 +5,7 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,41 +13,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.served_process import BASTIDE, CANARY, DIRECT, make_settings, wait_for
+
 pytest.importorskip("ldap")
 pytest.importorskip("gssapi")
 
-BASTIDE = [sys.executable, "-m", "bastide.cli.main"]
-CANARY = "keytab-CANARY"
 MEMORY_MB = 120
-#: Whatever proxy the environment names: the service is on this machine.
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """As an administrator makes them."""
-    home, port = tmp_path_factory.mktemp("serve"), _free_port()
-    keytab = home / "x.keytab"
-    keytab.write_text(CANARY)
-    keytab.chmod(0o600)
-    (home / "answers.toml").write_text(
-        f'[server]\naddress = "127.0.0.1"\nport = {port}\n[database]\nurl = "sqlite:///{home}/bastide.db"\n'
-        f'[priv]\ndomain = "priv.invalid"\nkeytab = "{keytab}"\n[http]\nkeytab = "{keytab}"\n'
-    )
-    config = home / "bastide.toml"
-    for command in (
-        ["init", "--answers", str(home / "answers.toml"), "--output", str(config), "--offline"],
-        ["db", "upgrade", "--config", str(config)],
-    ):
-        subprocess.run([*BASTIDE, *command], check=True, capture_output=True)
-    return config, port
+    return make_settings(tmp_path_factory.mktemp("serve"))
 
 
 @pytest.fixture
@@ -62,23 +34,10 @@ def service(settings: tuple[Path, int]) -> Iterator[tuple[subprocess.Popen[str],
     ) as process:
         url = f"http://127.0.0.1:{port}/api/v1"
         try:
-            _wait_for(url, process)
+            wait_for(url, process)
             yield process, url
         finally:
             process.kill()
-
-
-def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with DIRECT.open(f"{url}/health/ready", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(
-        process.stderr.read() if process.stderr and process.poll() is not None else "not ready"
-    )
 
 
 def test_it_answers_stays_small_and_ends_when_told(service: tuple[subprocess.Popen[str], str]) -> None:

@@ -55,6 +55,15 @@ class Page(HTMLParser):
         self.text += data
 
 
+def test_several_things_that_are_wrong_alike_are_one_row_of_the_page() -> None:
+    down = tuple(result(Severity.ERROR, name, remedy="open the ports") for name in ("dc1", "dc2", "dc3"))
+    text = Page(kept.to_html(replace(ONE, results=(result(Severity.OK, "dc0"), *down)))).text
+    assert text.count("dc1, dc2 and dc3") == 2, "what to do, and the category"
+    assert text.count("open the ports") == 2
+    kept_ = kept.from_json(kept.to_json(replace(ONE, results=down)))
+    assert [one.subject for one in kept_.results] == ["dc1", "dc2", "dc3"], "a program gets each"
+
+
 def test_a_report_is_read_back_whole() -> None:
     assert kept.from_json(kept.to_json(ONE)) == ONE
 

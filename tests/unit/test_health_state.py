@@ -26,8 +26,8 @@ from bastide.health.checks import (
     targets,
     work,
 )
-from bastide.health.checks.approvers import Bench
 from bastide.health.checks.work import Row
+from bastide.services.benches import Bench
 from bastide.services.passwords.coverage import Coverage
 from bastide.services.passwords.ports import PasswordDate
 from bastide.services.roles import StageDraft

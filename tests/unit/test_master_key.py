@@ -17,6 +17,7 @@ from bastide.domain.errors import StoreUnavailable
 from bastide.domain.health import Finding
 from bastide.domain.ids import Sid
 from bastide.health.checks import configuration
+from bastide.services.reset.ports import Registration
 from bastide.services.signin import Factor
 from bastide.store import migrations
 from bastide.store.keys import AeadSealer, generate_key_files, load_sealer
@@ -85,6 +86,18 @@ def test_the_right_key_opens_all_in_database_and_vault(config: Config) -> None:
     assert sealed_values(config) == Counter({one_id(config): 3})
     assert check_master_key(config, sealed_values(config)) == 3
     assert "fits the 3 sealed values" in master(config).text
+
+
+def test_what_was_registered_for_a_reset_needs_the_key_as_well(config: Config) -> None:
+    store = SqlStore(config.database.url)
+    sealed = load_sealer([Path(config.keys.master)]).seal(b"secret", "reset:a")
+    with store.write() as uow:
+        uow.resets.register(
+            Registration(person=Sid("S-1-5-21-1-2-3-1001"), name="a", registered_at=NOW, sealed=sealed)
+        )
+        uow.commit()
+    store.close()
+    assert sealed_values(config) == Counter({one_id(config): 4})
 
 
 def test_another_key_is_refused_and_nobody_is_sent_to_make_one(config: Config, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from bastide.api.native.metrics import ANSWERS, TIMES
 from bastide.config import ConfigError, Metrics
 from bastide.domain import nodes
+from bastide.domain.break_glass import Envelope, State
 from bastide.domain.contacts import Contact
 from bastide.domain.errors import NotFound
+from bastide.domain.ids import Sid
 from bastide.services.measures import MEASURES, Kind, Measures, digest
 from bastide.wiring.monitoring import metrics_token
 from tests.support.api import ASK, ApiWorld
@@ -155,6 +157,48 @@ def test_passwords_where_they_are_synchronized(api: ApiWorld) -> None:
     assert seen["bastide_controller_heard_age_seconds", "corp.test", "dc1.corp.test"] == 300
     assert seen["bastide_controller_waiting", "corp.test", "dc1.corp.test"] == 3
     assert not any("password" in name for name, *_ in figures(api)), "this node does not"
+
+
+def envelope(api: ApiWorld, number: int, name: str, **more: object) -> Envelope:
+    sealed = Envelope(
+        number=number,
+        account=Sid(f"S-1-5-21-1-2-3-{1200 + number}"),
+        name=name,
+        domain="priv.test",
+        sealed_at=api.clock.now() - timedelta(days=200),
+        sealed_by="S-1-5-21-1-2-3-1105",
+        sealer="dave",
+        threshold=2,
+        custodians=("Ann", "Ben", "Cy"),
+        verifier="x",
+        baseline={},
+        seen={},
+    )
+    return replace(sealed, **more)  # type: ignore[arg-type]
+
+
+def test_emergency_accounts_without_their_names(api: ApiWorld) -> None:
+    seen = figures(api)
+    assert (
+        seen["bastide_break_glass_envelopes", "sealed"] == seen["bastide_break_glass_envelopes", "used"] == 0
+    )
+    assert ("bastide_break_glass_drill_age_seconds",) not in seen
+    drilled = api.clock.now() - timedelta(days=30)
+    with api.store.write() as uow:
+        uow.envelopes.add(envelope(api, 1, "zz-drilled", drilled_at=drilled))
+        uow.envelopes.add(envelope(api, 2, "zz-used", state=State.USED))
+        uow.envelopes.add(envelope(api, 3, "zz-replaced", state=State.REPLACED))
+        uow.commit()
+    seen = figures(api)
+    assert seen["bastide_break_glass_envelopes", "sealed"] == 1
+    assert seen["bastide_break_glass_envelopes", "used"] == 1
+    assert seen["bastide_break_glass_drill_age_seconds",] == timedelta(days=30).total_seconds()
+    with api.store.write() as uow:
+        uow.envelopes.add(envelope(api, 4, "zz-never"))
+        uow.commit()
+    assert figures(api)["bastide_break_glass_drill_age_seconds",] == timedelta(days=200).total_seconds()
+    text = api.anonymous().get("/metrics", headers=TOKEN).text
+    assert not any(word in text for word in ("zz-", "priv.test", "Ann", "S-1-5-21")), "nobody is named"
 
 
 def test_answers_are_counted_by_dialect(api: ApiWorld) -> None:

@@ -9,13 +9,12 @@ from bastide.config import (
     Config,
     Database,
     Keys,
-    NotificationChannel,
-    Notifications,
     Priv,
     Rights,
     Server,
 )
 from bastide.domain.audit import Event
+from bastide.sections import NotificationChannel, Notifications
 from bastide.store import keys, migrations
 from tests.support.notification_servers import TOKEN, Webhook, tls, webhook
 

@@ -339,6 +339,10 @@ PROOFS: dict[str, tuple[tuple[str, str], ...]] = {
         ("tests/e2e/test_wrong_clock_on_samba.py", "test_two_minutes_are_a_warning"),
         ("tests/unit/test_directory_clock.py", "test_less_than_five_minutes_is_for_the_doctor"),
     ),
+    "**the disk of a node**": (
+        ("tests/integration/test_full_disk.py", "test_log_files_lose_what_has_no_room_and_go_on_by_themselves"),
+        ("tests/integration/test_full_disk.py", "test_the_audit_file_holds_whole_records_only_and_catches_up"),
+    ),
     "**a database that came back": (
         ("tests/unit/test_recovery.py", "test_3_nothing_is_granted_meanwhile_and_ends_go_on"),
         ("tests/unit/test_reconcile.py", "test_7_a_silent_controller_holds_it_up"),

@@ -58,6 +58,8 @@ def pages(api: ApiWorld, browser: Browser) -> Iterator[Page]:
         "user_id": [user.id for user in use.accounts.users(api.dave)],
         "group_id": [group.id for group in use.accounts.groups(api.dave)],
         "proposal_id": ["none"],
+        "person": ["none"],
+        "operation": ["none"],
     }
     for path in of_method(api, "GET"):
         if not is_ours(path) or path.startswith(("/events/", "/static/")):

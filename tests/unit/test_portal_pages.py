@@ -37,6 +37,7 @@ def posts(api: ApiWorld) -> list[str]:
         if is_ours(route.path)
         for handler in getattr(route, "route_handlers", ())
         if "POST" in handler.http_methods and handler.opt["right"] is not None
+        if not route.path.startswith("/desk")  # nobody here has its rights: test_portal_help_desk.py
     ]
 
 

@@ -83,7 +83,12 @@ def expire(world: World, name: str) -> None:
     ],
 )
 def test_what_a_sign_in_has_not_earned(via: str, rights: frozenset[Right], wanted: frozenset[Right]) -> None:
-    assert unearned(rights, via) == wanted
+    assert unearned(rights, via, Forest.PRIV) == wanted
+
+
+def test_a_corp_ticket_alone_sets_nobodys_password() -> None:
+    assert unearned(ALL, KERBEROS, Forest.CORP) == {Right.SET}
+    assert unearned({Right.USE, Right.BROWSE}, KERBEROS, Forest.CORP) == frozenset()
 
 
 def test_a_password_alone_gives_the_right_to_use(world: World) -> None:

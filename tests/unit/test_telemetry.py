@@ -3,14 +3,11 @@
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from inspect import ismethod
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -19,7 +16,9 @@ from bastide.places import wrong_collector
 from bastide.services.tracing import REQUEST, ROWS
 from bastide.wiring.telemetry import OtelSpans
 from bastide.workers.jobs import LEASE
+from tests.support import otlp
 from tests.support.api import ASK, ApiWorld, served
+from tests.support.otlp import collecting
 
 CANARY = "Canary-telemetry-5e1c"
 TOKEN = "Canary-token-77aa"
@@ -142,40 +141,14 @@ def test_a_method_that_a_caller_made_up_is_not_said_and_head_has_its_route(api: 
     assert "SESAME4711" not in "".join(span.to_json() for span in ended)
 
 
-class Receiver(ThreadingHTTPServer):
-    """Takes what a collector takes."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.took: list[tuple[str, str, bytes]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.took.append((self.path, self.headers.get("Authorization", ""), body))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as made:
-        thread = threading.Thread(target=made.serve_forever)
-        thread.start()
+def receiver() -> Iterator[otlp.Collector]:
+    with collecting() as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 def test_a_receiver_of_otlp_takes_them_and_finds_no_secret(
-    api: ApiWorld, receiver: Receiver, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    api: ApiWorld, receiver: otlp.Collector, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     token = tmp_path / "token"
@@ -187,19 +160,15 @@ def test_a_receiver_of_otlp_takes_them_and_finds_no_secret(
     api.services.tracer.spans = None
     spans.close()
     assert {(path, said) for path, said, _ in receiver.took} == {("/v1/traces", f"Bearer {TOKEN}")}
-    names = set()
     for _, _, body in receiver.took:
         assert not any(secret.encode() in body for secret in (CANARY, TOKEN, "alice"))
-        read = ExportTraceServiceRequest.FromString(body)
-        names |= {
-            span.name for one in read.resource_spans for scope in one.scope_spans for span in scope.spans
-        }
-    assert {"POST /api/v1/requests", "requests.submit", "store.write", "directory.priv.observe"} <= names
+    wanted = {"POST /api/v1/requests", "requests.submit", "store.write", "directory.priv.observe"}
+    assert wanted <= receiver.names()
     assert TOKEN not in caplog.text
     assert TOKEN not in repr(vars(spans))
 
 
-def test_a_collector_that_is_not_there_holds_nothing_up(api: ApiWorld, receiver: Receiver) -> None:
+def test_a_collector_that_is_not_there_holds_nothing_up(api: ApiWorld, receiver: otlp.Collector) -> None:
     receiver.server_close()
     spans = OtelSpans.to_collector(
         Telemetry(endpoint=f"http://127.0.0.1:{receiver.server_port}/v1/traces"), "node-a"

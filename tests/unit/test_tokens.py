@@ -138,7 +138,12 @@ def test_4_only_its_hash_is_kept_and_nothing_says_it(
         records = list(uow.audit.read(AuditQuery(limit=0)))
         kept = repr(uow.factors.open_sessions(api.clock.now()))
     said = json.loads(next(one.data for one in records if one.kind == "session.opened"))
-    assert said == {"via": "token", "rights": ["use"], "until": "2026-11-20T09:30:00+00:00"}
+    assert said == {
+        "via": "token",
+        "rights": ["use"],
+        "until": "2026-11-20T09:30:00+00:00",
+        "address": "testclient",
+    }
     assert token not in listing + repr(records) + kept + caplog.text
 
 

@@ -54,6 +54,7 @@ def test_what_can_be_traced_are_the_use_cases_and_kinds_of_work_that_there_are()
     """Whoever adds one adds it to domain/traces.py, or says here that it is none."""
     assert {*SUBJECTS, *NOT_TRACED} == {one.name for one in fields(Services)}
     kinds = {value for name, value in vars(pace).items() if name.isupper() and isinstance(value, str)}
+    kinds |= set(pace.MONITOR.values())
     assert {operation_of(kind) for kind in kinds} == {one for one in OPERATIONS if one.startswith(WORK)}
     assert operation_of("notify:mail") == "work.notify"
 

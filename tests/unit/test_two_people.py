@@ -105,6 +105,12 @@ def reads(api: ApiWorld, ids: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
                 yield re.sub(r"{\w+:str}", one, path), {}
 
 
+#: Nobody here has its rights: its forms are in test_portal_help_desk.py.
+DESK = "/desk"
+#: Forms of who is not signed in: their token is that of another cookie (test_reset_portal.py).
+RESETS = {f"/reset/{step}" for step in ("start", "send", "gate", "choose", "leave", "stop")}
+
+
 def of_method(api: ApiWorld, method: str) -> list[str]:
     return [
         route.path
@@ -261,6 +267,8 @@ def test_every_form_without_the_token_of_the_session_is_refused(world: tuple[Api
         re.sub(r"{\w+:str}", build.uid("x"), path)
         for path in of_method(api, "POST")
         if not path.startswith(("/api/", "/v1.0/", "/signin"))
+        and path not in RESETS
+        and not path.startswith(DESK)
     ]
     assert len(taken) > 20
     omni = api.priv.add_person("omni", password="omni-priv-pw").ref.sid

@@ -1,0 +1,344 @@
+"""Events of domain controllers: read, matched to grants, each once; hostile ones are refused and counted; gaps are found."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bastide.domain.errors import NotAuthorized
+from bastide.domain.observed import Kind, Named, Verdict, is_privileged
+from bastide.domain.observed_lines import LINE_LIMIT, BadLineError, Format, read
+from bastide.domain.people import Forest
+from tests.support.intake_world import (
+    STRANGER,
+    WINDOWS,
+    IntakeWorld,
+    nxlog,
+    samba_group,
+    samba_password,
+    samba_sign_in,
+    winlogbeat,
+)
+
+pytest_plugins = ["tests.support.intake_world"]
+ADMINS = "CN=Domain Admins,CN=Users,DC=corp,DC=bastide,DC=test"
+EVE = "CN=Eve,CN=Users,DC=corp,DC=bastide,DC=test"
+
+
+# ---------------------------------------------------------------------------------------------------------------- lines
+
+
+@pytest.fixture
+def world(intake_world: IntakeWorld) -> IntakeWorld:
+    return intake_world
+
+
+def test_samba_lines() -> None:
+    change = read(Format.SAMBA, "dc1", samba_group(STRANGER, EVE, ADMINS)).change
+    assert change is not None
+    assert (change.kind, change.event, change.actor.sid, change.target.dn, change.group.dn) == (
+        Kind.MEMBER_ADDED,
+        4728,
+        STRANGER,
+        EVE,
+        ADMINS,
+    )
+    assert change.at == datetime(2026, 11, 20, 9, 0, 0, 1, UTC)
+    password = read(Format.SAMBA, "dc1", samba_password(STRANGER, EVE, event=4723)).change
+    assert password is not None
+    assert (password.kind, password.target.dn) == (Kind.PASSWORD_CHANGED, EVE)
+    sign_in = read(Format.SAMBA, "dc1", samba_sign_in(STRANGER, "eve")).change
+    assert sign_in is not None
+    assert (sign_in.kind, sign_in.target) == (Kind.SIGN_IN, Named(sid=STRANGER, name="eve"))
+
+
+@pytest.mark.parametrize("write", [nxlog, winlogbeat])
+@pytest.mark.parametrize("event", [4728, 4732, 4756])
+def test_windows_members(write: object, event: int) -> None:
+    said = write(  # type: ignore[operator]
+        77, event, TargetUserName="Domain Admins", TargetSid="S-1-5-21-1-2-3-512", SubjectUserSid=STRANGER, SubjectUserName="eve",
+        MemberSid="S-1-5-21-1-2-3-1105", MemberName=EVE,
+    )  # fmt: skip
+    heard = read(Format.WINDOWS, "wec", said)
+    assert (heard.number, heard.computer) == (77, "windc.corp.bastide.test")
+    change = heard.change
+    assert change is not None
+    assert change.record == "windc.corp.bastide.test/77"
+    assert (change.actor.sid, change.target.sid, change.target.dn, change.group.name) == (
+        STRANGER,
+        "S-1-5-21-1-2-3-1105",
+        EVE,
+        "Domain Admins",
+    )
+
+
+def test_windows_passwords_and_sign_ins() -> None:
+    said = winlogbeat(
+        5, 4724, TargetUserName="alice", TargetSid=STRANGER, SubjectUserSid="S-1-5-18", SubjectUserName="x"
+    )
+    change = read(Format.WINDOWS, "wec", said).change
+    assert change is not None
+    assert (change.kind, change.target.sid, change.actor.sid) == (Kind.PASSWORD_RESET, STRANGER, "S-1-5-18")
+    person = nxlog(6, 4624, TargetUserSid=STRANGER, TargetUserName="alice", LogonType=3, IpAddress="10.0.0.7")
+    found = read(Format.WINDOWS, "wec", person).change
+    assert found is not None
+    assert (found.kind, found.address) == (Kind.SIGN_IN, "10.0.0.7")
+    assert read(Format.WINDOWS, "wec", nxlog(7, 4624, TargetUserSid=STRANGER, LogonType=5)).change is None
+
+
+def test_a_syslog_header_is_passed_over() -> None:
+    line = b"<13>1 2026-11-20T09:00:00Z dc1 samba - - - \xef\xbb\xbf" + samba_group(STRANGER, EVE, ADMINS)
+    assert read(Format.SAMBA, "dc1", line).change is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        samba_group(STRANGER, EVE, ADMINS, statusCode=50, status="insufficient access rights"),
+        samba_group(STRANGER, EVE, ADMINS, event=4799),
+        b'{"type":"dsdbChange","dsdbChange":{"statusCode":0},"timestamp":"2026-11-20T09:00:00.000001+0000"}',
+    ],
+)
+def test_what_did_not_happen_or_is_none_of_ours_is_no_change(line: bytes) -> None:
+    assert read(Format.SAMBA, "dc1", line).change is None
+
+
+@pytest.mark.parametrize(
+    ("format_", "line"),
+    [
+        (Format.SAMBA, b""),
+        (Format.SAMBA, b"hello"),
+        (Format.SAMBA, b"\xff\xfe"),
+        (Format.SAMBA, b"[1]"),
+        (Format.SAMBA, b"{}"),
+        (Format.SAMBA, b"[" * 60_000),
+        (Format.SAMBA, b'{"a":' + b"9" * 5000 + b"}"),
+        (Format.SAMBA, b" " * (LINE_LIMIT + 1)),
+        (Format.SAMBA, samba_group(STRANGER, EVE, ADMINS, at="yesterday")),
+        (Format.SAMBA, samba_group(STRANGER, EVE, ADMINS, at="2026-13-40T09:00:00+0000")),
+        (Format.SAMBA, samba_group(STRANGER, EVE, ADMINS, at="9999-12-31T23:59:59-1200")),
+        (Format.WINDOWS, samba_group(STRANGER, EVE, ADMINS)),
+        (Format.WINDOWS, nxlog(-1, 4728)),
+        (Format.WINDOWS, nxlog(2**70, 4728)),
+        (Format.WINDOWS, nxlog(1, 4728, Channel="Application")),
+        (Format.WINDOWS, nxlog(1, 4728, computer="")),
+    ],
+)
+def test_hostile_lines_are_refused_and_not_repeated(format_: Format, line: bytes) -> None:
+    with pytest.raises(BadLineError) as refused:
+        read(format_, "dc1", line)
+    assert "yesterday" not in str(refused.value)
+
+
+@given(st.binary(max_size=300), st.sampled_from(list(Format)))
+def test_no_line_does_more_than_be_refused(line: bytes, format_: Format) -> None:
+    for one in (line, b'{"type":' + line, b'{"winlog":{"event_data":' + line + b"}}"):
+        try:
+            read(format_, "dc1", one)
+        except BadLineError:
+            continue
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3)
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["eventId", "statusCode", "status", "userSid", "user", "group", "dn", "remoteAddress"]
+        ),
+        JSON,
+    )
+)
+def test_no_value_of_a_field_does_more_than_be_refused(body: dict[str, object]) -> None:
+    for kind in ("groupChange", "passwordChange", "Authentication"):
+        line = json.dumps(
+            {
+                "type": kind,
+                kind: {"eventId": 4728, "statusCode": 0, **body},
+                "timestamp": body.get("user", ""),
+            }
+        )
+        try:
+            read(Format.SAMBA, "dc1", line.encode())
+        except BadLineError:
+            continue
+    windows = {
+        "Channel": "Security",
+        "Hostname": "x",
+        "RecordNumber": 1,
+        "EventID": 4728,
+        "EventTime": "2026-01-01T00:00:00Z",
+    }
+    for said in (
+        windows | {"MemberSid": body.get("user"), "EventType": body.get("status", "AUDIT_SUCCESS")},
+        {
+            "winlog": {**windows, "event_data": body, "record_id": body.get("dn")},
+            "event": {"outcome": body.get("group")},
+        },
+    ):
+        try:
+            read(Format.WINDOWS, "wec", json.dumps(said).encode())
+        except BadLineError:
+            continue
+
+
+def test_privileged_groups_by_sid_or_name() -> None:
+    assert is_privileged(Named(sid="S-1-5-32-544"))
+    assert is_privileged(Named(sid="S-1-5-21-1-2-3-519", name="anything"))
+    assert not is_privileged(Named(sid="S-1-5-21-1-2-3-1512", name="Domain Admins"))
+    assert is_privileged(Named(dn=ADMINS))
+    assert not is_privileged(Named(dn="CN=Printers,DC=x"))
+
+
+# -------------------------------------------------------------------------------------------------------------- verdicts
+
+
+def test_what_bastide_did_is_explained_by_the_grant(world: IntakeWorld) -> None:
+    request = world.ask()
+    world.work()
+    world.take(samba_group(world.own, world.user_dn(), world.group_dn()))
+    (judged,) = world.judged()
+    assert (judged.verdict, judged.request) == (Verdict.GRANT, request.id)
+    assert world.audited("intake.unexplained") == []
+
+
+def test_what_bastide_did_without_a_grant_is_its_own(world: IntakeWorld) -> None:
+    world.take(samba_group(world.own, world.user_dn(), world.group_dn(), event=4729))
+    (judged,) = world.judged()
+    assert (judged.verdict, judged.request) == (Verdict.OWN, "")
+
+
+def test_nobody_else_is_explained_by_a_grant(world: IntakeWorld) -> None:
+    world.ask()
+    world.work()
+    world.take(samba_group(STRANGER, world.user_dn(), world.group_dn()), samba_group(STRANGER, EVE, ADMINS))
+    assert [one.verdict for one in world.judged()] == [Verdict.UNEXPLAINED] * 2
+    said = world.audited("intake.unexplained")
+    assert {one["group"] for one in said} == {world.group_dn(), ADMINS}
+    assert all(one["actor"] == STRANGER for one in said)
+
+
+def test_nothing_is_judged_before_what_explains_it_may_have_come(world: IntakeWorld) -> None:
+    world.take(samba_group(STRANGER, EVE, ADMINS))
+    world.clock.move(minutes=4)
+    world.work()
+    assert [one.verdict for one in world.all()] == [Verdict.PENDING]
+    assert [one.verdict for one in world.judged()] == [Verdict.UNEXPLAINED]
+
+
+def test_what_is_told_of_twice_is_there_once(world: IntakeWorld) -> None:
+    line = samba_group(STRANGER, EVE, ADMINS)
+    world.take(line, line)
+    assert len(world.judged()) == 1
+    world.take(line)
+    assert [one.verdict for one in world.judged()] == [Verdict.UNEXPLAINED]
+    assert len(world.audited("intake.unexplained")) == 1
+
+
+def test_what_concerns_nothing_privileged_goes_no_further(world: IntakeWorld) -> None:
+    printers = "CN=Printers,CN=Users,DC=corp,DC=bastide,DC=test"
+    world.take(
+        samba_group(STRANGER, EVE, printers), samba_password(STRANGER, EVE), samba_sign_in(STRANGER, "eve")
+    )
+    assert world.judged() == []
+
+
+def test_passwords_of_ours(world: IntakeWorld) -> None:
+    with world.store.read() as uow:
+        user = uow.users.all()[0]
+    world.clock.move(hours=1)
+    world.take(samba_password(STRANGER, user.priv.dn, at=world.clock.now().isoformat()))
+    world.take(nxlog(1, 4723, TargetSid=user.corp.sid, SubjectUserSid=user.corp.sid), source=WINDOWS)
+    verdicts = {one.change.kind: one.verdict for one in world.judged()}
+    assert verdicts == {Kind.PASSWORD_RESET: Verdict.UNEXPLAINED, Kind.PASSWORD_CHANGED: Verdict.OWN}
+
+
+def test_a_password_that_the_audit_announced_is_explained(world: IntakeWorld) -> None:
+    world.clock.move(hours=1)
+    world.services.accounts.set_password(world.sign_in("dave", mfa=True), "priv.alice", "Kanarienvogel-2026")
+    world.take(samba_password(STRANGER, world.user_dn(), at=world.clock.now().isoformat()))
+    assert [one.verdict for one in world.judged()] == [Verdict.OWN]
+
+
+def test_a_sign_in_with_a_priv_account_outside_of_a_grant(world: IntakeWorld) -> None:
+    with world.store.read() as uow:
+        user = uow.users.all()[0]
+    world.take(samba_sign_in(user.priv.sid, user.name))
+    (judged,) = world.judged()
+    assert (judged.verdict, judged.because) == (Verdict.UNEXPLAINED, "the person had no access then")
+    world.ask()
+    world.work()
+    now = world.clock.now() + timedelta(minutes=1)
+    world.take(samba_sign_in(user.priv.sid, user.name, at=now.isoformat()))
+    assert [one.verdict for one in world.judged()][-1] is Verdict.GRANT
+
+
+# ------------------------------------------------------------------------------------------------------ sources and gaps
+
+
+def test_refused_lines_are_counted_and_said_once_an_hour(world: IntakeWorld) -> None:
+    world.take(b"junk", samba_group(STRANGER, EVE, ADMINS))
+    world.take(b"junk", b"more")
+    assert world.audited("intake.refused") == [{"count": 1, "because": "it holds no JSON"}]
+    with world.store.read() as uow:
+        station = uow.observed.station("dc1")
+    assert station is not None
+    assert (station.taken, station.refused) == (1, 3)
+
+
+def test_a_source_speaks_for_its_computers_alone(world: IntakeWorld) -> None:
+    world.take(nxlog(1, 4728, computer="other.corp.bastide.test", TargetSid="S-1-5-32-544"), source=WINDOWS)
+    assert world.judged() == []
+    assert "does not speak for" in world.audited("intake.refused")[0]["because"]
+
+
+def test_numbers_that_jump_are_a_gap(world: IntakeWorld) -> None:
+    world.take(nxlog(10, 4634), nxlog(11, 4634), nxlog(14, 4634), nxlog(12, 4634), source=WINDOWS)
+    (gap,) = world.audited("intake.gap")
+    assert (gap["expected"], gap["came"], gap["because"]) == (12, 14, "record numbers jump")
+    world.take(nxlog(15, 4634), source=WINDOWS)
+    assert len(world.audited("intake.gap")) == 1
+
+
+def test_a_source_that_is_silent_is_a_gap_until_it_is_heard(world: IntakeWorld) -> None:
+    world.take(samba_sign_in(STRANGER, "eve"))
+    for _ in range(3):
+        world.clock.move(minutes=31)
+        world.work()
+    assert [one["because"] for one in world.audited("intake.gap")] == ["silent"]
+    world.take(b"junk")
+    assert world.audited("intake.heard") == []
+    world.take(samba_sign_in(STRANGER, "eve"))
+    assert len(world.audited("intake.heard")) == 1
+
+
+def test_a_clock_that_is_ahead_counts_as_now(world: IntakeWorld) -> None:
+    world.take(samba_group(STRANGER, EVE, ADMINS, at="2030-01-01T00:00:00.000000+0000"))
+    (judged,) = world.all()
+    assert judged.change.at == world.clock.now()
+
+
+# --------------------------------------------------------------------------------------------------------------- report
+
+
+def test_the_report_says_what_it_could_not_see(world: IntakeWorld) -> None:
+    world.take(
+        b"junk", samba_group(STRANGER, EVE, ADMINS), samba_group(world.own, world.user_dn(), world.group_dn())
+    )
+    world.judged()
+    dave = world.sign_in("dave")
+    everything = world.intake.changes.report(dave, None, unexplained=False)
+    assert len(everything.changes) == 2
+    assert any("1 lines of dc1 were refused" in note for note in everything.notes)
+    assert "wec was never heard" in everything.notes
+    (one,) = world.intake.changes.report(dave, None, unexplained=True).changes
+    assert one.change.group.dn == ADMINS
+    later = world.clock.now() + timedelta(days=1)
+    assert world.intake.changes.report(dave, later, unexplained=False).changes == ()
+    with pytest.raises(NotAuthorized):
+        world.intake.changes.report(world.sign_in("alice", Forest.CORP), None, unexplained=False)
