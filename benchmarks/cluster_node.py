@@ -12,14 +12,14 @@ import sys
 import threading
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bastide.authn import Realm, RightsTable
 from bastide.cli import logs
 from bastide.clock import SystemClock
-from bastide.directory.memory import MemoryDirectory, MemoryPreparer
+from bastide.directory.memory import MemoryDirectory
 from bastide.directory.memory_forest import MemoryForest
 from bastide.domain import nodes
 from bastide.domain.ids import ObjectRef, Sid
@@ -29,16 +29,15 @@ from bastide.services.accounts import Preparation
 from bastide.services.nodes import Me
 from bastide.services.ports import AccountState
 from bastide.services.registry import Seat
-from bastide.store import keys
 from bastide.store.tables import SCHEMA
 from bastide.store.unit_of_work import SqlStore
 from bastide.store.work import Claimer
-from bastide.wiring import Adapters, assemble
+from bastide.wiring import assemble
 from bastide.workers import jobs
 from bastide.workers.heartbeat import Heartbeat
 from bastide.workers.runner import Runner
 from benchmarks import objects
-from benchmarks.portal_stand import NoPasswords
+from benchmarks.portal_stand import adapters_over, reference
 
 PARTITION = "default"
 _BEFORE = datetime(2000, 1, 1, tzinfo=objects.now().tzinfo)
@@ -84,13 +83,9 @@ class Forests:
 
     def register(self, store: SqlStore) -> objects.Registered:
         """All of it, into the database."""
-        share, carrier, candidates = map(_reference, self.groups)
-        people = {name: (_reference(corp), _reference(priv)) for name, (corp, priv) in self.people.items()}
+        share, carrier, candidates = map(reference, self.groups)
+        people = {name: (reference(corp), reference(priv)) for name, (corp, priv) in self.people.items()}
         return objects.register(store, people, (share, carrier), candidates)
-
-
-def _reference(ref: ObjectRef) -> objects.Reference:
-    return {"guid": ref.guid, "sid": str(ref.sid), "dn": ref.dn, "name": ref.name}
 
 
 def main() -> None:
@@ -102,23 +97,8 @@ def main() -> None:
     priv = (Stuck if order["stuck"] else MemoryDirectory)(forests.priv)
     me = Me(name, f"https://{name}.test", PARTITION, "bench", SCHEMA, f"{name} of this run", jobs.LEASE)
     with closing(SqlStore(order["url"], claimer=Claimer(PARTITION, Seat(name, me.process)))) as store:
-        adapters = Adapters(
-            store=store,
-            realms={
-                one.world.forest: Realm(one.world.forest, one.world.dns_name.upper(), one, NoPasswords())
-                for one in (priv, MemoryDirectory(forests.corp))
-            },
-            preparer=MemoryPreparer(forests.priv),
-            acceptor=None,
-            rights=RightsTable(frozenset(), frozenset(), frozenset()),
-            sealer=keys.load_sealer([work / "master.key"]),
-            signer=keys.load_signer(work / "signing.key", []),
-            hasher=keys.Argon2Hasher(),
-            random=keys.SystemRandom(),
-            sinks=(),
-            clock=clock,
-            me=me,
-            gone=lambda _process: True,
+        adapters = replace(
+            adapters_over(store, priv, forests.corp, work, clock), me=me, gone=lambda _process: True
         )
         services = assemble(adapters, Preparation())
         services.nodes.join()

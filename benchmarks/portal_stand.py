@@ -27,6 +27,7 @@ from bastide.clock import SystemClock
 from bastide.directory.memory import MemoryDirectory, MemoryPreparer
 from bastide.directory.memory_forest import MemoryForest
 from bastide.domain.errors import NotAuthenticated
+from bastide.domain.ids import ObjectRef
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
 from bastide.services.accounts import Preparation
@@ -78,12 +79,12 @@ def product(order: dict[str, Any]) -> tuple[Any, Runner]:
     }
     migrations.upgrade(order["url"])
     store = SqlStore(order["url"])
-    adapters = _adapters(store, corp, priv, clock, work)
+    adapters = adapters_over(store, MemoryDirectory(priv), corp, work, clock)
     registered = objects.register(
         store,
-        {name: (_reference(one), _reference(other)) for name, (one, other) in people.items()},
-        (_reference(share.ref), _reference(carrier.ref)),
-        _reference(group.ref),
+        {name: (reference(one), reference(other)) for name, (one, other) in people.items()},
+        (reference(share.ref), reference(carrier.ref)),
+        reference(group.ref),
     )
     tokens = objects.open_sessions(store, registered, list(people), adapters.sealer)
     services = assemble(adapters, Preparation())
@@ -93,16 +94,17 @@ def product(order: dict[str, Any]) -> tuple[Any, Runner]:
     return create_app(services), runner
 
 
-def _adapters(
-    store: SqlStore, corp: MemoryForest, priv: MemoryForest, clock: SystemClock, work: Path
+def adapters_over(
+    store: SqlStore, priv: MemoryDirectory, corp: MemoryForest, work: Path, clock: SystemClock
 ) -> Adapters:
+    """Directories in memory, nobody who may do anything, the keys of that folder."""
     return Adapters(
         store=store,
         realms={
-            one.forest: Realm(one.forest, one.dns_name.upper(), MemoryDirectory(one), NoPasswords())
-            for one in (priv, corp)
+            one.world.forest: Realm(one.world.forest, one.world.dns_name.upper(), one, NoPasswords())
+            for one in (priv, MemoryDirectory(corp))
         },
-        preparer=MemoryPreparer(priv),
+        preparer=MemoryPreparer(priv.world),
         acceptor=None,
         rights=RightsTable(frozenset(), frozenset(), frozenset()),
         sealer=keys.load_sealer([work / "master.key"]),
@@ -114,7 +116,8 @@ def _adapters(
     )
 
 
-def _reference(ref: Any) -> objects.Reference:
+def reference(ref: ObjectRef) -> objects.Reference:
+    """As `objects.register` takes it."""
     return {"guid": ref.guid, "sid": str(ref.sid), "dn": ref.dn, "name": ref.name}
 
 

@@ -22,7 +22,7 @@ from bastide.store import migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
-from benchmarks import cluster, objects, phases, portal, report, server, sync_objects, sync_phases
+from benchmarks import cluster, monitor, objects, phases, portal, report, server, sync_objects, sync_phases
 from benchmarks.phases import Run
 from benchmarks.report import Metric
 from benchmarks.server import ServerProcess
@@ -134,6 +134,8 @@ def _passwords(sync: SyncStage, said: "_Clock", idle: Callable[[], dict[str, Met
         run.agent = Agent(sync, "agent-large")
         with server.running(sync.stage, settings) as node:
             metrics |= sync_phases.large_domain(run, node)
+        said(f"monitoring of {sync_phases.BULK_USERS} users and {sync_phases.BULK_GROUPS} groups")
+        metrics |= monitor.measure(sync.stage)
     finally:
         run.agent.stop()
         store.close()
