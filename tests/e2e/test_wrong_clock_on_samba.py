@@ -53,9 +53,10 @@ def nothing_changed(world: SambaWorld, user: PamUser, request: Request) -> None:
 
 
 def about_clocks(said: str) -> list[str]:
-    """The lines of `config check` about the clock of each controller of both forests."""
+    """The lines of `config check` about the clock of each controller of both forests. Where all are off by the same second, they are one line."""
     found = [line for line in said.splitlines() if " the clock of " in line]
-    assert len(found) >= 2, said
+    for controller in ("privdc.priv.", "corpdc.corp."):
+        assert any(controller in line for line in found), said
     return found
 
 
