@@ -17,8 +17,8 @@ from bastide.store.statements import one_of, upserts
 _JUDGED, _STATION = Document(Judged), Document(Station)
 _t, _s = tables.observed_changes.c, tables.event_sources.c
 _ADD = {
-    "sqlite": sqlite_insert(tables.observed_changes).on_conflict_do_nothing(),
-    "postgresql": postgres_insert(tables.observed_changes).on_conflict_do_nothing(),
+    "sqlite": sqlite_insert(tables.observed_changes).on_conflict_do_nothing().returning(_t.source),
+    "postgresql": postgres_insert(tables.observed_changes).on_conflict_do_nothing().returning(_t.source),
 }
 _SAVE = (
     update(tables.observed_changes)
@@ -64,7 +64,8 @@ class SqlObserved(Observed):
             "verdict": judged.verdict.value,
             "doc": _JUDGED.dump(judged),
         }
-        return self._session.run(_ADD[self._session.dialect], row).rowcount == 1
+        # Not by the count of rows, which psycopg does not have for an INSERT.
+        return self._session.run(_ADD[self._session.dialect], row).first() is not None
 
     def save(self, judged: Judged) -> None:
         """The verdict of one that is there."""
