@@ -1,6 +1,7 @@
 """What every store must do, on SQLite in a file, SQLite in memory and PostgreSQL."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -326,6 +327,21 @@ def test_a_connection_that_is_cut_is_said_and_replaced(postgres_url: str) -> Non
     assert store.engine.pool.status().endswith("Checked out connections: 0")
     add_users(store, build.user())
     store.close()
+
+
+@pytest.mark.postgres
+def test_a_connection_that_comes_back_after_the_store_was_closed_is_closed(postgres_url: str) -> None:
+    store = SqlStore(postgres_url)
+    with psycopg.connect(postgres_url) as looking, looking.cursor() as cursor:
+        with store.read() as uow:
+            uow.nodes.all()
+            store.close()
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        deadline = time.monotonic() + 10
+        while (left := cursor.execute(others).fetchone()) != (0,):
+            assert time.monotonic() < deadline, left
+            looking.rollback()
+            time.sleep(0.02)
 
 
 @pytest.mark.postgres

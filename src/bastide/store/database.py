@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bastide.domain.errors import StoreBusy
 from bastide.store.failures import Redact
@@ -25,9 +26,15 @@ class Database:
     redact: Redact
 
     def close(self) -> None:
-        """End all connections."""
+        """End all connections; one that somebody still uses, when it comes back."""
         self.bell.close()
+        event.listen(self.engine.pool, "checkin", _end)
         self.engine.dispose()
+
+
+def _end(_connection: object, entry: ConnectionPoolEntry) -> None:
+    """SQLAlchemy would put it back into a pool that nobody has any more, where it stays open until it is collected as garbage."""
+    entry.invalidate()
 
 
 class Gate:
