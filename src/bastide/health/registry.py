@@ -15,6 +15,7 @@ from bastide.health.checks import (
     configuration,
     database,
     directory,
+    events,
     inventory,
     kerberos,
     logs,
@@ -30,7 +31,7 @@ from bastide.health.checks import (
 )
 
 _MODULES = (
-    inventory, configuration, names, ports, time, kerberos, baseline, directory, database, storage, logs, certificates, service, monitoring,
+    inventory, configuration, names, ports, time, kerberos, baseline, directory, database, storage, logs, certificates, service, monitoring, events,
     agents, targets, approvers, audit, alerts, break_glass, recovery, work,
 )  # fmt: skip
 CHECKS: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.CHECKS)

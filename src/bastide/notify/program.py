@@ -49,14 +49,15 @@ class ProgramTexts:
             raise TargetUnavailable(f"{self._path} did not take the message: it ended with {done.returncode}")
 
 
-def problem(path: Path) -> str:
-    """(2) Why the program is not used; empty: it is."""
+def problem(path: Path, user: int | None = None) -> str:
+    """(2) Why the program is not used; empty: it is. `user`: the uid that it may belong to, beside root; None: ours."""
+    owners = {0, os.geteuid() if user is None else user}
     for one in (path, *path.parents):
         try:
             found = one.stat()
         except OSError as error:
             return f"{one} cannot be read: {error.strerror}"
-        if found.st_uid not in {0, os.geteuid()}:
+        if found.st_uid not in owners:
             return f"{one} belongs to somebody else"
         sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:

@@ -1,6 +1,7 @@
 """TLS of this server: name, chain, days left, and the key that belongs to it; and the authorities that others are believed by."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,9 @@ from urllib.parse import urlsplit
 from bastide.config import Config, Server
 from bastide.domain.health import Category, Finding, Severity
 from bastide.health.check import Check
-from bastide.health.look import Problem, bad, good, refusal, secret
+from bastide.health.checks.events import OFF
+from bastide.health.checks.service import near
+from bastide.health.look import Problem, bad, good, refusal, secret, unasked
 from bastide.health.world import World
 from bastide.places import is_loopback
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A certificate authority may need some weeks; a week is what is left for a weekend and a holiday.
 _SOON, _NOW = timedelta(days=30), timedelta(days=7)
+#: It is read when the service starts, and not again.
+_AT_START = "intake.ca"
 _RENEW = "get a new one from your certificate authority, put it there, and restart bastide.service"
 
 
@@ -137,9 +142,21 @@ def authorities(world: World) -> Iterator[Finding]:
         ("audit.syslog_ca", config.audit.syslog_ca),
         ("oidc.ca_file", "" if config.oidc is None else config.oidc.ca_file),
         ("notifications.ca", "" if config.notifications is None else config.notifications.ca),
+        *_of_alerts(config),
+        (_AT_START, "" if config.intake is None else config.intake.ca),
+        ("telemetry.ca", "" if config.telemetry is None else config.telemetry.ca),
     ):
         if file:
             yield _authority(name, Path(file), world.clock.now())
+
+
+def _of_alerts(config: Config) -> Iterator[tuple[str, str]]:
+    """A file that several destinations name is looked at once."""
+    if config.alerts is not None:
+        yield "alerts.ca", config.alerts.ca
+        for file in dict.fromkeys(one.syslog_ca for one in config.alerts.destinations):
+            names = [one.name for one in config.alerts.destinations if one.syslog_ca == file]
+            yield f"alerts.destinations.syslog_ca: {', '.join(names)}", file
 
 
 def _authority(name: str, file: Path, now: datetime) -> Finding:
@@ -148,7 +165,37 @@ def _authority(name: str, file: Path, now: datetime) -> Finding:
     except (Problem, OSError) as error:
         return refusal(name, error, f"set {name} to a PEM file with the authority's certificate")
     longest = max(chain, key=lambda one: one.not_valid_after_utc)
-    return life(name, longest, now, f"put the authority's new certificate into {file}")
+    remedy = f"put the authority's new certificate into {file}"
+    if name == _AT_START:
+        remedy += ", and restart bastide.service"
+    return life(name, longest, now, remedy)
+
+
+def door(world: World) -> Iterator[Finding]:
+    """What the door for events shows now: it reads the file when the service starts, and not again."""
+    from cryptography import x509  # noqa: PLC0415  # heavy, and only here
+
+    table, key = world.config.intake, "events: certificate"
+    if table is None:
+        yield unasked(key, OFF)
+        return
+    try:
+        shown = x509.load_pem_x509_certificate(
+            world.network.certificate(near(table.address), table.port).encode()
+        )
+    except (OSError, ValueError):
+        yield unasked(key, f"port {table.port} shows none on this node: see service.listening")
+        return
+    yield life(key, shown, world.clock.now(), _RENEW)
+    file = Path(world.config.server.certificate)
+    with suppress(Problem, OSError):  # certificates.server says what is wrong with the file
+        if read_chain(file)[0] != shown:
+            yield bad(
+                "events: file",
+                f"the door for events shows another certificate than {file} has",
+                "restart bastide.service",
+                severity=Severity.WARNING,
+            )
 
 
 CHECKS = (
@@ -165,5 +212,12 @@ CHECKS = (
         subject="authorities that others are believed by",
         why="When the authority of a receiver is over, records and messages do not leave any more.",
         run=authorities,
+    ),
+    Check(
+        id="certificates.events",
+        category=Category.CERTIFICATES,
+        subject="what the door for events shows",
+        why="Forwarders that do not believe it keep what they have to say, and lose it when their queues are full.",
+        run=door,
     ),
 )

@@ -30,7 +30,7 @@ _HOW_TO_MONITOR = (
     "`openssl rand -hex 32` makes one: write it into that file, mode 0600 (docs/operations/monitoring.md)"
 )
 _HOW_TO_NAME = "write one address into it, as in mailtos://user:password@mail.example.com, mode 0600, or set notifications.channels.url"
-
+_HOW_TO_RESET = "docs/how-to/self-service-reset.md says what it has to be"
 _HOW_TO_ALERT = "write one address into it, as in mailtos://user:password@mail.example.com?to=ops@example.com, mode 0600, or set alerts.destinations.url"
 
 
@@ -203,6 +203,22 @@ def _destination(table: Alerts, one: AlertDestination) -> str:
     return f"{path} can be used; `bastide alert test {one.name}` sends one"
 
 
+def reset(world: World) -> Iterator[Finding]:
+    """The program of self-service reset; its mail goes by one of configuration.channels. No message is sent."""
+    table = world.config.reset
+    if table is not None and table.text_program:
+        master = world.config.keys.master
+        yield look("reset: text_program", partial(_text_program, table.text_program, master), _HOW_TO_RESET)
+
+
+def _text_program(program: str, master: str) -> str:
+    from bastide.notify.program import problem  # noqa: PLC0415  # needed where there is one
+
+    if wrong := problem(Path(program), owner_of(secret_path(master))):
+        raise Problem(wrong)
+    return f"{program} can be started"
+
+
 def issuer(world: World) -> Iterator[Finding]:
     """The issuer of tokens: it is asked for its keys."""
     table = world.config.oidc
@@ -273,6 +289,13 @@ CHECKS = (
         subject="rules and destinations of alerts",
         why="An alert that reaches nobody is none.",
         run=destinations,
+    ),
+    Check(
+        id="configuration.reset",
+        category=Category.CONFIGURATION,
+        subject="the program that sends codes of self-service reset",
+        why="Without the program no code reaches a telephone, and whoever could change it would read every code.",
+        run=reset,
     ),
     Check(
         id="configuration.metrics",

@@ -12,7 +12,7 @@ from bastide.health.check import PATIENT, Check, Need
 from bastide.health.look import bad, good, unfound
 from bastide.health.world import World
 
-_HTTPS, _POSTGRES = 443, 5432
+_HTTP, _HTTPS, _POSTGRES = 80, 443, 5432
 #: A host of a libpq URI; a socket, which begins with a slash in percent encoding, is none.
 _ENDPOINT = re.compile(r"(?:\[(?P<six>[^]]+)\]|(?P<host>[^:%]*))(?::(?P<port>[0-9]*))?")
 _SYSLOG = {"tcp": 601, "tls": 6514}
@@ -36,7 +36,7 @@ def controllers(world: World) -> Iterator[Finding]:
 
 
 def others(world: World) -> Iterator[Finding]:
-    """Database servers, the receiver of the audit, the issuer of tokens."""
+    """Database servers, receivers of the audit, of alerts and of spans, the issuer of tokens."""
     for way in ways(world.config):
         about = f"{way.host}:{way.port}"
         if why := world.network.knock(way.host, way.port):
@@ -65,9 +65,25 @@ def ways(config: Config) -> Iterator[Way]:
     if syslog.scheme in _SYSLOG and syslog.hostname:
         yield Way(syslog.hostname, syslog.port or _SYSLOG[syslog.scheme], "the receiver of the audit")
     if config.oidc is not None:
-        issuer = urlsplit(config.oidc.issuer)
-        if issuer.hostname:
-            yield Way(issuer.hostname, issuer.port or _HTTPS, "the issuer of tokens")
+        yield from _of_web(config.oidc.issuer, "the issuer of tokens")
+    yield from _of_alerts(config)
+    if config.telemetry is not None:
+        yield from _of_web(config.telemetry.endpoint, "the collector of spans")
+
+
+def _of_web(url: str, what: str) -> Iterator[Way]:
+    place = urlsplit(url)
+    if place.hostname:
+        yield Way(place.hostname, place.port or (_HTTP if place.scheme == "http" else _HTTPS), what)
+
+
+def _of_alerts(config: Config) -> Iterator[Way]:
+    """Programs alone: where mail servers and chats are stands in secrets, and `bastide alert test` sends to them."""
+    for one in () if config.alerts is None else config.alerts.destinations:
+        receiver = urlsplit(one.syslog)
+        if receiver.scheme in _SYSLOG and receiver.hostname:
+            port = receiver.port or _SYSLOG[receiver.scheme]
+            yield Way(receiver.hostname, port, f"the receiver of alerts {one.name}")
 
 
 CHECKS = (
@@ -83,7 +99,7 @@ CHECKS = (
     Check(
         id="ports.others",
         category=Category.PORTS,
-        subject="the ports of database, audit receiver and issuer",
+        subject="the ports of database, receivers and issuer",
         why="What cannot be reached is noticed at the worst moment otherwise.",
         run=others,
         needs=(Need.NETWORK,),

@@ -15,6 +15,11 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # i
 _START = "systemctl start bastide.service on a node of it; if all are lost for good, `bastide node adopt {} --into OTHER`"
 
 
+def near(address: str) -> str:
+    """Where this machine reaches what listens at an address of its settings."""
+    return _ANY.get(address, address)
+
+
 def listening(world: World) -> Iterator[Finding]:
     """The ports of the settings, on this machine."""
     wanted = [("API and portal", world.config.server.address, world.config.server.port)]
@@ -22,8 +27,10 @@ def listening(world: World) -> Iterator[Finding]:
         wanted.append(
             ("the receiver of passwords", world.config.passwords.address, world.config.passwords.port)
         )
+    if world.config.intake is not None:
+        wanted.append(("the door for events", world.config.intake.address, world.config.intake.port))
     for what, address, port in wanted:
-        if why := world.network.knock(_ANY.get(address, address), port):
+        if why := world.network.knock(near(address), port):
             yield bad(
                 what,
                 f"{what}: port {port} does not answer on this node: {why}",
