@@ -5,8 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bastide.domain.audit import Event
 from bastide.domain.ids import RequestId, RoleId, Sid, UserId
+from bastide.domain.observed import Change, Judged, Kind, Named, Verdict
 from bastide.domain.requests import Decision, Place, Request, State, Vote
+from bastide.domain.reset.flow import Reset, Stage
 from bastide.services.figures import (
     REACH,
     Activations,
@@ -212,3 +215,55 @@ def test_work_that_waits_runs_and_fails(store: SqlStore) -> None:
         uow.commit()
     with store.read() as uow:
         assert uow.figures.holders() == ()
+
+
+# ------------------------------------------------------------------------------------------------- audit, events, resets
+
+
+def test_records_by_kind(store: SqlStore) -> None:
+    with store.write() as uow:
+        for kind, ago in (("a.b", 0), ("a.b", 30), ("a.b", 61), ("c.d", 1), ("e.f", 1)):
+            uow.audit.append(Event(at=NOW - timedelta(minutes=ago), kind=kind, actor="x", actor_name="x"))
+        uow.commit()
+    with store.read() as uow:
+        assert uow.figures.recorded(["a.b", "c.d", "g.h"], NOW - HOUR) == {"a.b": 2, "c.d": 1}
+
+
+def test_observed_changes_by_verdict(store: SqlStore) -> None:
+    with store.write() as uow:
+        for number, (verdict, ago) in enumerate(
+            [(Verdict.PENDING, 0), (Verdict.UNEXPLAINED, 1), (Verdict.UNEXPLAINED, 2), (Verdict.GRANT, 30)]
+        ):
+            change = Change(
+                source="dc1",
+                record=str(number),
+                kind=Kind.MEMBER_ADDED,
+                event=4728,
+                computer="",
+                at=NOW - ago * HOUR,
+                actor=Named(name="eve"),
+                target=Named(name="bob"),
+            )
+            uow.observed.add(Judged(change=change, verdict=verdict), NOW)
+        uow.commit()
+    with store.read() as uow:
+        assert uow.figures.observed(NOW - DAY) == {Verdict.PENDING: 1, Verdict.UNEXPLAINED: 2}
+
+
+def test_resets_by_stage(store: SqlStore) -> None:
+    def reset(number: int, stage: Stage, person: str = "S-1-5-21-1-2-3-4", minutes: int = 5) -> Reset:
+        return Reset(
+            id=f"r{number}", token_hash=f"t{number}", key="k", person=person, account="nina", gates=(), started_at=NOW,
+            expires_at=NOW + timedelta(minutes=minutes), stage=stage, sealed_code=b"\xff",
+        )  # fmt: skip
+
+    with store.write() as uow:
+        for number, stage in enumerate(Stage):
+            uow.resets.put(reset(number, stage))
+        uow.resets.put(reset(10, Stage.GATES))
+        uow.resets.put(reset(11, Stage.GATES, minutes=0))
+        uow.resets.put(reset(12, Stage.GATES, person=""))
+        uow.commit()
+    with store.read() as uow:
+        assert uow.figures.resets(NOW) == ({Stage.GATES: 2, Stage.COOLING: 1, Stage.CHOOSE: 1}, 1)
+        assert uow.figures.resets(NOW + DAY) == ({}, 0)

@@ -1,12 +1,14 @@
 """What auditors and operators count, as a port of its own: the database counts, so that no history is taken into memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from bastide.domain.ids import GroupId, RoleId
+from bastide.domain.observed import Verdict
 from bastide.domain.requests import Place, Request, State
+from bastide.domain.reset.flow import Stage
 
 #: What was asked for longer than this before a span, and is over, is taken to have ended before it: a start is at most 90 days away, an
 #: answer and an activation take at most 30 days each.
@@ -124,3 +126,12 @@ class Figures(Protocol):
 
     def holders(self) -> tuple[Holder, ...]:
         """Who has work in hand."""
+
+    def recorded(self, kinds: Collection[str], since: datetime) -> Mapping[str, int]:
+        """Records of the audit since then, by kind; none of a kind: it is not there."""
+
+    def observed(self, since: datetime) -> Mapping[Verdict, int]:
+        """Privileged changes that happened since then, by verdict."""
+
+    def resets(self, now: datetime) -> tuple[Mapping[Stage, int], int]:
+        """Resets of people that go on, by stage; and those of nobody."""

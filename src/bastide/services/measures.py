@@ -17,7 +17,10 @@ from bastide.domain import break_glass
 from bastide.domain.alerts import Severity
 from bastide.domain.drift import Rule
 from bastide.domain.errors import NotAuthenticated, NotFound
+from bastide.domain.observed import Verdict
 from bastide.domain.passwords import State
+from bastide.domain.reset.flow import Stage
+from bastide.domain.reset.lockout import Kind as Lock
 from bastide.services.alerts.book import kind_of
 from bastide.services.nodes import seen
 from bastide.services.ports import AuditSink, Store, UnitOfWork
@@ -112,11 +115,67 @@ READ_AGE = Measure(
 )
 CHANGE_AGE = Measure("bastide_monitor_change_age_seconds", "Since when no change was read.", ("domain",))
 PAUSED = Measure("bastide_monitor_paused", "1: reading of a domain is paused; 0: it is not.", ("domain",))
+REVIEWS = Measure("bastide_reviews_open", "Access reviews that take decisions.")
+REVIEWS_OVERDUE = Measure(
+    "bastide_reviews_overdue", "Access reviews that take decisions although their end has passed."
+)
+RESETS = Measure("bastide_resets_open", "Self-service resets that go on, by stage.", ("stage",))
+RESETS_OF_NOBODY = Measure(
+    "bastide_resets_of_nobody",
+    "Self-service resets that go on for a name that is unknown, not registered or excluded.",
+)
+RESETS_LOCKED = Measure(
+    "bastide_resets_locked",
+    "People who are locked after wrong answers: by their name, from addresses that are not known; or the pair of name and address.",
+    ("kind",),
+)
+RECENT = Measure(
+    "bastide_audit_last_hour",
+    "Records of the audit of the last hour, of kinds that tell of trouble.",
+    ("kind",),
+)
+EVENTS = Measure(
+    "bastide_events_last_day",
+    "Privileged changes that domain controllers told of and that happened in the last day, by verdict.",
+    ("verdict",),
+)
+SOURCE_SILENT = Measure(
+    "bastide_event_source_silent",
+    "1: the source of events is silent for longer than it may be, or was never heard; 0: it is not.",
+    ("source",),
+)
+SOURCE_HEARD = Measure(
+    "bastide_event_source_heard_age_seconds", "Since when a source of events was not heard.", ("source",)
+)
+SOURCE_LINES = Measure(
+    "bastide_event_source_lines",
+    "Lines of a source of events, taken or refused.",
+    ("source", "result"),
+    Kind.COUNTER,
+)
+#: Of RECENT: what people do, or fail at, whom monitoring names nobody of.
+RECENT_KINDS = (
+    "help-desk.ordered",
+    "help-desk.verification-refused",
+    "intake.gap",
+    "intake.refused",
+    "intake.unexplained",
+    "reset.code-withheld",
+    "reset.done",
+    "reset.gate-refused",
+    "reset.locked",
+    "reset.not-told",
+)
 
 MEASURES = (
     REQUESTS, OVERDUE, ROWS, DUE, CLAIMED, FAILING, LATE, COMPARING, NODE_UP, NODE_STATE, HEARTBEAT, RECORDS, CHECKPOINT, SINK_LAG, SYNC, PENDING,
-    HEARD, WAITING, ENVELOPES, DRILL, ALERTS, UNDELIVERED, DRIFTS, READ_AGE, CHANGE_AGE, PAUSED,
+    HEARD, WAITING, ENVELOPES, DRILL, ALERTS, UNDELIVERED, DRIFTS, READ_AGE, CHANGE_AGE, PAUSED, REVIEWS, REVIEWS_OVERDUE, RESETS, RESETS_OF_NOBODY,
+    RESETS_LOCKED, RECENT, EVENTS, SOURCE_SILENT, SOURCE_HEARD, SOURCE_LINES,
 )  # fmt: skip
+
+
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_LOCKS = (Lock.NAME, Lock.PAIR)
 
 
 def digest(token: str) -> bytes:
@@ -126,7 +185,7 @@ def digest(token: str) -> bytes:
 
 class Measures:
     """The use case. `token`: the digest of the one that is to be shown; None: monitoring is not set up. `passwords`: whether this node synchronizes them.
-    `destinations`: of alerts.
+    `destinations`: of alerts. `resets`: whether people reset their passwords themselves. `sources`: of events.
     """
 
     def __init__(
@@ -137,6 +196,8 @@ class Measures:
         token: bytes | None,
         passwords: bool,
         destinations: Sequence[str] = (),
+        resets: bool = False,
+        sources: Sequence[str] = (),
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -144,6 +205,8 @@ class Measures:
         self._token = token
         self._passwords = passwords
         self._destinations = destinations
+        self._resets = resets
+        self._sources = sources
         self._now = now
 
     def admit(self, shown: str) -> None:
@@ -169,6 +232,10 @@ class Measures:
                 *self._of_audit(uow, now),
                 *_of_envelopes(uow, now),
                 *_of_monitoring(uow, now),
+                *_of_reviews(uow, now),
+                *_of_records(uow, now),
+                *(_of_resets(uow, now) if self._resets else ()),
+                *(self._of_events(uow, now) if self._sources else ()),
                 *(_of_passwords(uow, now) if self._passwords else ()),
                 *(self._of_alerts(uow, now) if self._destinations else ()),
             )
@@ -189,6 +256,40 @@ class Measures:
         rows = {queue.kind: queue.rows for queue in uow.figures.queues(now)}
         for name in self._destinations:
             yield Sample(UNDELIVERED, rows.get(kind_of(name), 0), (name,))
+
+    def _of_events(self, uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
+        found = uow.figures.observed(now - _DAY)
+        for verdict in Verdict:
+            yield Sample(EVENTS, found.get(verdict, 0), (verdict.value,))
+        for name in self._sources:
+            station = uow.observed.station(name)
+            yield Sample(SOURCE_SILENT, float(station is None or station.silent), (name,))
+            if station is not None:
+                yield Sample(SOURCE_HEARD, _since(station.heard_at, now), (name,))
+                yield Sample(SOURCE_LINES, station.taken, (name, "taken"))
+                yield Sample(SOURCE_LINES, station.refused, (name, "refused"))
+
+
+def _of_reviews(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
+    found = uow.reviews.open()
+    yield Sample(REVIEWS, len(found))
+    yield Sample(REVIEWS_OVERDUE, sum(one.closes_at <= now for one in found))
+
+
+def _of_records(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
+    found = uow.figures.recorded(RECENT_KINDS, now - _HOUR)
+    for kind in RECENT_KINDS:
+        yield Sample(RECENT, found.get(kind, 0), (kind,))
+
+
+def _of_resets(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:
+    going_on, of_nobody = uow.figures.resets(now)
+    for stage in (Stage.GATES, Stage.COOLING, Stage.CHOOSE):
+        yield Sample(RESETS, going_on.get(stage, 0), (stage.value,))
+    yield Sample(RESETS_OF_NOBODY, of_nobody)
+    locked = Counter(one.kind for one in uow.resets.counts(_LOCKS) if one.locked_at(now))
+    for kind in _LOCKS:
+        yield Sample(RESETS_LOCKED, locked[kind], (kind.value,))
 
 
 def _of_requests(uow: UnitOfWork, now: datetime) -> Iterator[Sample]:

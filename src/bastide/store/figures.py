@@ -1,6 +1,6 @@
 """Counts for pages. What is only in a request's document is read by the database's own JSON functions; spans are cut by the indexed column."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
+from bastide.domain.observed import Verdict
 from bastide.domain.requests import OPEN, Decision, Place, Request, State
+from bastide.domain.reset.flow import Stage
 from bastide.services.figures import (
     REACH,
     Activations,
@@ -34,7 +36,7 @@ from bastide.services.figures import (
     Queue,
     Span,
 )
-from bastide.store import tables
+from bastide.store import reset_tables, tables
 from bastide.store.codec import Document, micros, moment
 from bastide.store.session import Session
 
@@ -45,11 +47,15 @@ _HOUR_AT, _HOUR_LENGTH = 12, 2
 _t = tables.requests.c
 _g = tables.request_groups.c
 _w = tables.work.c
+_a = tables.audit.c
+_o = tables.observed_changes.c
+_s = reset_tables.resets.c
+_GOING_ON = (Stage.GATES, Stage.COOLING, Stage.CHOOSE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """Expressions over a request's document; times in seconds since the epoch, UTC."""
+    """Expressions over documents, of a request unless said otherwise; times in seconds since the epoch, UTC."""
 
     role_name: ColumnElement[str]
     user_name: ColumnElement[str]
@@ -59,6 +65,8 @@ class _Fields:
     true_end: ColumnElement[int]
     approved: ColumnElement[str]
     approved_at: ColumnElement[int]
+    #: Of a reset's document.
+    stage: ColumnElement[str]
 
 
 def _sqlite() -> _Fields:
@@ -68,7 +76,7 @@ def _sqlite() -> _Fields:
     def seconds(path: str) -> ColumnElement[int]:
         return cast(func.strftime("%s", text(path)), BigInteger)
 
-    return _fields(text, seconds, "votes[#-1].")
+    return _fields(text, seconds, "votes[#-1].", func.json_extract(_s.doc, "$.stage"))
 
 
 def _postgres() -> _Fields:
@@ -83,10 +91,10 @@ def _postgres() -> _Fields:
         at = cast(text(path), TIMESTAMP(timezone=True))
         return cast(func.floor(func.extract("epoch", at)), BigInteger)
 
-    return _fields(text, seconds, "votes.-1.")
+    return _fields(text, seconds, "votes.-1.", cast(_s.doc, JSONB)["stage"].astext)
 
 
-def _fields(text: Any, seconds: Any, last_vote: str) -> _Fields:
+def _fields(text: Any, seconds: Any, last_vote: str, stage: ColumnElement[str]) -> _Fields:
     return _Fields(
         role_name=text("role_name"),
         user_name=text("user_name"),
@@ -96,6 +104,7 @@ def _fields(text: Any, seconds: Any, last_vote: str) -> _Fields:
         true_end=seconds("true_end"),
         approved=text(f"{last_vote}decision"),
         approved_at=seconds(f"{last_vote}at"),
+        stage=stage,
     )
 
 
@@ -226,6 +235,33 @@ class SqlFigures(Figures):
             .order_by(_w.owner)
         )
         return tuple(Holder(owner, count, moment(until)) for owner, count, until in self._rows(statement))
+
+    def recorded(self, kinds: Collection[str], since: datetime) -> Mapping[str, int]:
+        """Records of the audit since then, by kind; none of a kind: it is not there."""
+        statement = (
+            select(_a.kind, func.count())
+            .where(_a.at >= micros(since), _a.kind.in_(sorted(kinds)))
+            .group_by(_a.kind)
+        )
+        return dict(tuple(row) for row in self._rows(statement))
+
+    def observed(self, since: datetime) -> Mapping[Verdict, int]:
+        """Privileged changes that happened since then, by verdict."""
+        statement = select(_o.verdict, func.count()).where(_o.at >= micros(since)).group_by(_o.verdict)
+        return {Verdict(verdict): count for verdict, count in self._rows(statement)}
+
+    def resets(self, now: datetime) -> tuple[Mapping[Stage, int], int]:
+        """Resets of people that go on, by stage; and those of nobody."""
+        nobody: ColumnElement[Any] = (_s.person == "").label("nobody")
+        stage = self._f.stage.label("stage")
+        statement = (
+            select(nobody, stage, func.count())
+            .where(_s.expires_at > micros(now), stage.in_([one.value for one in _GOING_ON]))
+            .group_by("nobody", "stage")
+        )
+        rows = self._rows(statement)
+        known = {Stage(stage): count for nobody, stage, count in rows if not nobody}
+        return known, sum(count for nobody, _, count in rows if nobody)
 
     def _by_limit(
         self, measured: ColumnElement[Any], wanted: ColumnElement[bool], limits: Sequence[timedelta]

@@ -292,6 +292,8 @@ def _measures(adapters: Adapters) -> Measures:
         token=adapters.metrics_token,
         passwords=adapters.passwords is not None,
         destinations=() if adapters.alerts is None else tuple(one.name for one in adapters.alerts.outlets),
+        resets=adapters.reset is not None,
+        sources=() if adapters.intake is None else tuple(one.name for one in adapters.intake.sources),
         now=adapters.clock.now,
     )
 
