@@ -1,7 +1,7 @@
 """What the pages of administration and auditing share: who gets in, the row of links, small readers of forms."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from litestar import Request as Call
@@ -24,6 +24,8 @@ _READERS = frozenset({Right.ADMINISTER, Right.AUDIT})
 ROLES, PROPOSALS = "/admin/roles", "/admin/proposals"
 USERS, GROUPS = "/admin/users", "/admin/groups"
 RESETS = "/admin/reset"
+MONITORING = "/admin/monitoring"
+ALERTS, ALERT_RULES = "/admin/alerts", "/admin/alerts/rules"
 KILL, DIRECTORY, WORK = "/admin/kill", "/admin/directory", "/admin/work"
 AUDITING, CHARTS, CHAIN = "/auditing", "/auditing/charts", "/auditing/chain"
 _FOR_READERS = ((ROLES, "Roles"), (USERS, "PAM users"), (GROUPS, "PAM groups"))
@@ -53,10 +55,20 @@ def page(
         tabs, called = (*_FOR_READERS, *(_FOR_ADMINISTRATORS if administers else ())), "Administration"
         if visit.services.roles.four_eyes:
             tabs = (tabs[0], (PROPOSALS, "Proposals"), *tabs[1:])
-        if visit.services.reset is not None:
-            tabs = (*tabs, (RESETS, "Resets"))
+        tabs = (*tabs, *_of_sections(visit))
     shared = {"tab": tab, "tabs": tabs, "area": called, "administers": administers}
     return visit.page(template, error, **shared, **values)
+
+
+def _of_sections(visit: Visit) -> Iterator[tuple[str, str]]:
+    """What is there only where the settings have it."""
+    services = visit.services
+    if services.monitoring is not None:
+        yield MONITORING, "Monitoring"
+    if services.alerts is not None:
+        yield from ((ALERTS, "Alerts"), (ALERT_RULES, "Rules of alerts"))
+    if services.reset is not None:
+        yield RESETS, "Resets"
 
 
 def yes(fields: Mapping[str, str], field: str) -> bool:

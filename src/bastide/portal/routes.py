@@ -12,11 +12,13 @@ from bastide.http.door import open_to_all, ours
 from bastide.portal import (
     access,
     accounts,
+    alerts,
     approvals,
     auditing,
     factors,
     help_desk,
     live,
+    monitoring,
     operations,
     proposals,
     registration,
@@ -46,7 +48,7 @@ def static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[byt
 def router() -> Router:
     """The portal."""
     own = (sign_in, access, approvals, reviews, factors, sessions, live, reset, registration, help_desk)
-    rooms = (*own, roles, proposals, accounts, operations, auditing, resets)
+    rooms = (*own, roles, proposals, accounts, operations, monitoring, alerts, auditing, resets)
     handlers = [*(handler for room in rooms for handler in room.HANDLERS), static]
     return Router(
         "/",

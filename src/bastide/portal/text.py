@@ -27,6 +27,8 @@ _PAGES: Mapping[str, tuple[str, str]] = {
     "bastide request list": ("/history", "History"),
     "bastide offers": ("/", "My access"),
     "bastide work": ("/admin/work", "Work"),
+    "bastide monitor": ("/admin/monitoring", "Monitoring"),
+    "bastide alert": ("/admin/alerts", "Alerts"),
     "bastide mfa": ("/factors", "Sign-in factors"),
 }
 

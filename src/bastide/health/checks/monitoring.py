@@ -1,7 +1,7 @@
 """Monitoring of the directories: whether it reads, and what stands there and nobody asked for."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bastide.domain.drift import Finding as Drifted
 from bastide.domain.health import Category, Finding, Severity
@@ -10,8 +10,6 @@ from bastide.health.look import bad, good, unasked
 from bastide.health.world import World
 from bastide.services.monitor.ports import Domain
 
-#: A domain is looked at once a minute at least; this is several looks, and a change of node, later.
-_LATE = timedelta(minutes=5)
 _NAMED = 5
 _OFF = "no directory is monitored: bastide.toml has no section [monitoring]"
 
@@ -39,7 +37,7 @@ def judge_reading(one: Domain, now: datetime) -> Finding:
         )
     if one.problem:
         return bad(one.name, f"{one.name} is not read: {one.problem}", "mend that; it is read on by itself")
-    if one.read_at is None or now - one.read_at > _LATE:
+    if one.is_late(now):
         since = "never" if one.read_at is None else f"last at {one.read_at:%Y-%m-%d %H:%M} UTC"
         return bad(one.name, f"{one.name} was read {since}", "see whether a worker runs: `bastide work list`")
     return good(one.name, f"{one.name} is read from {one.mark.controller}")

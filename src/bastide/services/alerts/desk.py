@@ -15,6 +15,8 @@ from bastide.services.events import by_actor, by_worker
 from bastide.services.notifications.ports import Fate
 from bastide.services.ports import Random, Store
 
+#: Alerts among which the escalated ones are looked for.
+_MOST = 5000
 _TEST = Rule(name="test", signal=Signal.EVENT_GAP, severity=Severity.LOW)
 
 
@@ -50,11 +52,16 @@ class Desk:
         self._random = random
         self._now = now
 
-    def list(self, actor: Actor, states: Sequence[State], limit: int) -> tuple[Alert, ...]:
-        """The newest of these states first. Raises NotAuthorized."""
+    def list(
+        self, actor: Actor, states: Sequence[State], limit: int, *, escalated: bool = False
+    ) -> tuple[Alert, ...]:
+        """The newest of these states first; `escalated`: only those that were. Raises NotAuthorized."""
         require_reader(actor)
         with self._store.read() as uow:
-            return uow.alerts.newest(states, limit)
+            if not escalated:
+                return uow.alerts.newest(states, limit)
+            found = uow.alerts.newest(states, _MOST)
+        return tuple(one for one in found if one.escalated_at is not None)[:limit]
 
     def show(self, actor: Actor, id_: str) -> Alert:
         """Raises NotAuthorized, InvalidInput, NotFound."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bastide.domain.approvals import REASON_LIMIT
 from bastide.domain.drift import ACCEPTABLE, ONCE, Finding, Rule
@@ -10,10 +10,15 @@ from bastide.domain.errors import Conflict, InvalidInput, NotFound
 from bastide.domain.ids import Sid, parse_text
 from bastide.domain.monitored import Seen, Watched
 from bastide.domain.people import Actor, Forest, Right, require, require_reader
+from bastide.domain.settled import KINDS, Settled, Wanted, settled
 from bastide.services.events import by_actor
 from bastide.services.monitor.ports import Domain
 from bastide.services.pace import MONITOR
-from bastide.services.ports import Store, UnitOfWork
+from bastide.services.ports import AuditQuery, Store, UnitOfWork
+
+#: How far back what is over is looked for; older is in the audit.
+LOOKED_BACK = timedelta(days=30)
+_ANY = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,19 @@ class Control:
             watched = {side: len(uow.monitored.watched(side)) for side in self._sides}
             return Status(domains, watched, len(uow.monitored.findings()))
 
-    def drift(self, actor: Actor) -> tuple[Finding, ...]:
+    def drift(self, actor: Actor, wanted: Wanted = _ANY) -> tuple[Finding, ...]:
         """What stands, oldest first."""
         require_reader(actor)
         with self._store.read() as uow:
-            return uow.monitored.findings()
+            found = uow.monitored.findings()
+        return tuple(one for one in found if wanted.takes(one.drift.rule, one.drift.domain))
+
+    def settled(self, actor: Actor, wanted: Wanted, most: int) -> tuple[Settled, ...]:
+        """What is over since LOOKED_BACK, newest first, at most so many."""
+        require_reader(actor)
+        query = AuditQuery(since=self._now() - LOOKED_BACK, kinds=KINDS, limit=0)
+        with self._store.read() as uow:
+            return settled(uow.audit.read(query), wanted, most)
 
     def turn(self, actor: Actor, reason: str, *, on: bool) -> tuple[Domain, ...]:
         """Pause or resume all domains. Raises InvalidInput without a reason, Conflict if it is so already."""
@@ -96,6 +109,9 @@ class Control:
                     subject_name=drift.name,
                     data={
                         "rule": drift.rule.value,
+                        "domain": drift.domain.value,
+                        "owner": finding.owner,
+                        "action": finding.action.value,
                         "drift": drift.key,
                         "found": drift.reason,
                         "reason": text,

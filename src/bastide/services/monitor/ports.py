@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from bastide.domain.drift import Finding
@@ -10,6 +10,9 @@ from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
 from bastide.domain.monitored import Seen, SignIns, Watched
 from bastide.domain.people import Forest
+
+#: A domain is looked at once a minute at least; this is several looks, and a change of node, later.
+LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,10 @@ class Domain:
     resync: bool = False
     #: Why it cannot be read; empty: it can.
     problem: str = ""
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it should have been heard of by now."""
+        return self.read_at is None or now - self.read_at > LATE
 
 
 class Monitored(Protocol):
