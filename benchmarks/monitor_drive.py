@@ -2,10 +2,11 @@
 
 import json
 import resource
+import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ from bastide.directory.memory_forest import MemoryForest
 from bastide.domain.drift import Rules
 from bastide.domain.ids import UserId
 from bastide.domain.people import Forest, PamUser
-from bastide.services.monitor.ports import ChangeFeed
+from bastide.services.monitor.ports import ChangeFeed, Moved
 from bastide.services.monitor.repairs import Repairs
 from bastide.services.monitor.watch import Watch
 from bastide.services.pace import MONITOR
@@ -45,6 +46,17 @@ class Held:
 
     def require(self) -> None:
         """It is ours."""
+
+
+class CountingFeed(AdChangeFeed):
+    """Knows how many objects it was told of."""
+
+    told = 0
+
+    def since(self, controller: str, cookie: bytes) -> Iterator[Moved]:
+        for page in super().since(controller, cookie):
+            self.told += len(page.guids)
+            yield page
 
 
 class Node:
@@ -143,7 +155,7 @@ def large(order: Order) -> object:
         return Controllers(domain, listed([name]), SealedConnect(identity, _now, timeout=60), time.monotonic)
 
     priv = ActiveDirectory(Forest.PRIV, controllers(order["priv_domain"], order["priv_controller"]))
-    feed = AdChangeFeed(controllers(order["domain"], order["controller"]))
+    feed = CountingFeed(controllers(order["domain"], order["controller"]))
     writer = ldap.initialize(f"ldapi://{quote(order['socket'], safe='')}")
     with closing(SqlStore(order["database"])) as store:
         node, peer = Node(store, feed, Forest.CORP, priv), Bare(order)
@@ -153,14 +165,40 @@ def large(order: Order) -> object:
             loads.append((node.once(), peer.full()))
         spans: list[tuple[float, float]] = []
         node.once()
-        before = _resident()
         for number in range(order["changes"]):
             dn = order["people"][number % len(order["people"])]
             writer.modify_s(dn, [(ldap.MOD_REPLACE, "mobile", [f"+41 44 {number:07}".encode()])])
             spans.append((node.once(), peer.change()))
-        grown = _resident() - before
         cpu = node.idle(order["idle"])
-    return {"loads": loads, "spans": spans, "grown": grown, "cpu": cpu}
+        many = _many(order, node, feed)
+    return {"loads": loads, "spans": spans, "cpu": cpu, **many}
+
+
+def _many(order: Order, node: Node, feed: CountingFeed) -> dict[str, float]:
+    """Changes by the thousand, read after each transaction; what the process grew by after the first tenth of them. Raises RuntimeError if one was missed."""
+    turns, people = order["many"], order["crowd"]
+    size = len(people) // order["parts"]
+    feed.told, reading, at_first = 0, 0.0, 0
+    for turn in range(turns):
+        some = people[turn % order["parts"] * size :][:size]
+        _written(order, some, turn)
+        reading += node.once()
+        if turn == turns // 10:
+            at_first = _resident()
+    if feed.told < turns * size:
+        raise RuntimeError(f"{feed.told} of {turns * size} changes were read")
+    return {"grown": _resident() - at_first, "rate": turns * size / reading, "changed": turns * size}
+
+
+def _written(order: Order, people: list[str], turn: int) -> None:
+    message = {
+        "operation": "change_many",
+        "database": order["database_of_samba"],
+        "people": people,
+        "stamp": f"turn{turn}",
+    }
+    command: list[str | Path] = ["/usr/bin/python3", "-I", Path(__file__).with_name("samba_side.py")]
+    subprocess.run(command, input=json.dumps(message), text=True, check=True, capture_output=True)
 
 
 def memory(order: Order) -> object:

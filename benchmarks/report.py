@@ -1,16 +1,26 @@
 """The numbers, their goals, the file and the table."""
 
 import json
+import os
+import platform
 import shutil
+import signal
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
 
 LATEST = Path(__file__).parent / "latest.json"
+#: Of the table, with every name whole.
+WIDTH = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,13 @@ def write(metrics: Mapping[str, Metric]) -> None:
         for name, metric in metrics.items()
     }
     LATEST.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def console() -> Console:
+    """Where the table fits."""
+    found = Console()
+    found.width = max(found.width, WIDTH)
+    return found
 
 
 def show(metrics: Mapping[str, Metric], console: Console) -> None:
@@ -70,11 +87,29 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def circumstances() -> str:
+    """Date, versions, and how busy the machine was: absolute numbers are worth little without."""
+    samba = subprocess.run(["samba", "--version"], capture_output=True, text=True, check=True).stdout.split()[
+        -1
+    ]
+    versions = [f"Samba {samba}", f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
+    versions += [f"{name} {metadata.version(name)}" for name in ("python-ldap", "SQLAlchemy", "granian")]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC. {'; '.join(versions)}. {os.cpu_count()} cores, load average {load}."
+
+
+def interrupted(number: int, _frame: FrameType | None) -> None:
+    """So that what was brought up is taken down."""
+    raise KeyboardInterrupt(f"signal {number}")
+
+
 def alone(measure: Callable[[Callable[[str], None]], Mapping[str, Metric]]) -> int:
     """One part run by itself: the table, and no file. Its exit code."""
     if not shutil.which("setpriv"):
         print("setpriv is missing", file=sys.stderr)
         return 1
-    console = Console()
-    show(measure(console.print), console)
+    signal.signal(signal.SIGTERM, interrupted)
+    wide = console()
+    show(measure(wide.print), wide)
+    wide.print(circumstances())
     return 0

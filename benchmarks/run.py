@@ -3,18 +3,12 @@
 The exit code is 0 also when a goal is missed: a goal is a promise to keep an eye on, not a test. It is 1 when something could not be measured.
 """
 
-import os
-import platform
 import signal
-import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -22,7 +16,7 @@ from bastide.store import migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide_lab.errors import LabError
 from bastide_lab.lab import Lab
-from benchmarks import cluster, monitor, objects, phases, portal, report, server, sync_objects, sync_phases
+from benchmarks import cluster, monitor, phases, portal, report, server, sync_objects, sync_phases
 from benchmarks.phases import Run
 from benchmarks.report import Metric
 from benchmarks.server import ServerProcess
@@ -33,15 +27,12 @@ from benchmarks.sync_stage import CROWD, Agent, SyncStage
 
 PREFIX = "bench"
 INTERRUPTED = 130
-#: Of the table, with every name whole.
-WIDTH = 96
 
 
 def main() -> int:
     """The exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    console = Console()
-    console.width = max(console.width, WIDTH)
+    signal.signal(signal.SIGTERM, report.interrupted)
+    console = report.console()
     lab = Lab(PREFIX)
     try:
         metrics = _measure(lab, console)
@@ -56,7 +47,7 @@ def main() -> int:
         lab.down()
     report.write(metrics)
     report.show(metrics, console)
-    console.print(_circumstances())
+    console.print(report.circumstances())
     return 0
 
 
@@ -126,7 +117,7 @@ def _passwords(sync: SyncStage, said: "_Clock", idle: Callable[[], dict[str, Met
             metrics |= sync_phases.databases(run)
         said(f"idle for {phases.IDLE_S:g} s; {sync_phases.BULK_USERS} users come to CORP")
         with ThreadPoolExecutor(1) as pool:
-            populated = pool.submit(sync_phases.populate, sync)
+            populated = pool.submit(sync_phases.populate, sync.stage)
             metrics |= idle()
             populated.result()
         said(f"idle in a large domain for {sync_phases.IDLE_S:g} s")
@@ -142,17 +133,6 @@ def _passwords(sync: SyncStage, said: "_Clock", idle: Callable[[], dict[str, Met
     return metrics
 
 
-def _circumstances() -> str:
-    """Date, versions, and how busy the machine was: absolute numbers are worth little without."""
-    samba = subprocess.run(["samba", "--version"], capture_output=True, text=True, check=True).stdout.split()[
-        -1
-    ]
-    versions = [f"Samba {samba}", f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
-    versions += [f"{name} {metadata.version(name)}" for name in ("python-ldap", "SQLAlchemy", "granian")]
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{objects.now():%Y-%m-%d %H:%M} UTC. {'; '.join(versions)}. {os.cpu_count()} cores, load average {load}."
-
-
 class _Clock:
     """Says what is going on, and since when."""
 
@@ -162,10 +142,6 @@ class _Clock:
 
     def __call__(self, text: str) -> None:
         self._console.print(f"{time.monotonic() - self._started:6.1f} s  {text}")
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(f"signal {number}")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,15 @@ def populate_many(database: Any, order: Order) -> object:
     return order["users"]
 
 
+def change_many(database: Any, order: Order) -> object:
+    """Another mail address for each of these, in one transaction."""
+    database.transaction_start()
+    for number, dn in enumerate(order["people"]):
+        replace(database, dn, "mail", [f"{order['stamp']}-{number}@corp.test"])
+    database.transaction_commit()
+    return len(order["people"])
+
+
 def set_passwords(database: Any, order: Order) -> object:
     """As an administrator sets them."""
     for name, password in order["passwords"].items():
@@ -129,6 +138,7 @@ def replace(database: Any, dn: str, name: str, values: list[str]) -> None:
 OPERATIONS: dict[str, Callable[[Any, Order], object]] = {
     "populate": populate,
     "populate_many": populate_many,
+    "change_many": change_many,
     "set_passwords": set_passwords,
     "grant_rights": grant_rights,
     "arrange": arrange,

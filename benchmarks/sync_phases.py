@@ -13,6 +13,7 @@ from bastide_lab import plan
 from benchmarks.phases import SETTLE_S, percentile
 from benchmarks.report import Metric
 from benchmarks.server import ServerProcess
+from benchmarks.stage import Stage
 from benchmarks.sync_objects import Crowd
 from benchmarks.sync_stage import (
     CHANGERS,
@@ -229,10 +230,10 @@ def databases(run: SyncRun) -> dict[str, Metric]:
 # ---------------------------------------------------------------------------------------------------------- large domain
 
 
-def populate(sync: SyncStage) -> None:
+def populate(stage: Stage) -> None:
     """CORP becomes a large domain: twenty in each group."""
-    order = {"users": BULK_USERS, "groups": BULK_GROUPS, "base": sync.stage.lab.base_dn("corp")}
-    sync.stage.samba_side(CONTROLLER, "populate_many", order, timeout=300)
+    order = {"users": BULK_USERS, "groups": BULK_GROUPS, "base": stage.lab.base_dn("corp")}
+    stage.samba_side(CONTROLLER, "populate_many", order, timeout=300)
 
 
 def large_domain(run: SyncRun, node: ServerProcess) -> dict[str, Metric]:
