@@ -316,7 +316,7 @@ def _wrong_rules(rules: list[AlertRule], destinations: frozenset[str]) -> str:
 class ResetRule(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which gates, in which order."""
 
-    gates: list[Literal["questions", "mail", "sms", "totp"]]
+    gates: list[Literal["questions", "mail", "sms", "totp", "key"]]
     #: Names of groups of the domain, nested members too; empty: everybody. The first rule that fits counts.
     groups: list[str] = []
     #: So long after the gates a new password can be set; meanwhile the person can stop it.
@@ -388,7 +388,7 @@ def _wrong_rule(rule: ResetRule, table: Reset, *, last: bool) -> str:
     if not rule.gates or len(set(rule.gates)) != len(rule.gates):
         return "gates names each gate once, and at least one"
     if rule.gates == ["questions"]:
-        return "questions alone prove nothing; put mail, sms or totp beside them"
+        return "questions alone prove nothing; put mail, sms, totp or key beside them"
     if not rule.groups and not last:
         return "it is for everybody, so the rules after it never count; put it last"
     if rule.cooling_hours not in _COOLING:

@@ -20,4 +20,5 @@ RIGHTS = {
     "POST portal/reset/registration/confirm": "use",
     "POST portal/reset/registration/answers": "use",
     "POST portal/reset/registration/remove": "use",
+    "POST portal/reset/registration/key/remove": "use",
 }

@@ -35,6 +35,8 @@ from bastide.notify.memory_texts import MemoryTexts
 from bastide.services.notifications.ports import Channel
 from bastide.services.notifications.ports import Settings as NotificationSettings
 from bastide.services.reset.ports import Corpus, NamedRule, Settings
+from bastide.services.security_keys import Answer as KeyAnswer
+from bastide.services.security_keys import Asked
 from bastide.store.md4 import Md4NtHasher
 from bastide.store.vault import AesEnvelope, SqlVault
 from bastide.targets.memory import MemorySystem
@@ -43,6 +45,7 @@ from bastide.wiring.notifications import NotificationAdapters
 from bastide.wiring.passwords import PasswordAdapters
 from bastide.wiring.reset import ResetAdapters, ResetServices
 from tests.support.api import ApiWorld
+from tests.support.authenticator import Authenticator
 from tests.support.sync_world import ReversedOpener, guid_of
 from tests.support.world import ADDRESS
 
@@ -62,7 +65,9 @@ SESSION = "a session of nina"
 
 
 class ResetWorld(ApiWorld):
-    """`gates`: of the one rule, unless `rules` says otherwise."""
+    """`gates`: of the one rule, unless `rules` says otherwise. `device`: the security key that was registered last."""
+
+    device: Authenticator
 
     def __init__(
         self,
@@ -70,13 +75,15 @@ class ResetWorld(ApiWorld):
         *,
         rules: Sequence[NamedRule] = (),
         url: str = "sqlite://",
+        address: str = ADDRESS,
         **settings: Any,
     ) -> None:
         self.notifier, self.texts = MemoryNotifier(), MemoryTexts()
         self.policies, self.lost = MemoryPolicyReader(POLICY), LostPasswords()
         self._rules = tuple(rules) or (NamedRule(gates=tuple(gates)),)
         self._more = settings
-        super().__init__(url=url)
+        self._home = address
+        super().__init__(url=url, address=address)
         assert self.services.passwords is not None
         self.services.passwords.switchboard.enable(self.dave)
         self._add_systems()
@@ -86,10 +93,10 @@ class ResetWorld(ApiWorld):
     def _adapters(self) -> Adapters:
         base = super()._adapters()
         channel = Channel(name="mail", people=True, occasions=frozenset())
-        told = NotificationSettings(channels=(channel,), home=ADDRESS, lead=timedelta(minutes=15))
+        told = NotificationSettings(channels=(channel,), home=self._home, lead=timedelta(minutes=15))
         fields: dict[str, Any] = {
             "domain": self.corp.dns_name.lower(),
-            "home": ADDRESS,
+            "home": self._home,
             "rules": self._rules,
             "mail": "mail",
             "questions": QUESTIONS,
@@ -174,6 +181,9 @@ class ResetWorld(ApiWorld):
             if gate is Gate.QUESTIONS:
                 use.set_answers(actor, ANSWERS, password, address)
                 continue
+            if gate is Gate.KEY:
+                self.device = self.register_key(name, address=address)
+                continue
             to = {Gate.MAIL: MAIL.replace("nina", name), Gate.SMS: NUMBER}.get(gate, "")
             made = use.begin(actor, SESSION, gate, to, password, address)
             uri = made or uri
@@ -182,6 +192,15 @@ class ResetWorld(ApiWorld):
             use.confirm(actor, SESSION, gate, code, address)
         self.clock.move(seconds=60)
         return uri
+
+    def register_key(
+        self, name: str = "nina", called: str = "blue key", address: str = HOME_PLACE
+    ) -> Authenticator:
+        """One security key more."""
+        actor, keys, device = self.everyday(name), self.reset.keys, Authenticator()
+        asked = Asked("", keys.ask(actor, SESSION, called, f"{name}-corp-pw"))
+        keys.register(actor, SESSION, device.make(asked).credential, address)
+        return device
 
     def deliver(self) -> None:
         """Let the worker send what is due, and set what is ordered."""
@@ -205,6 +224,17 @@ class ResetWorld(ApiWorld):
         self.deliver()
         self.reset.journey.answer(token, Gate.MAIL, {"code": self.last_code()}, address)
         return token
+
+    def asked(self, token: str) -> Asked:
+        """What a security key is asked on the page."""
+        view = self.reset.journey.view(token)
+        assert view is not None
+        return Asked("", view.asked)
+
+    def show(self, token: str, answer: KeyAnswer, address: str = ELSEWHERE) -> Reset:
+        """What the key answered."""
+        said = {"credential": answer.credential}
+        return self.reset.journey.answer(token, Gate.KEY, said, address)
 
     def finish(self, token: str, password: str = NEW, address: str = ELSEWHERE) -> None:
         self.reset.journey.choose(token, Choice.SET, password, address)

@@ -7,16 +7,22 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from bastide.config import ConfigError, Keys, Server
+from bastide.directory.memory_policy import MemoryPolicyReader
 from bastide.domain.errors import NotConfigured, TargetUnavailable
 from bastide.health.checks.targets import judge_lost
+from bastide.notify.memory import MemoryNotifier
 from bastide.notify.memory_texts import MemoryTexts
 from bastide.notify.program import ProgramTexts, problem
-from bastide.sections import Reset, ResetRule, wrong_reset
+from bastide.sections import Notifications, Reset, ResetRule, wrong_reset
 from bastide.services.reset.ports import Corpus
 from bastide.store import breached
 from bastide.store.breached import RangeFiles
+from bastide.wiring.reset import reset_adapters
+from tests.support.health import MINIMAL
 from tests.support.world import START
 
 LOST = {"Password1": 52, "hunter2": 17, "Sommer2026!": 3}
@@ -145,6 +151,7 @@ def test_a_program_that_others_may_write_is_not_started(tmp_path: Path) -> None:
         (Reset(mail="mail", rules=[ResetRule(gates=[])]), "at least one"),
         (Reset(mail="mail", rules=[ResetRule(gates=["mail", "mail"])]), "once"),
         (Reset(mail="mail", rules=[ResetRule(gates=["questions"])]), "alone"),
+        (Reset(mail="mail", rules=[ResetRule(gates=["key", "key"])]), "once"),
         (Reset(mail="mail", rules=[ResetRule(gates=["mail"]), ResetRule(gates=["totp"])]), "put it last"),
         (Reset(mail="mail", rules=[ResetRule(gates=["sms"])]), "text_program"),
         (Reset(mail="mail", rules=[ResetRule(gates=["mail"], cooling_hours=721)]), "cooling_hours"),
@@ -160,8 +167,39 @@ def test_settings_that_cannot_be(table: Reset, why: str) -> None:
 
 def test_settings_that_can_be() -> None:
     table = Reset(
-        mail="mail", rules=[ResetRule(gates=["mail", "totp"], groups=["A"]), ResetRule(gates=["mail"])]
+        mail="mail",
+        rules=[
+            ResetRule(gates=["mail", "totp"], groups=["A"]),
+            ResetRule(gates=["key"], groups=["B"]),
+            ResetRule(gates=["mail"]),
+        ],
     )
     assert wrong_reset(table, URL, ["mail"]) == ""
     assert wrong_reset(None, "", []) == ""
     assert "https" in wrong_reset(table, "http://x", ["mail"])
+
+
+def test_the_gate_of_a_key_needs_the_name_of_a_host(tmp_path: Path) -> None:
+    """As browsers do."""
+    key = tmp_path / "master.key"
+    key.write_bytes(hashlib.sha256(b"any").digest())
+    key.chmod(0o600)
+    for url, gates, fits in (
+        ("https://bastide.test:8443", ["key"], True),
+        ("https://192.0.2.7:8443", ["mail"], True),
+        ("https://192.0.2.7:8443", ["key"], False),
+    ):
+        config = msgspec.structs.replace(
+            MINIMAL,
+            server=Server(url=url),
+            keys=Keys(master=str(key), signing="/s"),
+            notifications=Notifications(channels=[]),
+            reset=msgspec.convert({"mail": "mail", "rules": [{"gates": gates}]}, Reset),
+        )
+        if fits:
+            made = reset_adapters(config, MemoryNotifier(), MemoryPolicyReader(None))
+            assert made is not None
+            assert [gate.value for gate in made.settings.rules[0].gates] == gates
+        else:
+            with pytest.raises(ConfigError, match="host name"):
+                reset_adapters(config, MemoryNotifier(), MemoryPolicyReader(None))

@@ -205,7 +205,7 @@ COMMENTS = MappingProxyType({
     "reset.banned_words": "A file with a word in each line that no new password holds. Empty: none.",
     "reset.breached": "A folder with range files of lost passwords, or one sorted file. Empty: none.",
     "reset.rules": "Who goes through what; the first rule that fits counts.",
-    "reset.rules.gates": "In this order: questions, mail, sms, totp.",
+    "reset.rules.gates": "In this order: questions, mail, sms, totp, key.",
     "reset.rules.groups": "Groups of the domain, nested members too. Empty: everybody.",
     "reset.rules.cooling_hours": "So long after the gates a password can be set; meanwhile the person can stop it.",
 })  # fmt: skip

@@ -105,9 +105,17 @@ def needed(party: RelyingParty | None) -> RelyingParty:
 
 
 def to_register(
-    party: RelyingParty, *, person: bytes, account: str, challenge: bytes, known: Collection[Descriptor]
+    party: RelyingParty,
+    *,
+    person: bytes,
+    account: str,
+    challenge: bytes,
+    known: Collection[Descriptor],
+    kept: bool = False,
 ) -> str:
-    """Options for `navigator.credentials.create`, as JSON. `person`: up to 64 bytes that stand for the person."""
+    """Options for `navigator.credentials.create`, as JSON. `person`: up to 64 bytes that stand for the person. `kept`: the key remembers what it is for, and is found
+    later without a list of keys.
+    """
     import webauthn  # noqa: PLC0415  # 9 MiB
     from webauthn.helpers import structs  # noqa: PLC0415
 
@@ -120,7 +128,9 @@ def to_register(
         timeout=TIMEOUT_MS,
         attestation=structs.AttestationConveyancePreference.NONE,
         authenticator_selection=structs.AuthenticatorSelectionCriteria(
-            resident_key=structs.ResidentKeyRequirement.DISCOURAGED,
+            resident_key=structs.ResidentKeyRequirement.REQUIRED
+            if kept
+            else structs.ResidentKeyRequirement.DISCOURAGED,
             user_verification=structs.UserVerificationRequirement.REQUIRED,
         ),
         exclude_credentials=_descriptors(known),
@@ -129,7 +139,7 @@ def to_register(
 
 
 def to_use(party: RelyingParty, *, challenge: bytes, known: Collection[Descriptor]) -> str:
-    """Options for `navigator.credentials.get`, as JSON."""
+    """Options for `navigator.credentials.get`, as JSON. `known` empty: any key that was registered as `kept`."""
     import webauthn  # noqa: PLC0415  # 9 MiB
     from webauthn.helpers import structs  # noqa: PLC0415
 

@@ -15,13 +15,20 @@ from bastide.http.door import needs
 from bastide.http.handed import SignInThrottle, UseCases
 from bastide.http.problems import TooManyAttempts
 from bastide.http.throttle import Throttle, subscriber
+from bastide.portal import forms
 from bastide.portal.addresses import REGISTRATION
 from bastide.portal.reset import reset_of
 from bastide.portal.visits import Visit, Visited, see
+from bastide.services.reset.register_keys import NAME_LIMIT
+from bastide.services.security_keys import Asked
 
 _SEE = needs(Right.USE, cookie=True)
 _DO = needs(Right.USE, forms=True, cookie=True)
-_DONE = {"confirmed": "It is registered.", "removed": "Nothing is registered for you any more."}
+_DONE = {
+    "confirmed": "It is registered.",
+    "removed": "Nothing is registered for you any more.",
+    "key-removed": "The security key is removed.",
+}
 _FIELDS = 40
 
 
@@ -35,11 +42,14 @@ def show_registration(request: Call[Any, Any, Any], visit: Visited) -> Response[
 def begin(
     request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
 ) -> Response[bytes]:
-    """Send a code to a destination, or show the secret for an authenticator."""
+    """Send a code to a destination, show the secret for an authenticator, or ask a new security key."""
     fields = visit.opened(body)
     try:
         gate, address = _gate(fields), _address(request)
         with _proving(throttle, visit, address):
+            if gate is Gate.KEY:
+                asked = reset_of(services).keys.ask(visit.actor, visit.token, fields.get("to", ""), fields.get("password", ""))  # fmt: skip
+                return visit.page("registration_key.html", asked=Asked("", asked))
             uri = reset_of(services).registrations.begin(visit.actor, visit.token, gate, fields.get("to", "")[:320], fields.get("password", ""), address)  # fmt: skip
     except (Refused, TooManyAttempts) as error:
         return _page(visit, _spoken(error))
@@ -50,9 +60,11 @@ def begin(
 def confirm(
     request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases
 ) -> Response[bytes]:
-    """The code that arrived."""
+    """The code that arrived, or what a new security key answered."""
     fields = visit.opened(body)
     gate = _gate(fields)
+    if gate is Gate.KEY:
+        return _new_key(visit, fields, _address(request))
     try:
         reset_of(services).registrations.confirm(
             visit.actor, visit.token, gate, fields.get("code", ""), _address(request)
@@ -100,13 +112,37 @@ def remove(
     return see(f"{REGISTRATION}?said=removed")
 
 
+@post(f"{REGISTRATION}/key/remove", opt=_DO, sync_to_thread=True)
+def remove_key(
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
+) -> Response[bytes]:
+    """Take one security key away."""
+    fields = visit.opened(body)
+    try:
+        with _proving(throttle, visit, _address(request)):
+            reset_of(services).keys.remove(visit.actor, fields.get("name", ""), fields.get("password", ""))
+    except (Refused, TooManyAttempts) as error:
+        return _page(visit, _spoken(error))
+    return see(f"{REGISTRATION}?said=key-removed")
+
+
+def _new_key(visit: Visit, fields: Mapping[str, str], address: str) -> Response[bytes]:
+    """What the key was asked is used up: after a refusal it begins anew on the page before."""
+    try:
+        credential = forms.key_answer(fields).credential
+        reset_of(visit.services).keys.register(visit.actor, visit.token, credential, address)
+    except Refused as error:
+        return _page(visit, error)
+    return see(f"{REGISTRATION}?said=confirmed")
+
+
 def _page(visit: Visit, error: Any = None, done: str = "") -> Response[bytes]:
     use, standing = reset_of(visit.services), None
     try:
         standing = use.registrations.standing(visit.actor)
     except Refused as refused:
         error = error or refused
-    return visit.page("registration.html", error, done=done, standing=standing, questions=use.settings.questions, wanted=use.settings.wanted)  # fmt: skip
+    return visit.page("registration.html", error, done=done, standing=standing, questions=use.settings.questions, wanted=use.settings.wanted, limits={"name": NAME_LIMIT})  # fmt: skip
 
 
 def _spoken(error: Refused | TooManyAttempts) -> Refused | TooManyAttempts:
@@ -133,4 +169,4 @@ def _address(request: Call[Any, Any, Any]) -> str:
     return subscriber(origin(request).address)
 
 
-HANDLERS = [show_registration, begin, confirm, answers, remove]
+HANDLERS = [show_registration, begin, confirm, answers, remove, remove_key]

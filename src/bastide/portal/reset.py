@@ -1,4 +1,4 @@
-"""Reset a password without being signed in. Works without JavaScript. In order, for every call:
+"""Reset a password without being signed in. Works without JavaScript, but for the step of a security key. In order, for every call:
 
 (1) What a browser may do depends on the reset that its cookie names, never on the address that it asks for (services/reset/journey.py).
 (2) The form carries the token of that reset's cookie.
@@ -39,6 +39,7 @@ from bastide.portal import forms, pages
 from bastide.portal.addresses import RESET
 from bastide.portal.visits import see
 from bastide.services.reset.journey import View
+from bastide.services.security_keys import Asked
 from bastide.wiring import Services
 from bastide.wiring.reset import ResetServices
 
@@ -91,8 +92,11 @@ async def gate(request: Call[Any, Any, Any], body: RawBody, services: UseCases) 
     """What the gate that is open asks for."""
 
     def act(token: str, fields: Mapping[str, str]) -> None:
-        said = {name: value[:_PASSWORD_LIMIT] for name, value in fields.items() if name in _FIELDS}
-        reset_of(services).journey.answer(token, _gate(fields), said, _address(request))
+        which = _gate(fields)
+        said: dict[str, Any] = {name: fields[name][:_PASSWORD_LIMIT] for name in _FIELDS & fields.keys()}
+        if which is Gate.KEY:
+            said = {"credential": forms.key_answer(fields).credential}
+        reset_of(services).journey.answer(token, which, said, _address(request))
 
     return await _step(request, body, services, act)
 
@@ -206,7 +210,7 @@ def _cookie(token: str, use: ResetServices | None) -> Cookie:
 
 
 def _page(token: str, view: View | None, error: BastideError | None = None) -> Response[bytes]:
-    return _render("reset.html", error, view=view, stage="" if view is None else view.reset.stage.value, gate="" if view is None else view.reset.gate, form_token=forms.csrf_token(token) if token else "")  # fmt: skip
+    return _render("reset.html", error, view=view, asked=Asked("", "" if view is None else view.asked), stage="" if view is None else view.reset.stage.value, gate="" if view is None else view.reset.gate, form_token=forms.csrf_token(token) if token else "")  # fmt: skip
 
 
 def _render(template: str, error: BastideError | None, **values: Any) -> Response[bytes]:

@@ -184,7 +184,7 @@ def _services(adapters: Adapters, preparation: Preparation, tracer: Tracer, term
         notifications=_notifications(adapters, forests, jitter),
         alerts=_alerts(adapters, audit, subjects, passwords, jitter),
         intake=_intake(adapters, forests, jitter),
-        reset=_reset(adapters, forests, passwords, jitter),
+        reset=_reset(adapters, forests, passwords, terms.party, jitter),
         help_desk=_help_desk(adapters, forests, passwords, factors),
     )
 
@@ -422,6 +422,7 @@ def _reset(
     adapters: Adapters,
     forests: Mapping[Forest, Directory],
     passwords: Passwords | None,
+    party: RelyingParty | None,
     jitter: Callable[[], float],
 ) -> ResetServices | None:
     if adapters.reset is None or passwords is None:
@@ -435,6 +436,7 @@ def _reset(
         sealer=adapters.sealer,
         hasher=adapters.hasher,
         random=adapters.random,
+        party=party,
         now=adapters.clock.now,
         jitter=jitter,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from bastide.config import Config, ConfigError, secret_path
 from bastide.domain.people import Forest
 from bastide.domain.reset.gates import Gate
+from bastide.domain.webauthn import RelyingParty, relying_party
 from bastide.domain.wording import Language
 from bastide.notify.program import ProgramTexts
 from bastide.sections import Reset as Table
@@ -21,6 +22,8 @@ from bastide.services.reset.journey import Journey
 from bastide.services.reset.people import People, directory_of
 from bastide.services.reset.ports import Breached, NamedRule, PolicyReader, Settings, Texts
 from bastide.services.reset.register import Registrations
+from bastide.services.reset.register_keys import ResetKeys
+from bastide.services.reset.registered import Registered
 from bastide.services.reset.rules import NewPasswords
 from bastide.services.signin import PasswordChecker
 from bastide.store.breached import RangeFiles
@@ -48,6 +51,7 @@ class ResetServices:
 
     journey: Journey
     registrations: Registrations
+    keys: ResetKeys
     administration: Administration
     courier: Courier
     settings: Settings
@@ -63,6 +67,7 @@ def assemble_reset(
     sealer: Sealer,
     hasher: CodeHasher,
     random: Random,
+    party: RelyingParty | None,
     now: Callable[[], datetime],
     jitter: Callable[[], float],
 ) -> ResetServices:
@@ -72,6 +77,17 @@ def assemble_reset(
     rules = _rules(adapters, directory)
     everywhere = JoinedAccounts(
         store=store, person=passwords.person, at_once=passwords.at_once, domain=settings.domain
+    )
+    registered = Registered(people=people, passwords=checker, sealer=sealer)
+    registrations = Registrations(
+        store=store,
+        registered=registered,
+        sealer=sealer,
+        hasher=hasher,
+        random=random,
+        settings=settings,
+        texts=adapters.texts is not None,
+        now=now,
     )
     return ResetServices(
         journey=Journey(
@@ -83,35 +99,44 @@ def assemble_reset(
             hasher=hasher,
             random=random,
             settings=settings,
+            party=party,
             now=now,
         ),
-        registrations=Registrations(
-            store=store,
-            people=people,
-            passwords=checker,
-            sealer=sealer,
-            hasher=hasher,
-            random=random,
-            settings=settings,
-            texts=adapters.texts is not None,
-            now=now,
+        registrations=registrations,
+        keys=ResetKeys(
+            store=store, registered=registered, sealer=sealer, random=random, party=party, now=now
         ),
         administration=Administration(
             store=store, people=people, passwords=rules, settings=settings, now=now
         ),
-        courier=Courier(
-            store=store,
-            directory=directory,
-            notifier=adapters.notifier,
-            texts=adapters.texts,
-            sealer=sealer,
-            random=random,
-            settings=settings,
-            language=adapters.language,
-            now=now,
-            jitter=jitter,
+        courier=_courier(
+            adapters, store=store, directory=directory, sealer=sealer, random=random, now=now, jitter=jitter
         ),
         settings=settings,
+    )
+
+
+def _courier(
+    adapters: ResetAdapters,
+    *,
+    store: Store,
+    directory: Directory,
+    sealer: Sealer,
+    random: Random,
+    now: Callable[[], datetime],
+    jitter: Callable[[], float],
+) -> Courier:
+    return Courier(
+        store=store,
+        directory=directory,
+        notifier=adapters.notifier,
+        texts=adapters.texts,
+        sealer=sealer,
+        random=random,
+        settings=adapters.settings,
+        language=adapters.language,
+        now=now,
+        jitter=jitter,
     )
 
 
@@ -146,6 +171,8 @@ def breached_of(table: Table) -> RangeFiles | None:
 
 def _settings(config: Config, table: Table) -> Settings:
     """Raises ConfigError, StoreUnavailable."""
+    if any("key" in one.gates for one in table.rules) and relying_party(config.server.url) is None:
+        raise ConfigError("reset.rules: the gate key needs a host name in server.url: browsers use security keys nowhere else")  # fmt: skip
     key = read_key(secret_path(config.keys.master))
     principals = [config.priv.principal]
     if config.priv.preparer is not None:

@@ -43,7 +43,7 @@ class Choice(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
     """`token_hash`: of the browser's cookie. `key`: what a name counts as (lockout.py). `person`, `account`: SID and name; empty: nobody's. `sealed_code`: the code that was
-    sent for the gate that is open, sealed to this row. `known`: begun at an address that the person registered from. `stop_hash`: of what is typed to say "this wasn't me".
+    sent for the gate that is open, or what a security key is asked there, sealed to this row. `known`: begun at an address that the person registered from. `stop_hash`: of what is typed to say "this wasn't me".
     `reference`: of the change that came of it.
     """
 

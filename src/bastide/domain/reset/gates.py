@@ -15,6 +15,7 @@ class Gate(StrEnum):
     MAIL = "mail"
     SMS = "sms"
     TOTP = "totp"
+    KEY = "key"
 
 
 #: Gates that a code is sent for.

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from bastide.domain.ids import Sid
 from bastide.domain.reset.gates import Gate
@@ -16,12 +17,24 @@ STOP = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """A security key that was registered for resets. `credential`: the id that the key goes by, `public_key`: a COSE key (RFC 9052), both in hexadecimal."""
+
+    name: str
+    credential: str
+    public_key: str
+    sign_count: int
+    backed_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """Of a registration. Empty: not registered. Not for logs: its repr holds nothing."""
 
     mail: str = ""
     sms: str = ""
     totp: str = ""
+    keys: tuple[Key, ...] = ()
 
     def __repr__(self) -> str:
         return "Contents(<hidden>)"
@@ -34,7 +47,8 @@ def seal(sealer: Sealer, person: Sid, contents: Contents) -> bytes:
 
 def unseal(sealer: Sealer, person: Sid, sealed: bytes) -> Contents:
     """Raises StoreError."""
-    return Contents(**json.loads(sealer.open(sealed, f"reset-registration:{person}")))
+    held: dict[str, Any] = json.loads(sealer.open(sealed, f"reset-registration:{person}"))
+    return Contents(**held | {"keys": tuple(Key(**key) for key in held.get("keys", ()))})
 
 
 def new_code(random: Random, length: int = CODE) -> str:

@@ -4,22 +4,27 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from bastide.domain import totp
+from bastide.domain import totp, webauthn
 from bastide.domain.reset import questions
 from bastide.domain.reset.flow import Reset
 from bastide.domain.reset.gates import Gate
+from bastide.domain.webauthn import RelyingParty
 from bastide.services.ports import CodeHasher, Sealer
+from bastide.services.reset import keys
 from bastide.services.reset.contents import as_typed, code_context, unseal
+from bastide.services.reset.keys import Used
 from bastide.services.reset.ports import Registration, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`step`: the TOTP step that the code was of."""
+    """`step`: the TOTP step that the code was of. `key`: the security key that answered."""
 
     fits: bool
     step: int = 0
+    key: Used | None = None
 
 
 _NO = Verdict(fits=False)
@@ -28,8 +33,11 @@ _NO = Verdict(fits=False)
 class Gates:
     """The proofs. A code is compared in constant time; Argon2 takes its time, for somebody who does not exist as well."""
 
-    def __init__(self, *, sealer: Sealer, hasher: CodeHasher, settings: Settings) -> None:
+    def __init__(
+        self, *, sealer: Sealer, hasher: CodeHasher, settings: Settings, party: RelyingParty | None
+    ) -> None:
         self._sealer = sealer
+        self._party = party
         self._hasher = hasher
         self._settings = settings
         self._nobodys = hasher.hash("nobody's answer")
@@ -41,6 +49,10 @@ class Gates:
         known = wanted if registration is None else [one.question for one in registration.answers]
         return questions.asked(known, self._settings.asked, order)
 
+    def question(self, reset: Reset) -> str:
+        """What a security key is asked, as JSON for the browser. Raises Conflict where keys do not work, StoreError."""
+        return keys.question(webauthn.needed(self._party), self._challenge(reset))
+
     def chance(self, key: str) -> int:
         """A number that is made of a name, and that nobody outside can make."""
         return int.from_bytes(self._chance(key, "rule")[:8])
@@ -50,17 +62,35 @@ class Gates:
         gate: Gate,
         reset: Reset,
         registration: Registration | None,
-        said: Mapping[str, str],
+        said: Mapping[str, Any],
         now: datetime,
     ) -> Verdict:
-        """`said`: `code`, or `answer1` and so on. Raises StoreError."""
+        """`said`: `code`, `answer1` and so on, or `credential` as the browser gave it. Raises StoreError, Conflict where security keys do not work."""
         if gate is Gate.QUESTIONS:
             return self._answers(reset, registration, said)
         if gate is Gate.TOTP:
             return self._totp(registration, said.get("code", ""), now)
+        if gate is Gate.KEY:
+            return self._key(reset, registration, said.get("credential", {}))
         return self._code(reset, gate, said.get("code", ""))
 
-    def _answers(self, reset: Reset, registration: Registration | None, said: Mapping[str, str]) -> Verdict:
+    def _key(self, reset: Reset, registration: Registration | None, answer: Mapping[str, Any]) -> Verdict:
+        """(3), (4) of keys.py. `reset`: as it was before the attempt was counted."""
+        held = (
+            ()
+            if registration is None
+            else unseal(self._sealer, registration.person, registration.sealed).keys
+        )
+        shown = keys.used(webauthn.needed(self._party), held, self._challenge(reset), answer)
+        return Verdict(fits=shown is not None and bool(reset.person), key=shown)
+
+    def _challenge(self, reset: Reset) -> bytes:
+        """(1) of keys.py."""
+        return self._sealer.open(
+            reset.sealed_code, code_context(reset.id, reset.person, Gate.KEY, reset.passed)
+        )
+
+    def _answers(self, reset: Reset, registration: Registration | None, said: Mapping[str, Any]) -> Verdict:
         """All of them are compared, also after a wrong one."""
         held = {} if registration is None else {one.question: one.hashed for one in registration.answers}
         asked: Sequence[str] = self.questions(reset, registration)
@@ -74,16 +104,17 @@ class Gates:
         return Verdict(fits=whole and all(fits))
 
     def _totp(self, registration: Registration | None, code: str, now: datetime) -> Verdict:
-        secret = "" if registration is None else self._contents_totp(registration)
+        secret = (
+            ""
+            if registration is None
+            else unseal(self._sealer, registration.person, registration.sealed).totp
+        )
         step = totp.matching_step(
             bytes.fromhex(secret or "00" * totp.SECRET_BYTES), code.replace(" ", ""), now
         )
         if not secret or step is None or registration is None or step <= registration.last_step:
             return _NO
         return Verdict(fits=True, step=step)
-
-    def _contents_totp(self, registration: Registration) -> str:
-        return unseal(self._sealer, registration.person, registration.sealed).totp
 
     def _code(self, reset: Reset, gate: Gate, typed: str) -> Verdict:
         context = code_context(reset.id, reset.person, gate, reset.passed)

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from bastide.domain.errors import Conflict, InvalidInput
 from bastide.domain.ids import ObjectRef, Sid
@@ -22,18 +23,21 @@ from bastide.domain.reset.flow import Choice, Reset, Stage
 from bastide.domain.reset.gates import SENT, Gate, rule_of_nobody
 from bastide.domain.reset.letters import Letter
 from bastide.domain.reset.lockout import folded
+from bastide.domain.webauthn import RelyingParty
 from bastide.services.events import by_worker
 from bastide.services.pace import RESET
 from bastide.services.ports import CodeHasher, Random, Sealer, Store, UnitOfWork
-from bastide.services.reset import counters
-from bastide.services.reset.contents import CODE, STOP, as_typed, code_context, new_code, unseal
+from bastide.services.reset import counters, keys
+from bastide.services.reset.contents import CODE, STOP, as_typed, code_context, new_code, seal, unseal
 from bastide.services.reset.counters import Caller
-from bastide.services.reset.gates import Gates
+from bastide.services.reset.gates import Gates, Verdict
+from bastide.services.reset.keys import Used
 from bastide.services.reset.people import Found, People
 from bastide.services.reset.ports import Everywhere, Registration, Settings, SystemState
 from bastide.services.reset.rules import NewPasswords
 
 _TOKEN_BYTES = 32
+_FIELDS = {Gate.QUESTIONS: "answers", Gate.KEY: "security key"}
 _WRONG = "is wrong, used up or too old"
 _WRONG_REMEDY = "look at it again; after a few wrong ones this waits"
 _LOST = "there is no reset under way in this browser"
@@ -41,10 +45,13 @@ _LOST = "there is no reset under way in this browser"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the page shows. `questions`: at the gate of questions. `rules`: at the choice, the rules of a new password."""
+    """What the page shows. `questions`: at the gate of questions. `asked`: at that of a security key, what the browser asks the key, as JSON. `rules`: at the choice, the
+    rules of a new password.
+    """
 
     reset: Reset
     questions: tuple[str, ...] = ()
+    asked: str = ""
     rules: tuple[str, ...] = ()
     states: tuple[SystemState, ...] = ()
 
@@ -63,6 +70,7 @@ class Journey:
         hasher: CodeHasher,
         random: Random,
         settings: Settings,
+        party: RelyingParty | None,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -72,7 +80,7 @@ class Journey:
         self._sealer = sealer
         self._random = random
         self._settings = settings
-        self._gates = Gates(sealer=sealer, hasher=hasher, settings=settings)
+        self._gates = Gates(sealer=sealer, hasher=hasher, settings=settings, party=party)
         self._now = now
 
     def begin(self, account: str, address: str) -> str:
@@ -112,11 +120,13 @@ class Journey:
             return View(reset, states=self._states(reset))
         if reset.stage is Stage.STOPPED or now >= reset.expires_at:
             return None
-        if reset.gate is Gate.QUESTIONS:
-            return View(reset, questions=self._gates.questions(reset, registration))
         if reset.stage is Stage.CHOOSE:
             return View(reset, rules=self._passwords.rules(Sid(reset.person)))
-        return View(reset)
+        return View(
+            reset,
+            questions=self._gates.questions(reset, registration) if reset.gate is Gate.QUESTIONS else (),
+            asked=self._gates.question(reset) if reset.gate is Gate.KEY else "",
+        )
 
     def _states(self, reset: Reset) -> tuple[SystemState, ...]:
         if reset.choice == Choice.UNLOCK.value:
@@ -136,8 +146,8 @@ class Journey:
             uow.resets.put(self._opened(uow, replace(reset, address=address), registration, now))
             uow.commit()
 
-    def answer(self, token: str, gate: Gate, said: Mapping[str, str], address: str) -> Reset:
-        """Show what a gate asks for. Raises InvalidInput for what is wrong, Conflict, TooManyTries."""
+    def answer(self, token: str, gate: Gate, said: Mapping[str, Any], address: str) -> Reset:
+        """Show what a gate asks for (Gates.judge). Raises InvalidInput for what is wrong, Conflict, TooManyTries."""
         with self._store.write() as uow:  # (3)
             now = self._now()
             reset = self._of(uow, token)
@@ -145,6 +155,8 @@ class Journey:
             caller = self._caller(reset, address)
             attempt = counters.count(uow, caller, self._settings.permanent_after, now)
             registration = uow.resets.registration(Sid(reset.person)) if reset.person else None
+            if gate is Gate.KEY:  # keys.py (1)
+                uow.resets.put(self._asked(reset))
             if attempt.locks and reset.person:
                 self._told_of("reset.locked", uow, reset, now, gate=gate.value, address=address)
             uow.commit()
@@ -154,7 +166,7 @@ class Journey:
             now = self._now()
             reset = self._of(uow, token)
             flow.require_gate(reset, gate, now)  # (5)
-            good = verdict.fits and person is not None and self._unspent(uow, reset, gate, verdict.step)
+            good = verdict.fits and person is not None and self._unspent(uow, reset, gate, verdict, now)
             after = flow.passed(reset, gate, now) if good else flow.failed(reset, gate, now)
             if good:
                 counters.take_back(uow, attempt)
@@ -165,9 +177,7 @@ class Journey:
                 uow.audit.append(by_worker(kind, now, subject=reset.person, subject_name=reset.account, data={"gate": gate.value, "address": address}))  # fmt: skip
             uow.commit()
         if not good:
-            raise InvalidInput(
-                "code" if gate is not Gate.QUESTIONS else "answers", _WRONG, remedy=_WRONG_REMEDY
-            )
+            raise InvalidInput(_FIELDS.get(gate, "code"), _WRONG, remedy=_WRONG_REMEDY)
         return after
 
     def choose(self, token: str, choice: Choice, password: str, address: str) -> None:
@@ -268,6 +278,8 @@ class Journey:
     ) -> Reset:
         """(4) With a new code, if the gate that is next is one for which a code is sent, and there is one left to send. For nobody as well: the row is dropped then."""
         gate = reset.gate
+        if gate is Gate.KEY:
+            return self._asked(reset)
         if gate not in SENT or gate is None:
             return reset
         code = new_code(self._random, CODE)
@@ -283,6 +295,13 @@ class Journey:
         uow.work.poke(RESET, f"{Letter.CODE.value}:{reset.id}:{gate.value}", now)
         context = code_context(reset.id, reset.person, gate, reset.passed)
         return replace(reset, sealed_code=self._sealer.seal(code.encode(), context))
+
+    def _asked(self, reset: Reset) -> Reset:
+        """(1) of keys.py, for nobody as well."""
+        context = code_context(reset.id, reset.person, Gate.KEY, reset.passed)
+        return replace(
+            reset, sealed_code=self._sealer.seal(self._random.token(keys.CHALLENGE_BYTES), context)
+        )
 
     def _moved(self, uow: UnitOfWork, reset: Reset, now: datetime) -> Reset:
         """What follows a gate that was passed: the next one is opened, or the person is told of the time to cool off."""
@@ -306,15 +325,32 @@ class Journey:
         flow.require_current(reset, self._everywhere.changed_at(found.person.ref))
         return found.person.ref
 
-    @staticmethod
-    def _unspent(uow: UnitOfWork, reset: Reset, gate: Gate, step: int) -> bool:
-        """(5) A code of an authenticator counts once, whatever reset it is shown in."""
-        if gate is not Gate.TOTP:
+    def _unspent(self, uow: UnitOfWork, reset: Reset, gate: Gate, verdict: Verdict, now: datetime) -> bool:
+        """(5) A code of an authenticator counts once, whatever reset it is shown in; a security key (5) of keys.py."""
+        if gate not in {Gate.TOTP, Gate.KEY}:
             return True
         registration = uow.resets.registration(Sid(reset.person))
-        if registration is None or step <= registration.last_step:
+        if registration is None:
             return False
-        uow.resets.register(replace(registration, last_step=step))
+        if verdict.key is not None:
+            return self._key_counted(uow, reset, registration, verdict.key, now)
+        if verdict.step <= registration.last_step:
+            return False
+        uow.resets.register(replace(registration, last_step=verdict.step))
+        return True
+
+    def _key_counted(
+        self, uow: UnitOfWork, reset: Reset, registration: Registration, shown: Used, now: datetime
+    ) -> bool:
+        """(5) of keys.py."""
+        contents = unseal(self._sealer, registration.person, registration.sealed)
+        if keys.went_back(contents, shown):
+            self._told_of("reset.key-copied", uow, reset, now, address=reset.address)
+            return False
+        after = keys.counted(contents, shown)
+        if after is None:
+            return False
+        uow.resets.register(replace(registration, sealed=seal(self._sealer, registration.person, after)))
         return True
 
     @staticmethod

@@ -1,0 +1,117 @@
+"""What every registration of a signed-in person shares (register.py and register_keys.py): (1), (2) and (4) of register.py, and what waits to be confirmed."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bastide.domain.errors import Conflict, NotAuthenticated, NotAuthorized
+from bastide.domain.people import Actor, Right, require
+from bastide.domain.reset.gates import Gate
+from bastide.services.ports import Sealer, UnitOfWork
+from bastide.services.reset.contents import Contents, seal, unseal
+from bastide.services.reset.courier import DRAFT_CONTEXT
+from bastide.services.reset.people import Found, People
+from bastide.services.reset.ports import Answer, Draft, Registration
+from bastide.services.signin import PasswordChecker
+
+LIFE = timedelta(minutes=15)
+_ADDRESSES = 5
+_AGAIN = "begin anew on this page"
+
+
+class Registered:
+    """Who may register, and what is registered then."""
+
+    def __init__(self, *, people: People, passwords: PasswordChecker, sealer: Sealer) -> None:
+        self._people = people
+        self._passwords = passwords
+        self._sealer = sealer
+
+    def may(self, actor: Actor) -> Found:
+        """(2) Raises NotAuthorized, DirectoryError."""
+        require(actor, Right.USE)
+        found = self._people.of(actor.sid)
+        if found is None:
+            raise NotAuthorized(
+                "only everyday accounts can reset their password here",
+                remedy="sign in with the account that you use every day",
+            )
+        if found.excluded:
+            raise NotAuthorized(
+                f"this account {found.excluded}: its password is never reset here",
+                remedy="your help desk or an administrator sets it",
+            )
+        if found.rule is None:
+            raise NotAuthorized(
+                "no rule lets this account reset its password", remedy="ask your administrator"
+            )
+        return found
+
+    def shown_again(self, actor: Actor, password: str) -> Found:
+        """(1) Raises NotAuthenticated, and as `may`."""
+        found = self.may(actor)
+        name = found.person.ref.name
+        if not password or self._passwords.check(name, password) != actor.sid.rid:
+            raise NotAuthenticated("the password was not accepted", remedy="type the one that you have now")
+        return found
+
+    def draft(self, actor: Actor, session: str, gate: Gate, text: str, now: datetime) -> Draft:
+        """What waits to be confirmed, in this session, by this person, for this gate."""
+        id_ = draft_id(session, gate)
+        sealed = self._sealer.seal(text.encode(), DRAFT_CONTEXT + id_)
+        return Draft(id=id_, person=actor.sid, gate=gate, sealed=sealed, expires_at=now + LIFE)
+
+    def waiting(
+        self, uow: UnitOfWork, actor: Actor, session: str, gate: Gate, now: datetime
+    ) -> tuple[Draft, str, str]:
+        """What `draft` made, with the two lines of its text. Raises Conflict."""
+        draft = uow.resets.draft(draft_id(session, gate))
+        if draft is None or draft.person != actor.sid or draft.gate is not gate or now >= draft.expires_at:
+            raise Conflict("nothing waits for a code here", remedy=_AGAIN)
+        first, _, second = self._sealer.open(draft.sealed, DRAFT_CONTEXT + draft.id).decode().partition("\n")
+        return draft, first, second
+
+    def keep(
+        self,
+        uow: UnitOfWork,
+        found: Found,
+        gate: Gate,
+        change: Callable[[Contents], Contents],
+        address: str,
+        *,
+        now: datetime,
+        answers: tuple[Answer, ...] | None = None,
+        last_step: int | None = None,
+    ) -> None:
+        """(4)"""
+        person = found.person.ref
+        held = uow.resets.registration(person.sid) or Registration(
+            person=person.sid,
+            name=person.name,
+            registered_at=now,
+            sealed=seal(self._sealer, person.sid, Contents()),
+        )
+        contents = change(unseal(self._sealer, person.sid, held.sealed))
+        others = tuple(one for one in held.addresses if one != address)
+        uow.resets.register(
+            replace(
+                held,
+                name=person.name,
+                sealed=seal(self._sealer, person.sid, contents),
+                gates=tuple(one for one in Gate if one in {*held.gates, gate}),
+                answers=held.answers if answers is None else answers,
+                addresses=(address, *others)[:_ADDRESSES],
+                last_step=held.last_step if last_step is None else last_step,
+            )
+        )
+
+
+def gates_of(found: Found) -> tuple[Gate, ...]:
+    """What a reset of this person asks for."""
+    return () if found.rule is None else found.rule.gates
+
+
+def draft_id(session: str, gate: Gate) -> str:
+    """A digest: no token of a session is stored."""
+    return hashlib.sha256(f"bastide reset draft\0{session}\0{gate.value}".encode()).hexdigest()
