@@ -98,6 +98,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     world = World()
     world.priv.add_person("svc-bastide")
     world.priv.add_person("svc-bastide-prepare")
+    world.corp.add_person("svc-reset")
 
     @contextmanager
     def open_services(_: Path) -> Iterator[Services]:
@@ -142,6 +143,33 @@ def test_the_script_for_corp_names_groups_asked_for_and_groups_known(settings: P
     )
     assert "FileAdmins" not in script(settings, "--forest", "corp", "--corp-group", "DbAdmins").stdout
     assert script(settings, "--forest", "corp", "--corp-group", "Nothing").exit_code == Exit.REFUSED
+
+
+STAFF = "OU=Staff,DC=corp,DC=bastide,DC=test"
+
+
+def test_the_script_for_corp_lets_an_account_of_its_own_reset_passwords_where_it_is_said(
+    settings: Path,
+) -> None:
+    options = ("--forest", "corp", "--reset-container", STAFF)
+    said = script(settings, *options, "--reset-account", "svc-reset", "--for", "windows")
+    assert said.exit_code == 0, said.stderr
+    assert f'dsacls "{STAFF}" /I:S /G "svc-reset@corp.bastide.test:CA;Reset Password;user"' in said.stdout
+    assert script(settings, *options).exit_code == Exit.USAGE, "without the account"
+    assert script(settings, "--forest", "corp", "--reset-account", "svc-reset").exit_code == Exit.USAGE
+    assert script(settings, *options, "--reset-account", "nobody").exit_code == Exit.REFUSED
+    assert STAFF not in script(settings, "--reset-container", STAFF, "--reset-account", "svc-reset").stdout, (
+        "PRIV"
+    )
+
+
+def test_no_account_that_bastide_has_already_resets_passwords_of_people(settings: Path) -> None:
+    one = msgspec.structs.replace(CONFIG, corp=None)
+    settings.write_text(config_file.render(one))
+    for name in ("svc-bastide", "svc-bastide-prepare"):
+        result = script(settings, "--forest", "corp", "--reset-container", STAFF, "--reset-account", name)
+        assert result.exit_code == Exit.REFUSED
+        assert "sets no passwords of people" in result.stderr
 
 
 def test_the_policy_is_ldif_with_the_cap(settings: Path) -> None:

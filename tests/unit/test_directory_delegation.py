@@ -8,11 +8,21 @@ from datetime import timedelta
 import pytest
 
 from bastide.directory.active_directory import ActiveDirectory
-from bastide.directory.constants import GUID_ACCOUNT_EXPIRES, GUID_CLASS_SHADOW_PRINCIPAL, GUID_MEMBER
+from bastide.directory.constants import (
+    GUID_ACCOUNT_EXPIRES,
+    GUID_CLASS_PASSWORD_SETTINGS,
+    GUID_CLASS_SHADOW_PRINCIPAL,
+    GUID_CLASS_USER,
+    GUID_LOCKOUT_TIME,
+    GUID_MEMBER,
+    GUID_RESET_PASSWORD,
+    GUID_RESULTANT_PSO,
+)
 from bastide.directory.delegation import (
     Account,
     CorpGroup,
     Plan,
+    Resets,
     policy_ldif,
     rights,
     samba_script,
@@ -67,6 +77,35 @@ def test_shadow_principals_add_rights_in_their_container_and_nowhere_else() -> N
         (SHADOWS, "(A;CIIO;RC;;;OW)"),
     }
     assert rights(WITH_SHADOWS, Forest.CORP) == rights(PLAN, Forest.CORP)
+
+
+RESETTER = Sid("S-1-5-21-7-8-9-1003")
+STAFF = "OU=Staff,DC=corp,DC=x"
+WITH_RESETS = replace(PLAN, resets=Resets(Account(RESETTER, r"CORP\svc-reset"), (STAFF,)))
+
+
+def test_self_service_reset_adds_a_look_at_policies_and_two_rights_where_people_are() -> None:
+    """The account that sets passwords reads and writes nothing else, and no other account sets one."""
+    before, after = set(rights(PLAN, Forest.CORP)), set(rights(WITH_RESETS, Forest.CORP))
+    assert before < after
+    policies = "CN=Password Settings Container,CN=System,DC=corp,DC=x"
+    user = GUID_CLASS_USER
+    assert {(right.dn, right.sddl) for right in after - before} == {
+        ("DC=corp,DC=x", f"(OA;CIIO;RP;{GUID_RESULTANT_PSO};{user};{SERVICE})"),
+        (policies, f"(A;;LCRP;;;{SERVICE})"),
+        (policies, f"(OA;CIIO;RP;;{GUID_CLASS_PASSWORD_SETTINGS};{SERVICE})"),
+        (STAFF, f"(OA;CIIO;CR;{GUID_RESET_PASSWORD};{user};{RESETTER})"),
+        (STAFF, f"(OA;CIIO;WP;{GUID_LOCKOUT_TIME};{user};{RESETTER})"),
+    }
+    assert rights(WITH_RESETS, Forest.PRIV) == rights(PLAN, Forest.PRIV)
+    script = windows_script(WITH_RESETS, Forest.CORP)
+    for line in (
+        f'dsacls "{STAFF}" /I:S /G "CORP\\svc-reset:CA;Reset Password;user"',
+        f'dsacls "{STAFF}" /I:S /G "CORP\\svc-reset:WP;lockoutTime;user"',
+        f'dsacls "{policies}" /G "PRIV\\svc-bastide:LCRP"',
+        f'dsacls "{policies}" /I:S /G "PRIV\\svc-bastide:RP;;msDS-PasswordSettings"',
+    ):
+        assert line in script
 
 
 def test_the_windows_script_says_who_runs_the_part_on_shadow_principals() -> None:

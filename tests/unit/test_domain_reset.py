@@ -12,7 +12,7 @@ from bastide.domain.reset import exclusion, flow, lockout, password_rules, quest
 from bastide.domain.reset.flow import Choice, Reset, Stage
 from bastide.domain.reset.gates import Gate, Rule, rule_for, rule_of_nobody
 from bastide.domain.reset.lockout import Count, Kind, Limit
-from bastide.domain.reset.password_rules import Policy, Whose
+from bastide.domain.reset.password_rules import Lockout, Policy, Whose
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 GATES = (Gate.MAIL, Gate.TOTP)
@@ -220,3 +220,21 @@ def test_the_rules_in_words() -> None:
     words = password_rules.in_words(POLICY, banned=True, breached=True)
     assert len(words) == 5
     assert "cannot be read" in password_rules.in_words(None, banned=False, breached=False)[0]
+
+
+@pytest.mark.parametrize(
+    ("lasts", "end"), [(None, "until somebody unlocks it."), (timedelta(minutes=90), "for 90 minutes.")]
+)
+def test_what_the_domain_asks_later_in_words(lasts: timedelta | None, end: str) -> None:
+    policy = replace(
+        POLICY,
+        least_age=timedelta(days=1),
+        longest_age=timedelta(days=42),
+        lockout=Lockout(5, timedelta(hours=2), lasts),
+    )
+    assert password_rules.in_words(policy, banned=False, breached=False)[2:] == (
+        "Not one that you had: when you change it yourself, the domain refuses your last 3.",
+        "You can change it yourself again after 1 day.",
+        "It has to be changed after 42 days.",
+        f"5 wrong sign-ins within 2 hours lock the account {end}",
+    )

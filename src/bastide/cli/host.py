@@ -179,6 +179,14 @@ def delegation_script(
         list[str] | None,
         typer.Option("--corp-group", metavar="NAME", help="A CORP group to be. May be repeated."),
     ] = None,
+    reset_account: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The CORP account that resets passwords for self-service."),
+    ] = "",
+    reset_container: Annotated[
+        list[str] | None,
+        typer.Option("--reset-container", metavar="DN", help="Where it resets them. May be repeated."),
+    ] = None,
     config: Settings = DEFAULT_PATH,
 ) -> None:
     """Print the script that gives Bastide's accounts their rights, and no more. A domain administrator reads and runs it."""
@@ -186,7 +194,14 @@ def delegation_script(
         raise Stop("--forest is priv or corp; --for is samba, windows or policy", status=Exit.USAGE)
     from bastide.cli import rights  # noqa: PLC0415
 
-    text = rights.script(config, forest=forest, dialect=dialect, corp_groups=corp_group or [])
+    text = rights.script(
+        config,
+        forest=forest,
+        dialect=dialect,
+        corp_groups=corp_group or [],
+        reset_account=reset_account,
+        reset_containers=reset_container,
+    )
     if as_json:
         screen.json({"forest": forest, "for": dialect, "script": text})
     else:

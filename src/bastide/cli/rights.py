@@ -1,26 +1,44 @@
 """The delegation plan of these settings, with the accounts looked up in the directory."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from bastide.cli.exits import Stop
+from bastide.cli.exits import Exit, Stop
 from bastide.cli.server import open_services
 from bastide.config import Config, load
 from bastide.directory import delegation
-from bastide.directory.delegation import Account, CorpGroup, Plan
+from bastide.directory.delegation import Account, CorpGroup, Plan, Resets
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.services.ports import Directory
 from bastide.wiring import Services
 
 
-def script(path: Path, *, forest: str, dialect: str, corp_groups: list[str]) -> str:
+def script(
+    path: Path,
+    *,
+    forest: str,
+    dialect: str,
+    corp_groups: list[str],
+    reset_account: str = "",
+    reset_containers: list[str] | None = None,
+) -> str:
     """The text to run. Raises Stop, ConfigError, BastideError."""
+    containers = reset_containers or []
+    if bool(reset_account) != bool(containers):
+        raise Stop(
+            "--reset-account and --reset-container go together",
+            remedy="name the account of the domain's management agent, and each container of people whose passwords it resets",
+            status=Exit.USAGE,
+        )
     config = load(path)
     if dialect == "policy":
         return delegation.policy_ldif(_policy_plan(config))
     with open_services(path) as services:
         plan = _plan(config, services, corp_groups)
+        if containers:
+            plan = replace(plan, resets=_resets(config, services, plan, reset_account, containers))
     write = delegation.windows_script if dialect == "windows" else delegation.samba_script
     return write(plan, Forest(forest))
 
@@ -46,6 +64,20 @@ def _plan(config: Config, services: Services, corp_groups: list[str]) -> Plan:
         cap=timedelta(seconds=config.policy.ticket_cap_seconds),
         shadow_principals=config.corp is not None and priv.capabilities().shadow_principals,
     )
+
+
+def _resets(config: Config, services: Services, plan: Plan, name: str, containers: list[str]) -> Resets:
+    """The account is one of CORP, or with a single forest of that one. Raises Stop."""
+    forest, domain = (
+        (Forest.PRIV, config.priv.domain) if config.corp is None else (Forest.CORP, config.corp.domain)
+    )
+    account = _account(services.forests[forest], name, domain)
+    if account.sid in {plan.service.sid, plan.preparer.sid}:
+        raise Stop(
+            f"{name} is an account of Bastide that sets no passwords of people",
+            remedy="make an account of its own for the management agent: docs/how-to/self-service-reset.md",
+        )
+    return Resets(account, tuple(dict.fromkeys(containers)))
 
 
 def _policy_plan(config: Config) -> Plan:

@@ -94,6 +94,9 @@ BUILTIN_DOMAIN = "S-1-5-32"
 POLICIES = "CN=AuthN Policies,CN=AuthN Policy Configuration,CN=Services"
 SHADOW_PRINCIPALS = "CN=Shadow Principal Configuration,CN=Services"
 
+# --------------------------------------------------------------------------------------- places below a domain, 6.1.1.4
+PASSWORD_SETTINGS = "CN=Password Settings Container,CN=System"  # noqa: S105  # the name of a container
+
 # --------------------------------------------------- rights: schemaIDGUID of attributes and classes ([MS-ADA1..3], [MS-ADSC])
 GUID_MEMBER = "bf9679c0-0de6-11d0-a285-00aa003049e2"
 GUID_ACCOUNT_EXPIRES = "bf967915-0de6-11d0-a285-00aa003049e2"
@@ -104,6 +107,9 @@ GUID_CLASS_USER = "bf967aba-0de6-11d0-a285-00aa003049e2"
 #: msDS-ShadowPrincipal: no security descriptor of its own by default, so all rights come from its container.
 GUID_CLASS_SHADOW_PRINCIPAL = "770f4cb3-1643-469c-b766-edd77aa75e14"
 GUID_CLASS_GROUP = "bf967a9c-0de6-11d0-a285-00aa003049e2"
+GUID_CLASS_PASSWORD_SETTINGS = "3bcd9db8-f84b-451c-952f-6c52b81f9ec6"  # noqa: S105  # the name of a class
+GUID_RESULTANT_PSO = "b77ea093-88d0-4780-9a98-911f8e8b1dca"
+GUID_LOCKOUT_TIME = "28630ebf-41d5-11d1-a9c1-0000f80367c1"
 # Extended right and property sets, [MS-ADTS] 5.1.3.2.1 and 3.1.1.2.3.3.
 GUID_RESET_PASSWORD = "00299570-246d-11d0-a768-00aa006e0529"  # noqa: S105  # the name of a right
 GUID_SET_ACCOUNT_RESTRICTIONS = "4c164200-20c0-11d0-a768-00aa006e0529"

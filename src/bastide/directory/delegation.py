@@ -1,7 +1,8 @@
-"""The least rights that Bastide's two accounts need, as scripts for an administrator. Pure text; tests/integration runs it and tries to do more.
+"""The least rights that Bastide's accounts need, as scripts for an administrator. Pure text; tests/integration runs it and tries to do more.
 
 The service account writes `member` of PAM groups, `accountExpires` of PAM users, and `member` of the listed CORP groups. The preparer makes
-and deletes users and groups in the PAM containers. Neither is a member of any administrative group (F18: MIM made its own a Domain Admin).
+and deletes users and groups in the PAM containers. Who resets passwords in CORP is a third account, which does nothing else. None is a member of any
+administrative group (F18: MIM made its own a Domain Admin).
 
 Rights are SDDL ([MS-DTYP] 2.5.1): CC/DC create and delete a child, LC list, RP/WP read and write a property, LO list object, CR extended
 right; CI children inherit, IO the object itself does not; OW is OWNER RIGHTS, which keeps the maker of an object from rewriting its ACL.
@@ -16,14 +17,18 @@ from bastide.directory.constants import (
     GUID_ACCOUNT_EXPIRES,
     GUID_ASSIGNED_POLICY,
     GUID_CLASS_GROUP,
+    GUID_CLASS_PASSWORD_SETTINGS,
     GUID_CLASS_SHADOW_PRINCIPAL,
     GUID_CLASS_USER,
+    GUID_LOCKOUT_TIME,
     GUID_MEMBER,
     GUID_RESET_PASSWORD,
+    GUID_RESULTANT_PSO,
     GUID_SET_ACCOUNT_RESTRICTIONS,
     GUID_SET_MEMBERSHIP,
     GUID_SUPPORTED_ENCRYPTION,
     GUID_USER_ACCOUNT_CONTROL,
+    PASSWORD_SETTINGS,
     POLICIES,
     SHADOW_PRINCIPALS,
 )
@@ -49,6 +54,14 @@ class CorpGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Resets:
+    """For self-service reset: the account of the domain's management agent, and the containers in which it sets passwords and unlocks."""
+
+    account: Account
+    containers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Who gets rights on what. DNs throughout; `priv_base` and `corp_base` are those of the domains."""
 
@@ -65,6 +78,8 @@ class Plan:
     cap: timedelta = timedelta(minutes=15)
     #: Whether PRIV can carry CORP groups by shadow principals.
     shadow_principals: bool = False
+    #: None: nobody resets a password here.
+    resets: Resets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +96,7 @@ class Right:
 def rights(plan: Plan, forest: Forest) -> tuple[Right, ...]:
     """All rights of one forest, each place once per need."""
     if forest is Forest.CORP:
-        return tuple(_corp(plan))
+        return (*_corp(plan), *_resets(plan))
     return (*_service(plan), *_preparer(plan), *_shadow_principals(plan))
 
 
@@ -223,6 +238,49 @@ def _corp(plan: Plan) -> Iterator[Right]:
             yield _members_of(group.dn, plan.service)
     if any(group.protected for group in plan.corp_groups):
         yield _members_of(f"CN=AdminSDHolder,CN=System,{plan.corp_base}", plan.service)
+
+
+def _resets(plan: Plan) -> Iterator[Right]:
+    """The service account sees what a password must be, and the agent's account sets it. Neither does what the other does."""
+    if plan.resets is None:
+        return
+    service, account = plan.service, plan.resets.account
+    yield Right(
+        plan.corp_base,
+        f"{service.name} sees which password policy counts for a user",
+        f"(OA;CIIO;RP;{GUID_RESULTANT_PSO};{GUID_CLASS_USER};{service.sid})",
+        f"{service.name}:RP;msDS-ResultantPSO;user",
+        deep=True,
+    )
+    policies = f"{PASSWORD_SETTINGS},{plan.corp_base}"
+    yield Right(
+        policies,
+        f"{service.name} sees whether there are password policies",
+        f"(A;;LCRP;;;{service.sid})",
+        f"{service.name}:LCRP",
+    )
+    yield Right(
+        policies,
+        f"{service.name} reads them",
+        f"(OA;CIIO;RP;;{GUID_CLASS_PASSWORD_SETTINGS};{service.sid})",
+        f"{service.name}:RP;;msDS-PasswordSettings",
+        deep=True,
+    )
+    for container in plan.resets.containers:
+        yield Right(
+            container,
+            f"{account.name} sets passwords here",
+            f"(OA;CIIO;CR;{GUID_RESET_PASSWORD};{GUID_CLASS_USER};{account.sid})",
+            f"{account.name}:CA;Reset Password;user",
+            deep=True,
+        )
+        yield Right(
+            container,
+            f"{account.name} unlocks here",
+            f"(OA;CIIO;WP;{GUID_LOCKOUT_TIME};{GUID_CLASS_USER};{account.sid})",
+            f"{account.name}:WP;lockoutTime;user",
+            deep=True,
+        )
 
 
 def _makes(container: str, account: Account, kind: str, guid: str) -> Right:

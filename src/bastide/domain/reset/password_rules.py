@@ -1,12 +1,12 @@
 """What a new password must be: the domain's policy, words that are banned, passwords that others lost. Shown before, and explained after a refusal.
 
 Complexity is that of Windows: three of five kinds of characters, and not the account's name, nor a part of the display name, of three characters or more.
-What the directory alone knows (the history) is said, and decided there.
+What the directory alone knows (the history) is said, and decided there: of a change, not of a set.
 """
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -37,14 +37,27 @@ FIELD = "password"
 
 
 @dataclass(frozen=True, slots=True)
+class Lockout:
+    """After how many wrong sign-ins the directory locks an account; 0: never. `window`: within which they count. `lasts` None: until somebody unlocks it."""
+
+    threshold: int = 0
+    window: timedelta = timedelta(0)
+    lasts: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """Of one person. `source`: a domain, or the name of a fine-grained policy (PSO). `history`: how many earlier passwords are refused. `least_age`: since the last change."""
+    """Of one person. `source`: a domain, or the name of a fine-grained policy (PSO). `history`: how many earlier passwords a change refuses; a set, as a reset is one,
+    does not ask it. `least_age`: since the last change, before the person changes it again. `longest_age` None: it may stay for ever.
+    """
 
     source: str
     length: int
     complex: bool
     history: int
     least_age: timedelta
+    longest_age: timedelta | None = None
+    lockout: Lockout = Lockout()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +80,39 @@ def in_words(policy: Policy | None, *, banned: bool, breached: bool) -> tuple[st
             lines.append(
                 "Three of these: capital letters, small letters, digits, other characters, letters without case; and not your name."
             )
-        if policy.history:
-            lines.append(f"None of your last {policy.history} passwords.")
+        lines += _later(policy)
     if banned:
         lines.append("No word that is banned here, also not with digits in the place of letters.")
     if breached:
         lines.append("Not one that others lost: it is looked up in a list on this server, and sent nowhere.")
     return tuple(lines)
+
+
+def _later(policy: Policy) -> Iterator[str]:
+    """What the domain asks of changes and sign-ins that come after."""
+    if policy.history:
+        yield f"Not one that you had: when you change it yourself, the domain refuses your last {policy.history}."
+    if policy.least_age:
+        yield f"You can change it yourself again after {_span(policy.least_age)}."
+    if policy.longest_age is not None:
+        yield f"It has to be changed after {_span(policy.longest_age)}."
+    lockout = policy.lockout
+    if lockout.threshold:
+        end = "until somebody unlocks it" if lockout.lasts is None else f"for {_span(lockout.lasts)}"
+        yield f"{lockout.threshold} wrong sign-ins within {_span(lockout.window)} lock the account {end}."
+
+
+def _span(of: timedelta) -> str:
+    """In the largest unit that has a whole number, days before hours before minutes."""
+    minutes = int(of.total_seconds() // 60)
+    for unit, size in (("day", 24 * 60), ("hour", 60)):
+        if minutes and minutes % size == 0:
+            return _number(minutes // size, unit)
+    return _number(minutes, "minute")
+
+
+def _number(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def check(password: str, policy: Policy | None, whose: Whose, banned: Collection[str]) -> None:
