@@ -15,7 +15,7 @@ from bastide.domain.errors import (
     TargetUnavailable,
 )
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import NewPassword, Security
+from bastide.services.passwords.ports import Attended, Look, NewPassword, Security
 from bastide.targets.conformance import CHECKS, Subject
 from bastide_lab import tls
 from tests.support.sql_world import (
@@ -250,6 +250,51 @@ def test_mariadb_expires_what_must_be_changed_and_ends_a_lock_out(world: World) 
     with _opened(world) as target:
         assert target.verify(cs_object(name), "next-one") is Proof.PROVED
         assert target.verify(cs_object(name), "another") is Proof.NOT_PROVED
+
+
+@ON_MARIADB
+def test_mariadb_forgets_failed_sign_ins_without_a_password(world: World) -> None:
+    name = make_role(world)
+    closed = make_role(world, how="IDENTIFIED BY 'old-one' ACCOUNT LOCK")
+    world.run("SET GLOBAL max_password_errors = 2")
+    try:
+        for _ in range(2):
+            assert not world.opens(name, "wrong")
+        with pytest.raises(pymysql.OperationalError, match=r"4150|4151"):
+            world.opens(name, "old-one")
+        with _opened(world) as target:
+            assert isinstance(target, Attended)
+            done = target.unlock([cs_object(one) for one in (name, "nobody", closed)])
+            assert target.look([cs_object(name)]) == [Look()], "a count that nobody can read is not guessed"
+        assert [one.code for one in done] == [Code.SUCCESS, Code.OBJECT_MISSING, Code.SUCCESS]
+        assert world.opens(name, "old-one")
+        with pytest.raises(pymysql.OperationalError, match="4151"):
+            world.opens(closed, "old-one")  # an administrator did that
+    finally:
+        world.run("SET GLOBAL max_password_errors = DEFAULT")
+
+
+@BOTH
+def test_accounts_that_are_never_set_are_not_unlocked_either(world: World) -> None:
+    with _opened(world) as target:
+        assert isinstance(target, Attended)
+        (own,) = target.unlock([cs_object(world.settings["user"])])
+    assert own.code is Code.SET_UNSUPPORTED
+    assert "the agent's own account" in own.detail
+
+
+@ON_POSTGRES
+def test_postgres_has_no_lock_and_says_so(world: World) -> None:
+    name = make_role(world)
+    with _opened(world) as target:
+        assert isinstance(target, Attended)
+        (done,) = target.unlock([cs_object(name)])
+        assert target.look([cs_object(name)]) == [Look()]
+    assert (done.code, done.detail) == (
+        Code.SET_UNSUPPORTED,
+        "PostgreSQL has no lock: it counts no failed sign-ins",
+    )
+    assert world.opens(name, "old-one")
 
 
 @ON_MARIADB

@@ -12,11 +12,12 @@ from bastide.domain.errors import (
     NotConfigured,
 )
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import Imported, NewPassword
+from bastide.services.passwords.ports import Attended, Imported, Look, NewPassword
 from bastide.targets.conformance import CHECKS, Subject
 from tests.support.sql_world import (
     BOTH,
     HOSTILE,
+    ON_POSTGRES,
     REGISTRY,
     SECRET,
     World,
@@ -90,6 +91,40 @@ def test_flags_are_set_where_the_agent_asks_and_columns_exist(world: World) -> N
     assert set_password(world, "7", "new-one", flagged, must_change=True, unlock=True) == (Code.SUCCESS, "")
     ((kept, must, locked),) = world.run("SELECT hash, must, locked FROM accounts WHERE id = 7")
     assert (kept[:4], bool(must), locked) == ("$2b$", True, 0)
+
+
+@BOTH
+def test_a_lock_is_a_column_and_without_one_there_is_none(world: World) -> None:
+    _accounts(world, "hash VARCHAR(300), must BOOLEAN, locked SMALLINT DEFAULT 1")
+    flagged = {**TABLE, "must_change": "must", "locked": "locked"}
+    world.run("UPDATE accounts SET hash = 'kept', must = TRUE")
+    seven, nobody = cs_object("7"), cs_object("9")
+    with REGISTRY.target(world.agent(passwords=TABLE), SECRET) as target:
+        assert isinstance(target, Attended)
+        (none,) = target.unlock([seven])
+        assert target.look([seven]) == [Look()]
+    assert none.code is Code.SET_UNSUPPORTED
+    assert "no column `locked`" in none.detail
+    with REGISTRY.target(world.agent(passwords=flagged), SECRET) as target:
+        assert isinstance(target, Attended)
+        assert target.look([seven, nobody]) == [Look(locked=True, must_change=True), Look()]
+        done = target.unlock([seven, nobody])
+        assert [one.code for one in done] == [Code.SUCCESS, Code.OBJECT_MISSING]
+        assert target.look([seven]) == [Look(locked=False, must_change=True)]
+    ((kept, locked),) = world.run("SELECT hash, locked FROM accounts WHERE id = 7")
+    assert (kept, locked) == ("kept", 0)
+
+
+@ON_POSTGRES
+def test_a_lock_that_may_be_written_and_not_read_is_not_known(world: World) -> None:
+    _accounts(world, "hash VARCHAR(300), locked SMALLINT DEFAULT 1")
+    world.run(f"REVOKE SELECT ON accounts FROM {world.settings['user']}")
+    world.run(f"GRANT SELECT (id) ON accounts TO {world.settings['user']}")
+    with REGISTRY.target(world.agent(passwords={**TABLE, "locked": "locked"}), SECRET) as target:
+        assert isinstance(target, Attended)
+        assert target.look([cs_object("7")]) == [Look()]
+        assert [one.code for one in target.unlock([cs_object("7")])] == [Code.SUCCESS]
+        assert target.look([cs_object("7")]) == [Look()]
 
 
 @BOTH

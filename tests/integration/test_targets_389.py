@@ -7,7 +7,7 @@ import ldap
 import pytest
 
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import NewPassword
+from bastide.services.passwords.ports import Look, NewPassword
 from bastide.targets.ldap import what_it_is
 from bastide_lab.lab import Lab
 from tests.support.inside import inside
@@ -57,6 +57,44 @@ def test_a_password_that_must_be_changed_is_set_and_said_not_to_be(server: Slapd
     with server.target() as target:
         assert target.set([NewPassword(person, GOOD, must_change=True)])[0].code is Code.SET_UNSUPPORTED
     assert server.signs_in(person.dn, GOOD)
+
+
+def test_an_inactive_account_is_disabled_and_no_unlock_makes_it_active(server: Slapd) -> None:
+    person, raw = server.add_person(userPassword=GOOD), server.admin()
+    raw.modify_s(person.dn, [(ldap.MOD_REPLACE, "nsAccountLock", [b"true"])])
+    with server.target() as target:
+        assert target.unlock([person])[0].code is Code.SUCCESS
+        assert target.look([person]) == [Look(locked=False, disabled=True)]
+    raw.modify_s(person.dn, [(ldap.MOD_REPLACE, "nsAccountLock", [b"false"])])
+    raw.unbind_s()
+
+
+def test_a_lock_that_is_not_shown_and_one_that_may_not_be_written_are_said_to_be(server: Slapd) -> None:
+    """What stands here are the rights that docs/how-to/password-targets.md names, without that of unlocking, then without that of reading."""
+    person, raw = server.add_person(userPassword=GOOD), server.admin()
+    ((_, kept),) = raw.search_s(server.people, ldap.SCOPE_BASE, "(objectClass=*)", ["aci"])
+    rights: list[bytes] = kept["aci"]
+    reads = b"accountUnlockTime || passwordRetryCount || userPassword"
+    try:
+        server.lock(person.dn)
+        without = [one for one in rights if b"unlocks" not in one]
+        raw.modify_s(server.people, [(ldap.MOD_REPLACE, "aci", without)])
+        with server.target() as target:
+            assert target.look([person])[0].locked
+            assert target.unlock([person])[0].code is Code.DENIED
+        hidden = [one.replace(b'!="userPassword"', b'!="' + reads + b'"') for one in without]
+        raw.modify_s(server.people, [(ldap.MOD_REPLACE, "aci", hidden)])
+        with server.target() as target:
+            assert target.look([person])[0].locked is None
+            (done,) = target.unlock([person])
+        assert (done.code, "not shown" in done.detail) == (Code.DENIED, True)
+    finally:
+        raw.modify_s(server.people, [(ldap.MOD_REPLACE, "aci", rights)])
+    with server.target() as target:
+        assert target.look([person])[0].locked
+        assert target.unlock([person])[0].code is Code.SUCCESS
+    raw.unbind_s()
+    server.bare(person.dn, GOOD).unbind_s()
 
 
 def test_proof_makes_no_bind_after_a_failure(server: Slapd) -> None:

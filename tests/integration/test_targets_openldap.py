@@ -16,13 +16,13 @@ import pytest
 
 from bastide.domain.errors import BadSource, CapabilityMissing, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import NewPassword, Security
-from bastide.targets.ldap import LdapSettings, what_it_is
+from bastide.services.passwords.ports import Look, NewPassword, Security
+from bastide.targets.ldap import LdapSettings, LdapTarget, what_it_is
 from bastide_lab.lab import Lab
 from bastide_lab.targets import slapd
 from tests.support.certificates import issue
 from tests.support.inside import inside
-from tests.support.target_systems import Slapd, opening
+from tests.support.target_systems import Slapd, now, opening
 
 pytest_plugins = ["tests.support.lab"]
 pytestmark = pytest.mark.lab
@@ -304,6 +304,39 @@ def test_proof_makes_one_bind_and_none_after_a_failure(server: Slapd) -> None:
         assert binds(server) == before + 1
         assert target.set([NewPassword(person, GOOD, unlock=True)])[0].code is Code.SUCCESS
         assert target.verify(person, GOOD) is Proof.PROVED
+
+
+def test_a_lock_of_an_administrator_stays_and_one_that_is_hidden_is_not_called_taken_away(
+    server: Slapd,
+) -> None:
+    """The lock of failed sign-ins is in the contract of targets."""
+    person, raw = server.add_person(userPassword=GOOD), server.admin()
+    raw.modify_s(person.dn, [(ldap.MOD_REPLACE, "pwdAccountLockedTime", [b"000001010000Z"])])
+    with server.target() as target:
+        (shown,), (done,) = target.look([person]), target.unlock([person])
+    assert (shown.locked, shown.disabled) == (False, True)
+    assert (done.code, "administrator" in done.detail) == (Code.DENIED, True)
+    ((_, kept),) = raw.search_s(person.dn, ldap.SCOPE_BASE, "(objectClass=*)", ["pwdAccountLockedTime"])
+    assert kept["pwdAccountLockedTime"] == [b"000001010000Z"]
+    raw.unbind_s()
+    reader = server.add_person(userPassword="Reader-Password-1")
+    weak = LdapTarget(
+        server.settings(bind_name=reader.dn), replace(server.opening(), secret="Reader-Password-1")
+    )
+    with weak as target:
+        assert target.look([person]) == [Look()]
+        assert [one.code for one in target.unlock([person])] == [Code.OBJECT_MISSING]
+
+
+def test_the_date_of_a_password_and_who_must_change_it_are_shown(server: Slapd) -> None:
+    person = server.add_person()
+    with server.target() as target:
+        assert target.look([person]) == [Look(locked=False, disabled=False, must_change=False)]
+        target.set([NewPassword(person, GOOD, must_change=True)])
+        (shown,) = target.look([person])
+    assert shown.must_change
+    assert shown.set_at is not None
+    assert abs((now() - shown.set_at).total_seconds()) < 60
 
 
 def test_a_server_that_dies_is_unavailable_and_serves_again(lab: Lab, server: Slapd) -> None:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,11 +62,17 @@ def cs_object(anchor: str, dn: str = "") -> CsObject:
 def memory_subject() -> Subject:
     system = MemorySystem(policy=lambda password: refused.detail if (refused := unfit(password)) else "")
     system.put("someone")
+
+    def lock() -> None:
+        for _ in range(system.lockout):
+            system.rewrite("someone", "wrong", "wrong again")
+
     return Subject(
         make=lambda: MemoryTarget(system, ""),
         account=cs_object("someone"),
         absent=cs_object("nobody"),
         signs_in=lambda password: system.opens("someone", password),
+        lock=lock,
     )
 
 
@@ -193,7 +199,14 @@ class Slapd:
             account=person,
             absent=cs_object(ABSENT, f"uid=absent,{self.people}"),
             signs_in=lambda password: self.signs_in(person.dn, password),
+            lock=lambda: self.lock(person.dn),
         )
+
+    def lock(self, dn: str) -> None:
+        """Wrong passwords, one more than it takes: the last one finds the account locked."""
+        for _ in range(4):
+            with suppress(ldap.INVALID_CREDENTIALS, ldap.CONSTRAINT_VIOLATION):
+                self.bare(dn, "wrong-password-1")
 
 
 def directory_389(lab: Lab) -> Slapd:
@@ -276,7 +289,39 @@ class Samba:
             account=cs_object(user.guid(), user.dn),
             absent=cs_object(ABSENT),
             signs_in=lambda password: self.signs_in(user.dn, password),
+            lock=lambda: self.lock(user.dn),
         )
+
+    def lock(self, dn: str) -> None:
+        """Three wrong passwords, while a policy object for this user alone says that three lock; the lock outlives it."""
+        with self.strict(dn):
+            for _ in range(3):
+                self.signs_in(dn, "wrong")
+
+    @contextmanager
+    def strict(self, dn: str, *, length: int = 7) -> Iterator[str]:
+        """A policy object (PSO, [MS-ADTS] 3.1.1.4.5.36) for one user: three failures lock for half an hour."""
+        name = f"CN=strict {secrets.token_hex(3)},CN=Password Settings Container,CN=System,{self.base}"
+        half_an_hour = str(-1800 * 10**7)
+        values = {
+            "objectClass": "msDS-PasswordSettings",
+            "msDS-PasswordSettingsPrecedence": "7",
+            "msDS-PasswordReversibleEncryptionEnabled": "FALSE",
+            "msDS-PasswordHistoryLength": "24",
+            "msDS-PasswordComplexityEnabled": "TRUE",
+            "msDS-MinimumPasswordLength": str(length),
+            "msDS-MinimumPasswordAge": "0",
+            "msDS-MaximumPasswordAge": str(-90 * 86400 * 10**7),
+            "msDS-LockoutThreshold": "3",
+            "msDS-LockoutObservationWindow": half_an_hour,
+            "msDS-LockoutDuration": half_an_hour,
+            "msDS-PSOAppliesTo": dn,
+        }
+        self.admin.add(name, {key: [value.encode()] for key, value in values.items()})
+        try:
+            yield name
+        finally:
+            self.admin.delete(name)
 
     def _arrange(self) -> None:
         self.admin.add(self.unit, {"objectClass": [b"organizationalUnit"]})

@@ -62,12 +62,14 @@ class Subject:
     """What is tested. `make` gives a target that is not open yet; `absent` is an object that the system does not have.
 
     `signs_in`: whether the account gets in with a password, found out in another way than by the target; None: the target is asked.
+    `lock`: signs in wrongly until the account is locked; None: that is not tried.
     """
 
     make: Callable[[], PasswordTarget]
     account: CsObject
     absent: CsObject
     signs_in: Callable[[str], bool] | None = None
+    lock: Callable[[], None] | None = None
 
 
 def it_opens_and_closes(subject: Subject) -> None:
@@ -193,17 +195,45 @@ def proofs_are_honest(subject: Subject) -> None:
 
 
 def who_waits_gets_an_answer(subject: Subject) -> None:
-    """Where the target can take locks away and look: each account gets its answer, the password stays, and one that is missing is not called unlocked."""
+    """Where the target answers people who wait: each account gets its answer, the password stays, and one that is missing is not called unlocked.
+    A system that keeps no lock says so, and shows none.
+    """
     with subject.make() as target:
         if not isinstance(target, Attended):
             return
         _succeeds(_set(target, subject.account, ORDINARY, unlock=True))
         there, missing = target.unlock([subject.account, subject.absent])
-        _succeeds(there)
-        _require(missing.code is Code.OBJECT_MISSING, f"a missing account was {missing.code.value}")
         shown, nothing = target.look([subject.account, subject.absent])
-        _require(shown.locked is not True, "an account that was unlocked is shown as locked")
         _require(nothing == Look(), "something was said of a missing account")
+        if there.code is Code.SET_UNSUPPORTED:
+            _require(bool(there.detail), "it takes no lock away, and does not say why")
+            _require(missing.code is not Code.SUCCESS, "a missing account was unlocked")
+            _require(shown.locked is None, "it takes no lock away, and shows one")
+        else:
+            _succeeds(there)
+            _require(missing.code is Code.OBJECT_MISSING, f"a missing account was {missing.code.value}")
+            _require(shown.locked is not True, "an account that was unlocked is shown as locked")
+        _opens(subject, target, ORDINARY, must=True)
+
+
+def a_lock_is_seen_and_taken_away(subject: Subject) -> None:
+    """Where the account can be locked by failed sign-ins: it is shown, taken away without touching the password, and to do so twice does no harm."""
+    with subject.make() as target:
+        if subject.lock is None or not isinstance(target, Attended):
+            return
+        _succeeds(_set(target, subject.account, ORDINARY, unlock=True))
+        (before,) = target.look([subject.account])
+        subject.lock()
+        (locked,) = target.look([subject.account])
+        for _ in range(2):
+            (done,) = target.unlock([subject.account])
+            _succeeds(done)
+        (after,) = target.look([subject.account])
+        _require(
+            (before.locked, locked.locked, after.locked) == (False, True, False),
+            f"before, locked and unlocked it was shown as {before.locked}, {locked.locked}, {after.locked}",
+        )
+        _require(after.set_at == before.set_at, "the password was set again")
         _opens(subject, target, ORDINARY, must=True)
 
 
@@ -237,6 +267,7 @@ CHECKS: Mapping[str, Callable[[Subject], None]] = {
         change_needs_the_old_one,
         proofs_are_honest,
         who_waits_gets_an_answer,
+        a_lock_is_seen_and_taken_away,
         nothing_is_left_open,
     )
 }

@@ -32,7 +32,8 @@ from bastide.domain.errors import (
 )
 from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import Imported, NewPassword, Page, Result, Security
+from bastide.services.passwords.ports import Imported, Look, NewPassword, Page, Result, Security
+from bastide.targets import ldap_lock
 from bastide.targets.kinds import Kind, Opening, Settings
 from bastide.targets.ldap_connection import (
     PORTS,
@@ -47,6 +48,7 @@ from bastide.targets.ldap_connection import (
     pages,
     result_of,
 )
+from bastide.targets.ldap_lock import RESET
 from bastide.targets.spelling import unfit
 
 #: RFC 3062 1.
@@ -57,14 +59,7 @@ _DEFAULT_ATTRIBUTES = ("uid", "cn", "sn", "givenName", "displayName", "mail", "e
 #: Entries in one search by anchor, and from how many on that is done.
 _IN_FILTER = 64
 _MANY = 8
-#: draft-behera-ldap-password-policy-10 5.3, as OpenLDAP's ppolicy and 389-ds keep them.
-_LOCKED, _FAILURES, _POLICY, _MOST_FAILURES, _LOCKOUT, _RESET = (
-    "pwdAccountLockedTime", "pwdFailureTime", "pwdPolicySubentry", "pwdMaxFailure", "pwdLockout", "pwdReset",
-)  # fmt: skip
-#: A time at which nobody failed: the value does not matter, the answer to the question does.
-_LONG_AGO = b"19700101000000Z"
-#: What 389-ds keeps besides, whose own names tell nothing there.
-_UNLOCKED, _COUNT = "accountUnlockTime", "passwordRetryCount"
+_NOWHERE = Result(Code.OBJECT_MISSING, "no entry has this anchor any more")
 
 
 class LdapSettings(Settings, frozen=True, kw_only=True):
@@ -249,7 +244,7 @@ class LdapTarget:
         places = self._places({n: new.object for n, new in enumerate(passwords) if n not in results})
         for number in range(len(passwords)):
             if number not in results and number not in places:
-                results[number] = Result(Code.OBJECT_MISSING, "no entry has this anchor any more")
+                results[number] = _NOWHERE
         for number, error in self._sent(passwords, places).items():
             done = _result(error, [passwords[number].password])
             must_change = passwords[number].must_change and done.code is Code.SUCCESS
@@ -291,7 +286,7 @@ class LdapTarget:
             return refused
         dn = self._places({0: object}).get(0)
         if dn is None:
-            return Result(Code.OBJECT_MISSING, "no entry has this anchor any more")
+            return _NOWHERE
         session = self._settings.connect()
         try:
             bind(session, dn, old)
@@ -309,7 +304,7 @@ class LdapTarget:
         Raises TargetUnavailable.
         """
         dn = self._places({0: object}).get(0)
-        if dn is None or unfit(password) is not None or not self._may_bind(dn):
+        if dn is None or unfit(password) is not None or not ldap_lock.may_bind(self._open, dn):
             return Proof.NOT_TRIED
         session = self._settings.connect()
         try:
@@ -320,6 +315,27 @@ class LdapTarget:
             return Proof.PROVED
         finally:
             hang_up(session)
+
+    def unlock(self, objects: Sequence[CsObject]) -> Sequence[Result]:
+        """Of ppolicy and 389-ds, and the password stays. Raises TargetUnavailable."""
+        places = self._places(dict(enumerate(objects)))
+        return [
+            ldap_lock.unlock(
+                self._open, places[number], self._opening.now(), *self._guard(one, self._able.assertion)
+            )
+            if number in places
+            else _NOWHERE
+            for number, one in enumerate(objects)
+        ]
+
+    def look(self, objects: Sequence[CsObject]) -> Sequence[Look]:
+        """As far as the server shows it to us. Raises TargetUnavailable."""
+        places = self._places(dict(enumerate(objects)))
+        states = [
+            ldap_lock.state_of(self._open, places[number]) if number in places else None
+            for number in range(len(objects))
+        ]
+        return [Look() if one is None else one.look(self._opening.now()) for one in states]
 
     @property
     def _open(self) -> Session:
@@ -334,7 +350,7 @@ class LdapTarget:
             )
         if new.must_change and not self._able.reset:
             return Result(
-                Code.SET_UNSUPPORTED, f"the server knows no {_RESET}: nobody can be made to change it"
+                Code.SET_UNSUPPORTED, f"the server knows no {RESET}: nobody can be made to change it"
             )
         return unfit(new.password)
 
@@ -376,7 +392,7 @@ class LdapTarget:
     def _require_change(self, dn: str, one: CsObject) -> Result:
         raw = self._open.raw
         guard = self._guard(one, self._able.assertion)
-        starts = [partial(raw.modify_ext, dn, [(ldap.MOD_REPLACE, _RESET, [b"TRUE"])], *guard)]
+        starts = [partial(raw.modify_ext, dn, [(ldap.MOD_REPLACE, RESET, [b"TRUE"])], *guard)]
         ((_, error),) = in_flight(self._open, starts)
         said = _result(error)
         if said.code is Code.SUCCESS:
@@ -384,36 +400,7 @@ class LdapTarget:
         # 389-ds has the attribute in its schema and lets nobody write it: to ask again changes nothing.
         never = isinstance(error, ldap.UNWILLING_TO_PERFORM)
         code = Code.SET_UNSUPPORTED if never else said.code
-        return Result(code, f"the password was set, but not {_RESET}: {said.detail}")
-
-    def _may_bind(self, dn: str) -> bool:
-        with door("look at the account's state", self._settings.host):
-            entry = self._open.read(dn, [_LOCKED, _FAILURES, _POLICY])
-            if entry is None or entry.all(_LOCKED) or entry.all(_FAILURES):
-                return False
-            policy = entry.text(_POLICY)
-            rules = self._open.read(policy, [_MOST_FAILURES, _LOCKOUT]) if policy else None
-        if rules is not None and rules.text(_LOCKOUT).upper() == "FALSE":
-            return True
-        return self._is_clean(dn) and (rules is None or rules.number(_MOST_FAILURES) != 1)
-
-    def _is_clean(self, dn: str) -> bool:
-        """Whether the server says that the entry has neither lock nor failure. A search cannot tell "has none" from "not shown to us"; a
-        Compare can (RFC 4511 4.10).
-        """
-        none, unknown = ldap.NO_SUCH_ATTRIBUTE, ldap.UNDEFINED_TYPE
-        questions = {
-            _LOCKED: (_LONG_AGO, (none,)),
-            _FAILURES: (_LONG_AGO, (none,)),
-            _UNLOCKED: (_LONG_AGO, (none, unknown)),
-            _COUNT: (b"0", (none, unknown, ldap.COMPARE_TRUE)),
-        }
-        raw = self._open.raw
-        starts = [partial(raw.compare_ext, dn, name, value) for name, (value, _) in questions.items()]
-        answers = list(in_flight(self._open, starts))
-        return all(
-            isinstance(error, good) for (_, error), (_, good) in zip(answers, questions.values(), strict=True)
-        )
+        return Result(code, f"the password was set, but not {RESET}: {said.detail}")
 
 
 def what_it_is(settings: LdapSettings, opening: Opening) -> tuple[str, ...]:
@@ -482,7 +469,7 @@ def _abilities(session: Session) -> _Abilities:
     types = schema.texts("attributeTypes") if schema else ()
     return _Abilities(
         password_modify=PASSWORD_MODIFY in root.texts("supportedExtension"),
-        reset=any(f"'{_RESET}'" in one for one in types),
+        reset=any(f"'{RESET}'" in one for one in types),
         assertion=ASSERTION in root.texts("supportedControl"),
     )
 

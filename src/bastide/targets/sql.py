@@ -4,7 +4,7 @@ what a server says it is; sql_import.py reads.
 A statement is built from parts: names from the settings are looked up in the server's catalogue and quoted, values are parameters.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -13,14 +13,14 @@ from sqlalchemy import Connection, exc
 from bastide.domain.errors import NotConfigured, TargetUnavailable
 from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import NewPassword, Result, Security
+from bastide.services.passwords.ports import Look, NewPassword, Result, Security
 from bastide.targets.hashing import Unhashable, salted_hash
 from bastide.targets.kinds import Kind, Opening
 from bastide.targets.spelling import unfit
 from bastide.targets.sql_errors import check_catalogue, failure_of, in_the_open, raised, translated
 from bastide.targets.sql_import import SqlConnector
 from bastide.targets.sql_settings import RolePasswords, SqlSettings, TablePasswords, passwords_of, value_of
-from bastide.targets.sql_statements import Columns, updating
+from bastide.targets.sql_statements import Columns, showing, updating
 from bastide.targets.sql_vendor import Account, AccountRefused, Vendor, engine_for
 
 #: Accounts that are asked for in one statement. What came to power since then is not noticed.
@@ -163,12 +163,30 @@ class SqlTarget:
         with translated(self._vendor, password):
             return self._vendor.verify(raw, self._settings, _account(chosen, object), password)
 
+    def unlock(self, objects: Sequence[CsObject]) -> Sequence[Result]:
+        """Where the server, or the table, keeps a lock; the others say that there is none. Raises TargetUnavailable."""
+        chosen = self._passwords
+        if isinstance(chosen, TablePasswords):
+            return [self._tried(lambda one=one: self._unlock_row(chosen, one)) for one in objects]  # type: ignore[misc]  # the default binds `one` now
+        return [self._tried(lambda one=one: self._unlock_role(chosen, one)) for one in objects]  # type: ignore[misc]  # as above
+
+    def look(self, objects: Sequence[CsObject]) -> Sequence[Look]:
+        """What the columns of a table say; of a server's accounts nothing is known. Raises TargetUnavailable."""
+        chosen = self._passwords
+        self._open()
+        if isinstance(chosen, RolePasswords):
+            return [Look()] * len(objects)
+        return [self._row(chosen, one) for one in objects]
+
     def _attempt(self, new: NewPassword, raw: Any, powers: Mapping[Account, bool | Exception]) -> Result:
         chosen = self._passwords
+        if isinstance(chosen, RolePasswords):
+            return self._tried(lambda: self._set_role(chosen, new, raw, powers), new.password)
+        return self._tried(lambda: unfit(new.password) or self._set_row(chosen, new), new.password)
+
+    def _tried(self, action: Callable[[], Result], *secrets: str) -> Result:
         try:
-            if isinstance(chosen, RolePasswords):
-                return self._set_role(chosen, new, raw, powers)
-            return unfit(new.password) or self._set_row(chosen, new)
+            return action()
         except AccountRefused as error:
             return Result(error.code, error.detail)
         except NotConfigured as error:
@@ -178,8 +196,42 @@ class SqlTarget:
         except Exception as error:  # noqa: BLE001  # failure_of raises what is not the driver's
             failure = failure_of(self._vendor, error)
             if failure.gone:
-                raise raised(self._vendor, failure, [new.password]) from None
+                raise raised(self._vendor, failure, secrets) from None
             return Result(failure.code, failure.detail)
+
+    def _unlock_role(self, chosen: RolePasswords, one: CsObject) -> Result:
+        account, raw = _account(chosen, one), self._raw()
+        self._judge(chosen, account, self._power(raw, account))
+        self._vendor.unlock(raw, account)
+        return Result(Code.SUCCESS)
+
+    def _unlock_row(self, chosen: TablePasswords, one: CsObject) -> Result:
+        if not chosen.locked:
+            raise AccountRefused(
+                Code.SET_UNSUPPORTED,
+                "this table has no lock that we know of: its settings name no column `locked`",
+            )
+        return self._written(chosen, one, {}, "", {chosen.locked: "0"})
+
+    def _row(self, chosen: TablePasswords, one: CsObject) -> Look:
+        """Nothing of a row that is missing, is there twice, or is not shown."""
+        names = [name for name in (chosen.locked, chosen.must_change) if name]
+        if not names:
+            return Look()
+        statement = showing(self._vendor, self._columns, chosen.key, names, chosen.identity)
+        try:
+            connection, which = self._open(), _which(chosen, one)
+            with connection.begin():
+                rows = connection.execute(statement, which).fetchall()
+        except NotConfigured:
+            return Look()
+        except exc.DBAPIError as error:
+            failure = failure_of(self._vendor, error)
+            if failure.gone:
+                raise raised(self._vendor, failure, ()) from None
+            return Look()
+        flags = dict(zip(names, map(_flag, rows[0]), strict=True)) if len(rows) == 1 else {}
+        return Look(locked=flags.get(chosen.locked), must_change=flags.get(chosen.must_change))
 
     def _set_role(
         self, chosen: RolePasswords, new: NewPassword, raw: Any, powers: Mapping[Account, bool | Exception]
@@ -207,13 +259,22 @@ class SqlTarget:
 
     def _set_row(self, chosen: TablePasswords, new: NewPassword) -> Result:
         flags = _flags(chosen, new)
-        values = {"key": value_of(new.object, chosen.value), "hash": salted_hash(chosen.scheme, new.password)}
-        if chosen.identity:
-            values["identity"] = value_of(new.object, chosen.identity_value)
+        return self._written(
+            chosen, new.object, {"hash": salted_hash(chosen.scheme, new.password)}, chosen.column, flags
+        )
+
+    def _written(
+        self,
+        chosen: TablePasswords,
+        one: CsObject,
+        values: Mapping[str, str],
+        column: str,
+        flags: Mapping[str, str],
+    ) -> Result:
         connection = self._open()
-        statement = updating(self._vendor, self._columns, chosen.key, chosen.column, flags, chosen.identity)
+        statement = updating(self._vendor, self._columns, chosen.key, column, flags, chosen.identity)
         with connection.begin() as transaction:
-            count = connection.execute(statement, values).rowcount
+            count = connection.execute(statement, {**_which(chosen, one), **values}).rowcount
             if count == 1:
                 return Result(Code.SUCCESS)
             transaction.rollback()
@@ -272,6 +333,21 @@ def _account(chosen: RolePasswords, object: CsObject) -> Account:  # noqa: A002 
         value_of(object, chosen.name),
         value_of(object, chosen.host) if chosen.host else "",
         value_of(object, chosen.identity) if chosen.identity else "",
+    )
+
+
+def _which(chosen: TablePasswords, one: CsObject) -> dict[str, str]:
+    """The parameters that name a row. Raises NotConfigured."""
+    which = {"key": value_of(one, chosen.value)}
+    return which | ({"identity": value_of(one, chosen.identity_value)} if chosen.identity else {})
+
+
+def _flag(value: object) -> bool | None:
+    """Of a column of whatever type; None: it is NULL."""
+    if value is None:
+        return None
+    return (
+        any(value) if isinstance(value, bytes) else str(value).strip().casefold() not in {"0", "false", "f"}
     )
 
 

@@ -94,6 +94,8 @@ FROM held GROUP BY held.of_host, held.of_user
 """
 #: The place of one account in it.
 _PLACE = "(%s, %s)"
+#: Without a clause it only forgets the failed sign-ins; ACCOUNT UNLOCK would undo what an administrator did.
+_FORGET = "ALTER USER %s@%s"
 
 
 class MariaDB:
@@ -179,10 +181,15 @@ class MariaDB:
         with raw.cursor() as cursor:
             cursor.execute("SET PASSWORD FOR %s@%s = %s", (*who, hashed(new.password, form)))
             if new.unlock:
-                # Without a clause it only forgets the failed sign-ins; ACCOUNT UNLOCK would undo what an administrator did.
-                cursor.execute("ALTER USER %s@%s", who)
+                cursor.execute(_FORGET, who)
             if new.must_change:
                 cursor.execute("ALTER USER %s@%s PASSWORD EXPIRE", who)
+
+    def unlock(self, raw: Any, account: Account) -> None:
+        """Whether there was anything to forget cannot be seen. Raises AccountRefused and pymysql.Error."""
+        self._mariadb_only(raw)
+        with raw.cursor() as cursor:
+            cursor.execute(_FORGET, _who(account))
 
     def verify(self, raw: Any, settings: SqlSettings, account: Account, password: str) -> Proof:
         """One sign-in, if the account is let in from here and the server does not count strictly."""

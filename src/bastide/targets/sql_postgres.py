@@ -116,6 +116,11 @@ class PostgreSQL:
             )
         )
 
+    def unlock(self, raw: Any, account: Account) -> None:
+        """Raises AccountRefused."""
+        del raw, account
+        raise AccountRefused(Code.SET_UNSUPPORTED, "PostgreSQL has no lock: it counts no failed sign-ins")
+
     def verify(self, raw: Any, settings: SqlSettings, account: Account, password: str) -> Proof:
         """One sign-in, unless something else than the password would be in its way. PostgreSQL locks nobody out."""
         state = raw.execute(_STATE, (account.name,)).fetchone()

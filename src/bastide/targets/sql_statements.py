@@ -1,6 +1,6 @@
-"""The three statements that are sent to tables, built by SQLAlchemy: it quotes names, and values are parameters."""
+"""The four statements that are sent to tables, built by SQLAlchemy: it quotes names, and values are parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,17 +44,26 @@ def selecting(columns: Columns, change: str, limit: int) -> Select[Any]:
 def updating(
     vendor: Vendor, columns: Columns, key: str, hashed: str, flags: Mapping[str, str], identity: str = ""
 ) -> Update:
-    """One row: the parameter `hash` into the column `hashed` where the column `key` is the parameter `key`, and the column `identity`, if
-    there is one, the parameter `identity`.
+    """One row: the parameter `hash` into the column `hashed`, if there is one, where the column `key` is the parameter `key`, and the column
+    `identity`, if there is one, the parameter `identity`.
     """
     target = _source(columns)
-    values = {hashed: bindparam("hash", type_=NullType())}
+    values = {hashed: bindparam("hash", type_=NullType())} if hashed else {}
     values |= {
         name: bindparam(f"flag{number}", value, type_=NullType())
         for number, (name, value) in enumerate(flags.items())
     }
     statement = update(target).where(vendor.same(target.c[key], "key")).values(values)
     return statement.where(vendor.same(target.c[identity], "identity")) if identity else statement
+
+
+def showing(
+    vendor: Vendor, columns: Columns, key: str, names: Sequence[str], identity: str = ""
+) -> Select[Any]:
+    """These columns of the row that `updating` would write."""
+    source = _source(columns)
+    statement = select(*(source.c[name] for name in names)).where(vendor.same(source.c[key], "key"))
+    return statement.where(vendor.same(source.c[identity], "identity")) if identity else statement
 
 
 def _source(columns: Columns) -> TableClause:

@@ -47,6 +47,11 @@ class Untested:
         del raw, account, new, form
         raise AccountRefused(Code.SET_UNSUPPORTED, "accounts of this server take a password in clear only")
 
+    def unlock(self, raw: Any, account: Account) -> None:
+        """Raises AccountRefused."""
+        del raw, account
+        raise AccountRefused(Code.SET_UNSUPPORTED, "accounts of this server are not managed here")
+
     def verify(self, raw: Any, settings: SqlSettings, account: Account, password: str) -> Proof:
         """Nothing is tried."""
         del raw, settings, account, password

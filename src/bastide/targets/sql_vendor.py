@@ -97,6 +97,9 @@ class Vendor(Protocol):
     def set_role(self, raw: Any, account: Account, new: NewPassword, form: str) -> None:
         """Raises AccountRefused and the driver's errors."""
 
+    def unlock(self, raw: Any, account: Account) -> None:
+        """Make the server forget failed sign-ins, and nothing else. Raises AccountRefused where it locks nobody, and the driver's errors."""
+
     def verify(self, raw: Any, settings: SqlSettings, account: Account, password: str) -> Proof:
         """At most one sign-in as the account. Raises the driver's errors of `raw` only."""
 

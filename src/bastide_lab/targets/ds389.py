@@ -1,4 +1,4 @@
-"""389 Directory Server: a suffix, two units, and a service account that may set passwords and nothing else.
+"""389 Directory Server: a suffix, two units, and a service account that may set passwords, unlock, and nothing else.
 
 Debian's own setup wants systemd; the server itself wants a configuration made of its template, and a certificate in a database of NSS.
 """
@@ -53,6 +53,7 @@ dn: ou=people,{base}
 objectClass: organizationalUnit
 ou: people
 aci: (targetattr="userPassword")(version 3.0; acl "bastide sets"; allow (write) userdn="ldap:///{service}";)
+aci: (targetattr="accountUnlockTime || passwordRetryCount || retryCountResetTime")(version 3.0; acl "bastide unlocks"; allow (write) userdn="ldap:///{service}";)
 aci: (targetattr!="userPassword")(version 3.0; acl "bastide reads"; allow (read,search,compare) userdn="ldap:///{service}";)
 aci: (targetattr="userPassword")(version 3.0; acl "own"; allow (write) userdn="ldap:///self";)
 

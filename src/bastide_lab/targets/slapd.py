@@ -1,4 +1,4 @@
-"""OpenLDAP with password policy: a suffix, two units, and a service account that may set passwords and nothing else.
+"""OpenLDAP with password policy: a suffix, two units, and a service account that may set passwords, unlock, and nothing else.
 
 The program is copied: Debian's AppArmor profile is for /usr/sbin/slapd, and knows only the system's own directories.
 """

@@ -8,12 +8,14 @@ from typing import Self
 from bastide.domain.errors import BadSource, NotConfigured, TargetUnavailable
 from bastide.domain.management_agents import CsObject
 from bastide.domain.passwords import Code, Proof
-from bastide.services.passwords.ports import NewPassword, Result, Security
+from bastide.services.passwords.ports import Look, NewPassword, Result, Security
 from bastide.targets.files import storage
 from bastide.targets.files.records import Format, Record, Unwritable
 from bastide.targets.files.settings import DN, FileSettings
 from bastide.targets.hashing import Unhashable, salted_hash
 from bastide.targets.spelling import unfit
+
+_NO_LOCK = Result(Code.SET_UNSUPPORTED, "a file has no lock: nobody signs in to it")
 
 
 class FileTarget:
@@ -67,6 +69,16 @@ class FileTarget:
         """Nobody signs in to a file."""
         del object, password
         return Proof.NOT_TRIED
+
+    def unlock(self, objects: Sequence[CsObject]) -> Sequence[Result]:
+        """Nobody signs in to a file, so nobody is locked there. Raises TargetUnavailable."""
+        self._opened()
+        return [_NO_LOCK] * len(objects)
+
+    def look(self, objects: Sequence[CsObject]) -> Sequence[Look]:
+        """Nothing is known. Raises TargetUnavailable."""
+        self._opened()
+        return [Look()] * len(objects)
 
     def _made(self, new: NewPassword) -> Record | Result:
         """What goes into the file for an account, or why nothing does."""
