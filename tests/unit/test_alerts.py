@@ -110,7 +110,7 @@ def test_two_things_are_two_alerts(world: AlertWorld) -> None:
     assert sorted(one.subject_name for one in world.found()) == ["one", "two"]
 
 
-@pytest.mark.parametrize("kind", ["drift.repaired", "drift.gone"])
+@pytest.mark.parametrize("kind", ["drift.repaired", "drift.gone", "drift.accepted"])
 def test_what_is_right_again_is_over_and_programs_are_told(world: AlertWorld, kind: str) -> None:
     world.happen("drift.found", name="PAM-Files")
     world.settle()

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from bastide.domain.alerts import State
 from bastide.domain.audit import Record
 from bastide.domain.drift import Action, Drift, Finding, Rule
 from bastide.domain.people import Forest
@@ -54,9 +55,8 @@ def rows(page: Page) -> list[str]:
 def test_each_domain_says_how_far_it_was_read(watched: WatchedWorld, dave: Browser) -> None:
     page = dave.open(MONITORING)
     corp, priv = rows(page)
-    assert corp.startswith("corp.bastide.test CORP read 2026-11-20")
-    assert "corpdc" in corp
-    assert priv.startswith("priv.bastide.test PRIV read 2026-11-20")
+    assert corp.startswith("corp.bastide.test CORP, from corpdc read 2026-11-20")
+    assert priv.startswith("priv.bastide.test PRIV, from privdc read 2026-11-20")
     assert "Nothing drifted" in page.text
     is_sound(page)
     watched.clock.move(minutes=10)
@@ -145,6 +145,7 @@ def test_what_was_put_right_is_shown_with_how(watched: WatchedWorld, dave: Brows
     said = facts(dave.open(f"{MONITORING}?show=over"))
     assert said["Became of it"] == "put right by Bastide, and read back"
     assert said["Kind"] == "stranger of PAM-FileAdmins in PRIV"
+    assert said["Action"] == "put right by Bastide, with an alert"
     finding = watched.drifted()
     watched.remove_by_hand(Forest.CORP, group.corp, bob.sid)
     watched.look()
@@ -224,6 +225,16 @@ def test_many_are_cut_with_a_word(
     (other,) = [one.action for one in page.forms if one.action.endswith("/accept")]
     assert other != form.action
     assert "The newest 1 are shown" in dave.open(f"{MONITORING}?show=over").text
+
+
+def test_what_is_accepted_is_no_alert_any_more(watched: WatchedWorld, dave: Browser) -> None:
+    finding = watched.drifted()
+    watched.settle()
+    (alert,) = (one for one in watched.found(State.OPEN) if one.rule == "drift")
+    dave.send(dave.open(MONITORING).form(accepting(finding)), reason="CHG-1")
+    watched.settle()
+    (over,) = watched.found(State.OVER)
+    assert (over.id, over.over_because) == (alert.id, "it was accepted")
 
 
 # ------------------------------------------------------------------------------------------------------------ who may
