@@ -4,7 +4,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -110,6 +111,42 @@ def test_a_lease_that_is_over_can_be_taken_and_the_first_worker_has_lost(store: 
         store.renew([first], owner="one", lease=LEASE, now=now())
     assert row(store)["owner"] == "two"
     finish(store, second)
+
+
+def test_who_requires_a_row_in_a_transaction_keeps_it_until_that_is_over(shared_url: str) -> None:
+    with closing(SqlStore(shared_url)) as store, closing(SqlStore(shared_url)) as other:
+        poke(store)
+        work = claim_one(store, "one", SHORT)
+        time.sleep(SHORT.total_seconds() * 1.5)
+        with ThreadPoolExecutor(1) as pool:
+            with store.write() as uow:
+                uow.work.require(work)
+                second = pool.submit(claim, other, "two")
+                assert not [one for one in _at_most(second, SHORT) if one.fence > work.fence]
+                uow.work.finish(work, None)
+                uow.commit()
+            assert second.result() == ()
+        with pytest.raises(LostLease), store.write() as uow:
+            uow.work.require(work)
+
+
+def test_who_requires_a_row_that_another_has_got_has_lost_it(store: SqlStore) -> None:
+    poke(store)
+    first = claim_one(store, "one", SHORT)
+    time.sleep(SHORT.total_seconds() * 1.5)
+    second = claim_one(store, "two")
+    with pytest.raises(LostLease), store.write() as uow:
+        uow.work.require(first)
+    with store.write() as uow:
+        uow.work.require(second)
+
+
+def _at_most(future: Future[tuple[Work, ...]], span: timedelta) -> tuple[Work, ...]:
+    """What it gave by then: nothing while it waits for its turn."""
+    try:
+        return future.result(span.total_seconds())
+    except TimeoutError:
+        return ()
 
 
 def test_a_lease_that_is_over_still_counts_if_nobody_took_it(store: SqlStore) -> None:

@@ -314,6 +314,9 @@ class WorkRows(Protocol):
     def retry(self, work: Work, due: datetime, error: str) -> None:
         """Give the row back after a failure. Raises LostLease."""
 
+    def require(self, work: Work) -> None:
+        """Nobody else claims the row before this transaction is over. Raises LostLease if somebody did, or it was given back."""
+
     def remove_many(self, done: Sequence[Work]) -> None:
         """Done for good: the rows go, but for one that was poked since its claim. Raises LostLease if any was lost."""
 

@@ -14,7 +14,8 @@ The rules this module keeps:
       knows of partitions. A poke from another partition
       makes a row that is planned due sooner and leaves it where it is; one that nobody plans anything for any more is the poker's.
   (8) Who claims in a node's name must be the process that is registered under it, and not be drained: the database itself says so, in the same statement.
-  (9) A row that is removed takes its fence with it. Only work whose key is never made again is removed, or else an old claim could pass for a new one.
+  (9) A transaction that requires a row keeps it from others until it is over: what it writes is before or after another's work, never in the middle of it.
+  (10) A row that is removed takes its fence with it. Only work whose key is never made again is removed, or else an old claim could pass for a new one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -66,6 +67,8 @@ _HELD = and_(
     _t.fence == bindparam("fence_"),
     _t.owner.is_not(None),
 )
+#: With its lock: nobody claims it before the transaction is over. SQLite has one writer at a time and drops FOR UPDATE.
+_MINE = select(_t.fence).where(_HELD).with_for_update()
 _NOTIFY = text("SELECT pg_notify(:channel_, :said_)")
 _EVERYBODYS = ""
 _OURS = or_(_t.partition == bindparam("partition_"), _t.partition == _EVERYBODYS)
@@ -282,6 +285,12 @@ class SqlWorkRows:
         """Give the row back after a failure: one attempt more. Raises LostLease."""
         row = {**_held(work), "next_": micros(due), "error_": error[:ERROR_LIMIT].replace("\0", "\ufffd")}
         _write(self._session, _RETRY, [row])
+
+    def require(self, work: Work) -> None:
+        """Nobody else claims the row before this transaction is over. Raises LostLease if somebody did, or it was given back."""
+        if self._session.run(_MINE, _held(work)).first() is None:
+            self._session.close()
+            raise LostLease(f"the lease of {work.kind} {work.key} is lost: another node holds this work now")
 
     def remove_many(self, done: Sequence[Work]) -> None:
         """Done for good: the rows go, but for one that was poked since its claim. Raises LostLease if any was lost."""

@@ -1,6 +1,7 @@
 """What drifted is put right, within what is delegated to Bastide and nothing else: `member` of its groups, accountExpires of PAM users. In order:
 
-(1) Only findings whose rule says so, each again after AGAIN at the earliest. The record of the finding was committed before.
+(1) Only findings whose rule says so, each again after AGAIN at the earliest. The record of the finding was committed before, and so is that it is tried:
+    of two nodes one tries.
 (2) The database is asked once more: what a request explains by now is left alone.
 (3) A stranger is taken out of the group; an account that should be closed ends now. A member that was taken away is put back by the work of its
     account, one at a time with what else happens to it; a link of CORP likewise.
@@ -44,19 +45,33 @@ class Repairs:
                 self._one(finding, side, now)
 
     def _one(self, finding: Finding, side: Forest, now: datetime) -> None:
-        wrong = ""
+        tried = replace(finding, tried=now, wrong="")
+        if not self._follows(finding, tried):  # (1)
+            return
         try:
             self._mend(finding, side, now)
         except DirectoryError as error:
             _log.warning("%s: %s", finding.key, error.message)
-            wrong = error.message
+            self._refused(finding, tried, error.message)  # (4)
+
+    def _follows(self, before: Finding, after: Finding) -> bool:
+        """Whether it stands as it did, and is kept as it is now. Raises StoreError."""
+        with self._store.write() as uow:
+            standing = {one.key: one for one in uow.monitored.findings()}.get(before.key)
+            if standing is None or standing.tried != before.tried:
+                return False
+            uow.monitored.keep([after])
+            uow.commit()
+        return True
+
+    def _refused(self, finding: Finding, tried: Finding, wrong: str) -> None:
         with self._store.write() as uow:
             if finding.key not in {one.key for one in uow.monitored.findings()}:
                 return
-            tried = replace(finding, tried=now, wrong=wrong)
-            uow.monitored.keep([tried])
-            if wrong and wrong != finding.wrong:
-                on_drift("drift.not-repaired", uow, tried, now, wrong=wrong)
+            now_wrong = replace(tried, wrong=wrong)
+            uow.monitored.keep([now_wrong])
+            if wrong != finding.wrong:
+                on_drift("drift.not-repaired", uow, now_wrong, self._now(), wrong=wrong)
             uow.commit()
 
     def _mend(self, finding: Finding, side: Forest, now: datetime) -> None:

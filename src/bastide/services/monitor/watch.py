@@ -3,7 +3,8 @@
   (1) The database as it is, and what is watched.
   (2) The domain is read (reading.py). A domain that does not answer is tried again; one that hides nearly everything at once is not believed.
   (3) One commit: the cookie, what was seen, what follows from it (consequences.py), what drifted (domain/drift.py), and the records of all that.
-      The database is looked at once more there: what a request explains, before the read or after it, is explained.
+      The database is looked at once more there: what a request explains, before the read or after it, is explained. The row must still be held: a node
+      that stood still for longer than its lease knows what was before another one read on, and commits nothing.
   (4) After the commit: what the rules let us put right (repairs.py). What comes of it is seen by the next read, and said then.
 
 The cookie is in the commit, so a worker that dies, or a service that is paused, goes on where it was and misses nothing.
@@ -88,7 +89,7 @@ class Watch:
                 self._hand_back(work, None)
                 continue
             try:
-                paused = self._follow(side, feed, lease)
+                paused = self._follow(work, side, feed, lease)
             except DirectoryError as error:
                 self._failed(work, side, feed, error)
             else:
@@ -99,13 +100,13 @@ class Watch:
             uow.work.finish(work, due)
             uow.commit()
 
-    def _follow(self, side: Forest, feed: ChangeFeed, lease: Lease) -> bool:
+    def _follow(self, work: Work, side: Forest, feed: ChangeFeed, lease: Lease) -> bool:
         """Whether it is paused."""
         until = self._monotonic() + self._hold
         known = self._load(side, feed)  # (1)
         while not known.domain.paused:
             if not stands_still(feed, known.domain, self._now()):
-                self._once(known, feed, lease)
+                self._once(work, known, feed, lease)
             if self._monotonic() >= until or self._store.wait(self._interval.total_seconds()):
                 return False
         return True
@@ -123,7 +124,7 @@ class Watch:
     def _is_single(self) -> bool:
         return Forest.CORP not in self.feeds
 
-    def _once(self, known: Known, feed: ChangeFeed, lease: Lease) -> None:
+    def _once(self, work: Work, known: Known, feed: ChangeFeed, lease: Lease) -> None:
         side = known.domain.side
         with self._store.read() as uow:
             if uow.audit.head()[0] != known.head:
@@ -131,6 +132,7 @@ class Watch:
         reading = read(feed, known.domain, self._wish(known), self._now())  # (2)
         lease.require()
         with self._store.write() as uow:  # (3)
+            uow.work.require(work)
             moment = Moment(known.pam, pam_of(uow), self._now())
             kept = uow.monitored.domain(side)
             findings = self._commit(uow, known, feed, reading, moment)
