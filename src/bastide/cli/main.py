@@ -43,6 +43,7 @@ from bastide.cli import (
     trace,
     validate,
 )
+from bastide.cli.group import Group
 from bastide.cli.root import Root
 
 _HELP = """\
@@ -119,7 +120,7 @@ for _group, _name in (
     (host.delegation, "delegation"),
     (storage.app, "storage"),
 ):
-    app.add_typer(_group, name=_name)
+    app.add_typer(_group, name=_name, cls=Group)
 setup.add_to(app)
 validate.add_to(app)
 diagnose.add_to(app)

@@ -10,6 +10,7 @@ import typer
 from bastide.cli import ask
 from bastide.cli.console import Column
 from bastide.cli.findings import print_finding
+from bastide.cli.group import Group
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
@@ -24,8 +25,8 @@ app = commands(
 )
 user = typer.Typer(help="PAM users: the PRIV accounts of people.", no_args_is_help=True)
 group = typer.Typer(help="PAM groups: PRIV groups that carry a CORP group's rights.", no_args_is_help=True)
-app.add_typer(user, name="user")
-app.add_typer(group, name="group")
+app.add_typer(user, name="user", cls=Group)
+app.add_typer(group, name="group", cls=Group)
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show, change nothing.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")]

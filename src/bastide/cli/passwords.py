@@ -9,6 +9,7 @@ import typer
 from bastide.cli import ask
 from bastide.cli.console import Column
 from bastide.cli.exits import Exit
+from bastide.cli.group import Group
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import moment, when
@@ -22,8 +23,8 @@ app = commands(
 )
 queue = typer.Typer(help="Passwords on their way.", no_args_is_help=True)
 history = typer.Typer(help="Notifications and what became of them.", no_args_is_help=True)
-app.add_typer(queue, name="queue")
-app.add_typer(history, name="history")
+app.add_typer(queue, name="queue", cls=Group)
+app.add_typer(history, name="history", cls=Group)
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option(help="At most so many.")]

@@ -11,6 +11,7 @@ import typer
 from bastide.cli import ask
 from bastide.cli.console import Column, Screen
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.group import Group
 from bastide.cli.group import group as commands
 from bastide.cli.remote import local
 from bastide.cli.text import seconds
@@ -35,7 +36,7 @@ app = commands(
     ("look at it; agents follow without a restart", "bastide pcns list"),
 )
 target = typer.Typer(help="The servers that are told.", no_args_is_help=True)
-app.add_typer(target, name="target")
+app.add_typer(target, name="target", cls=Group)
 
 Domain = Annotated[str, typer.Option(metavar="DNS", help="The domain. Default: that of your ticket.")]
 Controller = Annotated[

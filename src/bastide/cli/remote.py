@@ -14,6 +14,7 @@ import typer
 from bastide.cli import ask, connection, ticket
 from bastide.cli.console import Column, Screen
 from bastide.cli.exits import as_stop
+from bastide.cli.group import HelpedCommand
 from bastide.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _register(
     everything = [_CONTEXT, *keywords, *shared]
     command.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in everything}
-    app.command(name, epilog=f"Example:  {example}")(command)
+    app.command(name, cls=HelpedCommand, epilog=f"Example:  {example}")(command)
     return function
 
 

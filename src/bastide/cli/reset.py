@@ -10,6 +10,7 @@ import typer
 from bastide.cli import ask
 from bastide.cli.console import Column, Screen
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.group import Group
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, local, remote
 from bastide.cli.text import when
@@ -25,7 +26,7 @@ breached = commands(
     "The list of passwords that others lost.",
     ("look a password up in it, on the server", "bastide reset breached check"),
 )
-app.add_typer(breached, name="breached")
+app.add_typer(breached, name="breached", cls=Group)
 Account = Annotated[str, typer.Argument(help="The account: its name, or CORP\\name.")]
 _LOCKED: list[Column] = [
     ("NAME", lambda r: r.get("name")),

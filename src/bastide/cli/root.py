@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
+from bastide.cli.group import bare
 
 #: Every error of the parser. typer brings a click of its own and has no public name for it, only for one kind of it.
 _UsageError = typer.BadParameter.__bases__[0]
@@ -16,6 +17,10 @@ _UsageError = typer.BadParameter.__bases__[0]
 
 class Root(TyperGroup):
     """Ends with an exit code, as any group does."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """With `--help`."""
+        return bare(super().get_params(ctx))
 
     def main(
         self,
