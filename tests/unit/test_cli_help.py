@@ -1,5 +1,6 @@
 """Every command explains itself, with an example, and the help is light."""
 
+import re
 import resource
 import shlex
 import subprocess
@@ -26,6 +27,7 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 COMMANDS = sorted(_walk(typer.main.get_command(app), ()))
+GROUPS = sorted({path[:length] for path in COMMANDS for length in range(1, len(path))})
 
 
 def test_the_commands_that_were_promised_are_there() -> None:
@@ -49,7 +51,7 @@ def test_the_commands_that_were_promised_are_there() -> None:
             review create | review list | review show | review decide | review close | review export
             report eligible | report activations | report unused | report standing | report privileged-changes | report approvals
             baseline check | baseline fix
-            audit tail | audit show | audit verify | audit export | audit who
+            audit tail | audit show | audit verify | audit status | audit activity | audit export | audit who
         node list | node show | node drain | node resume | node adopt | node remove
         notify list | notify test
         reset status | reset unlock | reset registrations | reset unregister | reset policy | reset breached check
@@ -70,6 +72,15 @@ def test_help_has_an_example_of_that_command(path: tuple[str, ...]) -> None:
     assert result.exit_code == 0
     flat = " ".join(result.output.split())
     assert f"Example: bastide {' '.join(path)}" in flat
+    assert "<bool>" not in flat, "nobody can type a type beside a flag"
+    assert re.search(r"--json +Print the answer as JSON", flat)
+
+
+@pytest.mark.parametrize("path", [(), *GROUPS], ids=" ".join)
+def test_a_group_shows_flags_as_they_are_typed(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    assert re.search(r"--help +Show this message", shown)
+    assert "<bool>" not in shown
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

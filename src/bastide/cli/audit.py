@@ -4,6 +4,8 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from bastide.cli.exits import Exit, Stop
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import moment, when
 from bastide.config import DEFAULT_PATH, load
+from bastide.domain.roles import length
 
 app = typer.Typer(help="The audit: read it, verify it, export it.", no_args_is_help=True)
 
@@ -138,6 +141,53 @@ def _count(number: object, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+@remote(app, "status", example="bastide audit status")
+def status(call: Call) -> None:
+    """How long the chain is, what of it is signed, and when it was proved whole last. It is not read: `verify` does that."""
+
+    def say(chain: Mapping[str, Any]) -> None:
+        proved, signed = when(chain.get("proved_at")), when(chain.get("signed_at"))
+        call.screen.fields(
+            [
+                ("Records", chain.get("seq")),
+                ("Head", chain.get("head")),
+                ("Signed", f"up to record {chain.get('signed')}, {signed}" if signed else "none yet"),
+                ("Proved whole", f"{proved} by {chain.get('proved_by')}" if proved else "never"),
+            ]
+        )
+
+    call.show(call.client.get("/audit/status"), say)
+
+
+@remote(app, "activity", example="bastide audit activity --since 2026-03-01")
+def activity(call: Call, since: Since = "", until: Until = "") -> None:
+    """How often each role was used and at which hours, how requests ended, how long approval took, what ends soon. The last 30 days, unless it is said."""
+    answer = call.client.get("/audit/activity", since=_moment(call, since), until=_moment(call, until))
+    call.show(answer, lambda found: _activity(call, found))
+
+
+def _activity(call: Call, found: Mapping[str, Any]) -> None:
+    call.screen.line(f"{when(found.get('since'))} to {when(found.get('until'))}")
+    for title, columns, rows, empty in (
+        ("Activations", ("role", "hour", "count"), found.get("activations"), "nothing was activated"),
+        ("How requests are", ("role", "state", "count"), found.get("outcomes"), "nothing was asked for"),
+        ("Time to approval", ("waited", "count"), _waited(found.get("approval"), "less than"), ""),
+        ("Active access ends", ("ends", "count"), _waited(found.get("ending"), "within", "ends"), ""),
+    ):
+        call.screen.line(f"\n{title}", "bold")
+        shown: list[Column] = [(name.upper(), itemgetter(name)) for name in columns]
+        call.screen.table(shown, rows or [], empty=empty)
+
+
+def _waited(steps: Any, below: str, name: str = "waited") -> list[dict[str, Any]]:
+    """The steps in words: 15m, 1h, 1d."""
+    return [{name: _step(one["below_seconds"], below), "count": one["count"]} for one in steps or []]
+
+
+def _step(seconds: int | None, below: str) -> str:
+    return "longer" if seconds is None else f"{below} {length(timedelta(seconds=seconds))}"
+
+
 @remote(app, "export", example="bastide audit export --to audit.jsonl")
 def export(
     call: Call,
@@ -174,10 +224,11 @@ def who(
     call: Call,
     person: Annotated[str, typer.Option(metavar="WHO", help="This PAM user.")] = "",
     group: Annotated[str, typer.Option(metavar="GROUP", help="This PAM group.")] = "",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="By this role.")] = "",
     since: Since = "",
     until: Until = "",
 ) -> None:
-    """Who held which PAM group, from when to when, with the true end of access."""
+    """Who held which PAM group, from when to when, with the true end of access. With `--json` also why."""
     columns: list[Column] = [
         ("PERSON", lambda h: h.get("person")),
         ("GROUP", lambda h: h.get("group")),
@@ -188,6 +239,11 @@ def who(
         ("REQUEST", lambda h: h.get("request")),
     ]
     answer = call.client.get(
-        "/audit/holders", person=person, group=group, since=_moment(call, since), until=_moment(call, until)
+        "/audit/holders",
+        person=person,
+        group=group,
+        role=role,
+        since=_moment(call, since),
+        until=_moment(call, until),
     )
     call.table(answer, columns, empty="nobody")

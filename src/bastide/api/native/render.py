@@ -273,9 +273,12 @@ def held(one: Held) -> views.HeldView:
         group=one.group,
         role=one.role,
         request=one.request,
+        state=one.state.value,
         since=one.since,
         until=one.until,
         true_end=one.true_end,
+        justification=one.justification,
+        ticket=one.ticket,
     )
 
 

@@ -414,9 +414,12 @@ class HeldView(View, frozen=True, kw_only=True):
     group: str
     role: str
     request: str
+    state: str
     since: datetime
     until: datetime | None
     true_end: datetime | None
+    justification: str
+    ticket: str
 
 
 class Holders(View, frozen=True, kw_only=True):
