@@ -4,6 +4,7 @@ with `pytest_plugins = ["tests.support.help_desk"]`.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -11,6 +12,7 @@ import pytest
 from litestar.testing import TestClient
 
 from bastide.audit.event_log import MemoryEventLog
+from bastide.directory.memory_policy import MemoryPolicyReader
 from bastide.domain.ids import Sid
 from bastide.domain.management_agents import (
     CsId,
@@ -25,6 +27,7 @@ from bastide.domain.management_agents import (
     PasswordSource,
 )
 from bastide.domain.people import Actor, Forest
+from bastide.domain.reset.password_rules import Policy
 from bastide.notify.memory import MemoryNotifier
 from bastide.services.help_desk.desk import HelpDesk
 from bastide.services.help_desk.ports import Settings
@@ -65,6 +68,8 @@ RIGHTS = {
     "GET portal/events/orders/{order}": "browse",
 }
 SPACES = ("corp", "crm", "files")
+#: What CORP asks of a password.
+POLICY = Policy("DC=corp", 8, complex=True, history=24, least_age=timedelta(days=1))
 PEOPLE = ("alice", "bob", "mallory")
 _SPACE = UUID("6a1b1f0e-2222-4222-8333-444455556666")
 
@@ -80,6 +85,7 @@ class HelpDeskWorld(ApiWorld):
         self._settings = settings
         self.notifier = MemoryNotifier()
         self.numbered = MemoryEventLog()
+        self.policies = MemoryPolicyReader(POLICY)
         super().__init__()
         passwords = self.services.passwords
         assert passwords is not None
@@ -132,6 +138,7 @@ class HelpDeskWorld(ApiWorld):
             ),
             notifications=NotificationAdapters(self.notifier, told),
             help_desk=Settings(**{**fields, **self._settings}),
+            policies={Forest.CORP: self.policies},
         )
 
     def close(self) -> None:

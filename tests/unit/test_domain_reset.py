@@ -201,7 +201,7 @@ def test_privileged_groups_exclude(rid: int) -> None:
 @pytest.mark.parametrize(
     ("password", "why"),
     [
-        ("", "empty"), ("Ab1!", "shorter than 8"), ("abcdefgh", "three kinds"), ("Nina.Ex7", "your name"), ("xExample7!", "your name"),
+        ("", "empty"), ("Ab1!", "shorter than 8"), ("abcdefgh", "three kinds"), ("Nina.Ex7", "account's name"), ("xExample7!", "account's name"),
         ("P4ssw0rd!x", "banned"), ("Sommer-2026", "banned"), ("Abc1\n5678", "control"), ("A1b" * 100, "256"),
     ],
 )  # fmt: skip

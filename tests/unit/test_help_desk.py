@@ -31,8 +31,11 @@ from bastide.domain.passwords import Code
 from bastide.domain.people import Actor, Forest
 from bastide.services.help_desk.desk import Given, SetOrder
 from bastide.services.help_desk.pace import Act
+from bastide.services.help_desk.rules import Rules
 from bastide.services.ports import AuditQuery
-from tests.support.help_desk import HelpDeskWorld
+from bastide.services.reset.ports import Corpus
+from bastide.services.reset.rules import NewPasswords
+from tests.support.help_desk import POLICY, SPACES, HelpDeskWorld
 
 pytest_plugins = ["tests.support.help_desk"]
 NEW = "Canary-7d-New-Horse-1"
@@ -355,7 +358,70 @@ def test_4_only_where_the_settings_say_so_a_reason_does() -> None:
         world.close()
 
 
-def test_5_the_audit_has_who_for_whom_which_verified_how_and_what_came_of_it(world: HelpDeskWorld) -> None:
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("Short-1", "shorter than 8"),
+        ("only small letters", "kinds of characters"),
+        ("Alice-in-Chains-1", "account's name"),
+        ("Aa1-with-a-\x07-bell", "control characters"),
+    ],
+)
+def test_5_what_the_domain_would_refuse_is_said_before_any_system_is_asked(
+    world: HelpDeskWorld, password: str, why: str
+) -> None:
+    verification = proved(world)
+    with pytest.raises(InvalidInput, match=why) as refused:
+        set_it(world, verification=verification, password=password)
+    with pytest.raises(InvalidInput, match=why):
+        world.desk.change(
+            world.operator(), world.person("alice"), world.accounts("corp"), "Old-Horse-1", password
+        )
+    world.work()
+    assert password not in str(refused.value) + world.whole_audit()
+    assert {world.there(space).password for space in SPACES} == {"Old-Horse-1"}
+    assert world.kinds("password.") == []
+    set_it(world, verification=verification)  # it is not used up
+
+
+def test_5_the_policy_is_that_of_the_account_and_asked_for_accounts_in_a_domain_alone(
+    world: HelpDeskWorld,
+) -> None:
+    world.policies.own[Sid(world.sid_of("alice"))] = replace(POLICY, length=30)
+    with pytest.raises(InvalidInput, match="shorter than 30"):
+        set_it(world, verification=proved(world))
+    set_it(world, "bob", verification=proved(world, "bob"))
+    set_it(world, verification=proved(world), accounts=world.accounts("crm"))
+    made = set_it(world, verification=proved(world), password="")
+    assert len(made.password) == 30
+    world.policies.domain = None  # what the directory does not show, it decides alone
+    world.policies.own.clear()
+    set_it(world, verification=proved(world), password="simple")
+
+
+def test_5_banned_words_and_lost_passwords_of_the_reset_count_here_too(world: HelpDeskWorld) -> None:
+    class Lost:
+        def times(self, password: str) -> int:
+            return int(password == NEW)
+
+        def corpus(self) -> Corpus:
+            raise AssertionError("nobody asks how old it is")
+
+    judge = NewPasswords(
+        directory=world.services.forests[Forest.CORP],
+        policies=world.policies,
+        breached=Lost(),
+        banned=("bastide",),
+    )
+    rules, alice = Rules([judge]), [Sid(world.sid_of("alice"))]
+    with pytest.raises(InvalidInput, match="others lost"):
+        rules.check(NEW, alice)
+    with pytest.raises(InvalidInput, match="banned"):
+        rules.check("My-B4st1de-77", alice)
+    rules.check("Correct-Horse-77", alice)
+
+
+def test_6_the_audit_has_who_for_whom_which_verified_how_and_what_came_of_it(world: HelpDeskWorld) -> None:
     verification = proved(world)
     given = set_it(world, verification=verification)
     world.work()

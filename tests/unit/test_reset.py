@@ -227,7 +227,7 @@ def test_6_dead_if_the_password_was_changed_since(world: ResetWorld) -> None:
     [
         ("short1A", "shorter than 10"),
         ("alllowercase", "three kinds"),
-        ("Nina-1234567", "your name"),
+        ("Nina-1234567", "account's name"),
         ("Password-2024", "lost"),
     ],
 )

@@ -409,6 +409,8 @@ def _help_desk(
         adapters.help_desk,
         store=adapters.store,
         forests=forests,
+        policies=adapters.policies,
+        reset=adapters.reset,
         passwords=passwords,
         factors=factors,
         notifications=adapters.notifications,

@@ -21,6 +21,7 @@ from bastide.services.ports import (
     Store,
 )
 from bastide.services.recovery import Mark
+from bastide.services.reset.ports import PolicyReader
 from bastide.services.signin import Acceptor, TokenReader
 from bastide.store.mark import MemoryMark
 from bastide.wiring.alerts import AlertAdapters
@@ -61,6 +62,8 @@ class Adapters:
     reset: ResetAdapters | None = None
     #: With `passwords` only.
     help_desk: HelpDeskSettings | None = None
+    #: What the domains ask of passwords, for the help desk.
+    policies: Mapping[Forest, PolicyReader] = field(default_factory=dict)
     monitoring: MonitorAdapters | None = None
     break_glass: BreakGlassAdapters = field(default_factory=BreakGlassAdapters)
     oversight: OversightAdapters = field(default_factory=OversightAdapters)

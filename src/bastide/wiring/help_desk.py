@@ -8,12 +8,16 @@ from bastide.domain.people import Forest
 from bastide.services.factors import Factors
 from bastide.services.help_desk.desk import HelpDesk
 from bastide.services.help_desk.ports import Settings
+from bastide.services.help_desk.rules import Rules
 from bastide.services.help_desk.tier import Tier
 from bastide.services.help_desk.verify import Post, Verify
 from bastide.services.notifications.people import AddressBook
 from bastide.services.ports import CodeHasher, Directory, Random, Store
+from bastide.services.reset.ports import PolicyReader
+from bastide.services.reset.rules import NewPasswords
 from bastide.wiring.notifications import NotificationAdapters
 from bastide.wiring.passwords import Passwords
+from bastide.wiring.reset import ResetAdapters
 
 
 def assemble_help_desk(
@@ -21,6 +25,8 @@ def assemble_help_desk(
     *,
     store: Store,
     forests: Mapping[Forest, Directory],
+    policies: Mapping[Forest, PolicyReader],
+    reset: ResetAdapters | None,
     passwords: Passwords,
     factors: Factors,
     notifications: NotificationAdapters | None,
@@ -28,7 +34,7 @@ def assemble_help_desk(
     random: Random,
     now: Callable[[], datetime],
 ) -> HelpDesk:
-    """Wire it. Without notifications no code can be sent."""
+    """Wire it. Without notifications no code can be sent. `reset`: its banned words, and its list of lost passwords, count here as well."""
     tier = Tier(store=store, forests=forests, settings=settings)
     post = None
     if notifications is not None:
@@ -51,12 +57,31 @@ def assemble_help_desk(
     return HelpDesk(
         store=store,
         tier=tier,
+        rules=_rules(forests, policies, reset),
         verify=verify,
         person=passwords.person,
         at_once=passwords.at_once,
         random=random,
         settings=settings,
         now=now,
+    )
+
+
+def _rules(
+    forests: Mapping[Forest, Directory],
+    policies: Mapping[Forest, PolicyReader],
+    reset: ResetAdapters | None,
+) -> Rules:
+    return Rules(
+        [
+            NewPasswords(
+                directory=forests[forest],
+                policies=reader,
+                breached=None if reset is None else reset.breached,
+                banned=() if reset is None else reset.settings.banned,
+            )
+            for forest, reader in policies.items()
+        ]
     )
 
 

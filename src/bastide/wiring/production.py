@@ -102,6 +102,7 @@ def build(config: Config) -> Services:
         reset=_reset(config, sides, notifications),
         break_glass=BreakGlassAdapters(emergency_readers(sides), timedelta(days=config.policy.drill_days)),
         help_desk=help_desk_settings(config),
+        policies={forest: AdPolicyReader(side.connections) for forest, side in sides.items()},
         oversight=OversightAdapters(censuses_of(sides), own_accounts(config)),
         metrics_token=metrics_token(config.metrics),
         me=me,

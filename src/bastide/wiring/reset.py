@@ -145,7 +145,7 @@ def _rules(adapters: ResetAdapters, directory: Directory) -> NewPasswords:
         directory=directory,
         policies=adapters.policies,
         breached=adapters.breached,
-        settings=adapters.settings,
+        banned=adapters.settings.banned,
     )
 
 

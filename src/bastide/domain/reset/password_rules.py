@@ -129,7 +129,7 @@ def check(password: str, policy: Policy | None, whose: Whose, banned: Collection
     if _is_banned(password, banned):
         wrong.append("holds a word that is banned here")
     if wrong:
-        raise InvalidInput(FIELD, "; it ".join(wrong), remedy="the rules stand above the field")
+        raise InvalidInput(FIELD, "; it ".join(wrong), remedy="choose one that keeps to all of it")
 
 
 def _too_simple(password: str, whose: Whose) -> list[str]:
@@ -139,7 +139,7 @@ def _too_simple(password: str, whose: Whose) -> list[str]:
     low = password.casefold()
     parts = {whose.account, *_DELIMITERS.split(whose.display_name)}
     if any(len(part) >= _PART and part.casefold() in low for part in parts):
-        wrong.append("holds your name or a part of it")
+        wrong.append("holds the account's name, or a part of the person's")
     return wrong
 
 

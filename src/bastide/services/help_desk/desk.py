@@ -8,7 +8,8 @@ To look takes Right.BROWSE, to write Right.SET. A write, in order:
   (3) The person is in reach now, by what the directories say now (domain/help_desk.py).
   (4) To set: the caller is verified, by this operator, for this. Only where the settings allow it, a reason does instead, and the audit says so. A change shows the
       old password, which is proof enough; an unlock gives nobody anything that a password does not.
-  (5) One commit with the order: the verification is used up, and the audit says how the caller was verified.
+  (5) The new password keeps to what the domains ask of the chosen accounts there (rules.py); otherwise no system is asked, and the verification stays good.
+  (6) One commit with the order: the verification is used up, and the audit says how the caller was verified.
 
 A password that is made here is shown to the operator once, in the answer; nothing keeps it. With `must_change` it is good for one sign-in.
 """
@@ -25,6 +26,7 @@ from bastide.domain.people import Actor, Right, require
 from bastide.services.events import by_actor
 from bastide.services.help_desk.pace import Act, Pace
 from bastide.services.help_desk.ports import Settings
+from bastide.services.help_desk.rules import Rules
 from bastide.services.help_desk.tier import Tier
 from bastide.services.help_desk.verify import Verify
 from bastide.services.passwords.at_once import Answer, AtOnce
@@ -37,7 +39,7 @@ SHORTEST = 2
 SEARCH_LIMIT = 50
 HISTORY_LIMIT = 100
 REASON_LIMIT = 400
-#: Characters of a password that is made here: 20 of 62 are 119 bits.
+#: Characters of a password that is made here, or more where a domain asks for more: 20 of 62 are 119 bits.
 _MADE = 20
 
 
@@ -103,6 +105,7 @@ class HelpDesk:
         *,
         store: Store,
         tier: Tier,
+        rules: Rules,
         verify: Verify,
         person: PersonPasswords,
         at_once: AtOnce,
@@ -113,6 +116,7 @@ class HelpDesk:
         self.verify = verify
         self._store = store
         self._tier = tier
+        self._rules = rules
         self._person = person
         self._at_once = at_once
         self._random = random
@@ -186,7 +190,7 @@ class HelpDesk:
         """Set the password of some accounts of a person. Raises NotAuthorized, MfaRefused, InvalidInput, NotFound, Conflict, TooManyTries, DirectoryUnavailable."""
         person, reason = self._admitted(actor, whom, order.reason)
         within = self._with_verification(actor, person, order.verification, reason)  # (4)
-        new = order.password or self._random.password(_MADE)
+        new = self._new(person, order.accounts, order.password)
         operation = self._person.set_for(
             person,
             order.accounts,
@@ -212,6 +216,7 @@ class HelpDesk:
         """With the old password; waits for all targets. Raises as `set`."""
         person, reason = self._admitted(actor, whom, reason)
         within = self._without_verification(actor, person, "change", "old password")
+        self._rules.check(new, self._tier.members(person, accounts))  # (5)
         operation = self._at_once.change(
             person, accounts, old, new, by=By.actor(actor), reason=reason, within=within
         )
@@ -238,11 +243,18 @@ class HelpDesk:
         self._tier.require(actor, person)  # (3)
         return person, said
 
+    def _new(self, person: MvId, accounts: Collection[CsId], typed: str) -> str:
+        """(5) What was typed, or one that is made."""
+        sids = self._tier.members(person, accounts)
+        new = typed or self._random.password(max(_MADE, self._rules.length(sids)))
+        self._rules.check(new, sids)
+        return new
+
     def _with_verification(self, actor: Actor, person: MvId, verification: str, reason: str) -> Within:
         if verification:
             known = parse_id("verification", verification)
 
-            def use(uow: UnitOfWork, operation: str) -> None:  # (5)
+            def use(uow: UnitOfWork, operation: str) -> None:  # (6)
                 one = used(uow.verifications.get(known), actor.sid, person, operation, self._now())
                 uow.verifications.save(one)
                 self._say(

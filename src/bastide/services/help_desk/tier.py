@@ -2,13 +2,13 @@
 minute ago is out of reach now.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.help_desk import Member, Standing, require_reach, why_above
 from bastide.domain.ids import Sid
 from bastide.domain.joins import CONNECTED
-from bastide.domain.management_agents import CsObject, ManagementAgent, MvId
+from bastide.domain.management_agents import CsId, CsObject, ManagementAgent, MvId
 from bastide.domain.people import Actor, Forest
 from bastide.services.help_desk.ports import Settings
 from bastide.services.ports import Directory, Store, UnitOfWork
@@ -36,10 +36,11 @@ class Tier:
         """Why the person is out of reach; empty: in reach. Raises NotFound, Conflict, DirectoryUnavailable."""
         return why_above(self._operator(actor), self._standing(person), self._guarded())
 
-    def members(self, person: MvId) -> tuple[Sid, ...]:
-        """The accounts of a person in domains. Raises NotFound."""
+    def members(self, person: MvId, among: Collection[CsId] | None = None) -> tuple[Sid, ...]:
+        """The accounts of a person in domains; `among`: of these. Raises NotFound."""
         with self._store.read() as uow:
-            return tuple(sid for one in _objects(uow, person) for sid in _sids(one))
+            found = [one for one in _objects(uow, person) if among is None or one.id in among]
+        return tuple(sid for one in found for sid in _sids(one))
 
     def _operator(self, actor: Actor) -> frozenset[Sid]:
         with self._store.read() as uow:

@@ -1,23 +1,30 @@
-"""What a new password is judged by before it is set."""
+"""What a new password is judged by before it is set: of a reset, and by the help desk (services/help_desk/rules.py)."""
+
+from collections.abc import Collection
 
 from bastide.domain.errors import InvalidInput
 from bastide.domain.ids import Sid
 from bastide.domain.reset import password_rules
 from bastide.domain.reset.password_rules import Policy, Whose
 from bastide.services.ports import Directory
-from bastide.services.reset.ports import Breached, Corpus, PolicyReader, Settings
+from bastide.services.reset.ports import Breached, Corpus, PolicyReader
 
 
 class NewPasswords:
     """`breached` None: there is no list of lost passwords on this server."""
 
     def __init__(
-        self, *, directory: Directory, policies: PolicyReader, breached: Breached | None, settings: Settings
+        self,
+        *,
+        directory: Directory,
+        policies: PolicyReader,
+        breached: Breached | None,
+        banned: Collection[str],
     ) -> None:
         self._directory = directory
         self._policies = policies
         self._breached = breached
-        self._banned = settings.banned
+        self._banned = banned
 
     def policy(self, person: Sid) -> Policy | None:
         """What the domain asks of this person's password; None: it shows nothing. Raises DirectoryUnavailable."""
