@@ -15,10 +15,11 @@ from ldap.dn import explode_dn
 
 from bastide import pcns
 from bastide.directory.pcns import AdNotificationDirectory
+from bastide.directory.session import REPLACE
 from bastide.domain.errors import BadSource, NotFound, ObjectExists, TargetDenied, TargetUnavailable
 from bastide.domain.passwords import Code, Proof
 from bastide.services.passwords.ports import Imported, NewPassword, Security
-from bastide.targets.active_directory import AdConnector, AdTarget, what_it_is
+from bastide.targets.active_directory import AdConnector, AdTarget, what_it_is, why_refused
 from bastide.targets.password_dates import AdPasswordDates
 from bastide_lab import plan
 from bastide_lab.lab import Lab
@@ -29,7 +30,7 @@ from tests.support.target_systems import Samba, cs_object, now, opening, samba
 pytest_plugins = ["tests.support.lab"]
 pytestmark = pytest.mark.lab
 
-GOOD = "Correct-Horse-Battery-1"
+GOOD, NEXT = "Correct-Horse-Battery-1", "Next-Horse-Battery-2"
 
 
 @pytest.fixture(scope="module")
@@ -305,3 +306,36 @@ def group(domain: Samba, name: str) -> str:
 
 def member(domain: Samba, dn: str, who: str) -> None:
     domain.admin.modify(dn, [(ldap.MOD_ADD, "member", [who.encode()])])
+
+
+def test_which_rule_a_password_broke_is_said_in_words(domain: Samba) -> None:
+    """And a set, as a reset is one, breaks neither the history nor the least age."""
+    user = domain.add_user()
+    someone = cs_object(user.guid(), user.dn)
+    with domain.target() as target:
+        (simple, few, good) = target.set(
+            [
+                NewPassword(someone, "onlysmallletters"),
+                NewPassword(someone, "Aa1-"),
+                NewPassword(someone, GOOD),
+            ]
+        )
+        assert good.code is Code.SUCCESS
+        assert simple.detail.startswith("it has too few kinds of characters")
+        assert few.detail.startswith("it has too few characters")
+        assert target.change(someone, GOOD, NEXT).code is Code.SUCCESS
+        assert target.change(someone, NEXT, GOOD).detail.startswith("it was used before")
+        before = domain.admin.must_read(domain.base, ["minPwdAge"]).all("minPwdAge")
+        domain.admin.modify(domain.base, [(REPLACE, "minPwdAge", [b"-864000000000"])])
+        try:
+            young = target.change(someone, NEXT, "Third-Horse-Battery-3")
+            assert young.code is Code.POLICY
+            assert young.detail.startswith("the last change is too recent")
+            assert target.set([NewPassword(someone, GOOD)])[0].code is Code.SUCCESS
+        finally:
+            domain.admin.modify(domain.base, [(REPLACE, "minPwdAge", list(before))])
+
+
+def test_windows_says_no_rule() -> None:
+    text = "0000052D: SvcErr: DSID-031A12D2, problem 5003 (WILL_NOT_PERFORM), data 0"
+    assert why_refused(text).startswith("the domain does not say which of its rules")

@@ -204,6 +204,13 @@ _CODES = {
     0x1F: Code.INSECURE,  # ERROR_GEN_FAILURE: AD's word for a channel that is not sealed
     0x2030: Code.OBJECT_MISSING,  # ERROR_DS_NO_SUCH_OBJECT
 }
+_WHY = (
+    ("too short", "it has too few characters"),
+    ("complexity", "it has too few kinds of characters, or holds a name"),
+    ("already used", "it was used before, and the domain remembers it"),
+    ("too young", "the last change is too recent for the domain's least age of passwords"),
+)
+_NO_REASON = "the domain does not say which of its rules: length, kinds of characters, history, least age"
 #: Sub-codes of a refused bind that the right password alone gets: it must be changed first.
 _RIGHT = re.compile(r"\bdata (773|532)\b")
 _CONTROL, _COMPUTED = "userAccountControl", "msDS-User-Account-Control-Computed"
@@ -368,8 +375,14 @@ def _result(error: Any, secrets: Sequence[str]) -> Result:
         return Result(Code.SUCCESS)
     name, text = said(error)
     match = _SAYS.match(text)
-    code = _CODES.get(int(match[1], 16)) if match else None
-    return Result(code or result_of(error).code, told(f"{name} {text}", secrets))
+    code = (_CODES.get(int(match[1], 16)) if match else None) or result_of(error).code
+    why = f"{why_refused(text)}: " if code is Code.POLICY else ""
+    return Result(code, told(f"{why}{name} {text}", secrets))
+
+
+def why_refused(text: str) -> str:
+    """Which rule a password broke, as far as the controller says: Samba's words of password_hash.c. Windows says none."""
+    return next((why for words, why in _WHY if words in text), _NO_REASON)
 
 
 KIND = Kind(
