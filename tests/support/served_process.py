@@ -1,6 +1,7 @@
 """`bastide serve` as a process on this machine, with SQLite and no directory near: it starts without one."""
 
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def make_settings(home: Path) -> tuple[Path, int]:
     """As an administrator makes them, with a database. The file, and the port."""
-    port = _free_port()
+    port = free_port()
     keytab = home / "x.keytab"
     keytab.write_text(CANARY)
     keytab.chmod(0o600)
@@ -34,12 +35,22 @@ def make_settings(home: Path) -> tuple[Path, int]:
     return config, port
 
 
-def wait_for(url: str, process: subprocess.Popen[str]) -> None:
+def trusting(certificate: Path) -> urllib.request.OpenerDirector:
+    """Asks a service that shows this certificate, and none else."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+
+
+def wait_for(
+    url: str, process: subprocess.Popen[str], opener: urllib.request.OpenerDirector = DIRECT
+) -> None:
     """Until it is ready."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with DIRECT.open(f"{url}/health/ready", timeout=5):
+            with opener.open(f"{url}/health/ready", timeout=5):
                 return
         except OSError:
             time.sleep(0.05)
@@ -48,7 +59,8 @@ def wait_for(url: str, process: subprocess.Popen[str]) -> None:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
