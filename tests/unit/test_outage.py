@@ -1,5 +1,5 @@
 """docs/operations/outage.md, line by line: what stops, what goes on, what ends by itself. One test for each line of the first table that memory can tell honestly;
-PROOFS names the tests of every line of both tables, and a line without one fails.
+PROOFS names the tests of every line of all tables, and a line without one fails.
 """
 
 import re
@@ -287,6 +287,8 @@ def test_a_sink_of_the_audit_that_is_down_holds_up_nothing_and_loses_nothing(wor
 
 
 _HERE = "tests/unit/test_outage.py"
+_OVERSIGHT = "tests/unit/test_outage_oversight.py"
+_TWO_NODES = "tests/contract/test_monitoring_two_nodes.py"
 _REACH = "tests/unit/test_grants_out_of_reach.py"
 _CLUSTER = "tests/e2e/test_cluster_on_samba.py"
 _SAMBA = "tests/e2e/test_grants_on_samba.py"
@@ -387,6 +389,40 @@ PROOFS: dict[str, tuple[tuple[str, str], ...]] = {
     "**the OpenPGP key on a controller**": (("tests/integration/test_agent_on_samba.py", "test_a_key_that_samba_does_not_find_is_said"),),
     "**a disk that is full**": ((_FAILURES, "test_a_full_disk_under_the_queue_of_the_agent"),),
     "a clock more than 5 minutes ahead": (("tests/unit/test_passwords_accept.py", "test_a_change_of_the_future_is_taken_when_the_time_has_come"),),
+    "**monitoring**": (
+        (_TWO_NODES, "test_the_other_goes_on_from_the_cookie_of_the_one_that_died"),
+        (_TWO_NODES, "test_changes_of_before_and_of_after_the_death_are_all_found"),
+        ("tests/unit/test_monitoring.py", "test_a_domain_that_does_not_answer_is_said_and_read_again"),
+        ("tests/unit/test_monitoring.py", "test_a_domain_that_hides_nearly_everything_is_not_believed"),
+    ),
+    "**alerts**": (
+        ("tests/unit/test_alerts.py", "test_what_cannot_be_measured_settles_nothing_and_is_tried_again"),
+        ("tests/unit/test_alerts.py", "test_a_destination_that_is_down_holds_up_nobody_and_gets_it_later_with_the_same_id"),
+        ("tests/unit/test_alerts.py", "test_after_a_day_it_is_given_up_and_said"),
+    ),
+    "**events**": (
+        ("tests/unit/test_intake_door.py", "test_while_the_database_takes_nothing_lines_wait"),
+        (_OVERSIGHT, "test_events_are_taken_in_and_judged_when_the_directory_is_back"),
+    ),
+    "**access reviews**": (
+        ("tests/unit/test_reviews.py", "test_no_decision_counts_between_the_end_and_the_worker"),
+        ("tests/unit/test_reviews.py", "test_a_directory_that_does_not_answer_makes_it_the_fallback_and_says_so"),
+        ("tests/unit/test_reviews.py", "test_what_stopped_half_way_goes_on_there"),
+        (_OVERSIGHT, "test_a_review_ends_and_removes_with_every_directory_down"),
+    ),
+    "**reports**": (
+        ("tests/unit/test_tables.py", "test_a_candidate_that_is_gone_and_a_directory_that_is_down_are_said"),
+        ("tests/unit/test_baseline.py", "test_a_domain_that_does_not_answer_is_a_problem_and_no_good_news"),
+    ),
+    "**help desk**": (
+        (_OVERSIGHT, "test_the_help_desk_helps_nobody_whom_no_directory_shows"),
+        ("tests/unit/test_help_desk.py", "test_a_code_that_could_not_be_sent_proves_nothing"),
+    ),
+    "**self-service reset**": (
+        (_OVERSIGHT, "test_a_reset_that_cannot_be_begun_tells_nobody_apart"),
+        (_OVERSIGHT, "test_a_code_that_the_mail_server_does_not_take_is_tried_again_until_it_counts_no_more"),
+        (_OVERSIGHT, "test_another_node_goes_on_with_a_reset"),
+    ),
 }  # fmt: skip
 
 
