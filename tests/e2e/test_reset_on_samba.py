@@ -101,6 +101,7 @@ def test_a_new_password_is_refused_with_what_is_wrong_and_then_counts_everywhere
     assert node.signs_in(locked, NEW) == "", "the lock is gone as well"
     assert node.buys_ticket(locked, NEW)
     assert not node.buys_ticket(locked, OLD)
+    assert node.signs_in(locked, OLD) == "", "known, and said in docs/how-to: LDAP takes it for another hour"
     assert node.people.signs_in(locked.people_dn, NEW)
     node.soon(
         lambda: any("a new password was set" in one for one in node.letters(locked.mail)[had:]),
@@ -143,6 +144,15 @@ def test_an_earlier_password_and_one_that_was_just_changed_are_the_domains_to_ju
     node.reset.journey.choose(token, Choice.SET, OLD, ELSEWHERE)
     node.soon(lambda: all(one.settled for one in node.states(token).values()), "it is not over")
     assert node.states(token)["corp"].good
+    assert node.signs_in(someone, OLD) == ""
+
+
+def test_who_is_outside_of_what_the_agent_may_reset_keeps_the_password(node: ResetNode) -> None:
+    someone = node.newcomer(*GATES, container=f"CN=Users,{CORP_BASE}")
+    token = node.through(someone)
+    for choice in Choice:
+        with pytest.raises(Conflict, match="no connected system has an account of yours"):
+            node.reset.journey.choose(token, choice, NEW, ELSEWHERE)
     assert node.signs_in(someone, OLD) == ""
 
 
