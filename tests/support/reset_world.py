@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyotp
 import pytest
@@ -197,7 +198,8 @@ class ResetWorld(ApiWorld):
         self, name: str = "nina", called: str = "blue key", address: str = HOME_PLACE
     ) -> Authenticator:
         """One security key more."""
-        actor, keys, device = self.everyday(name), self.reset.keys, Authenticator()
+        actor, keys = self.everyday(name), self.reset.keys
+        device = Authenticator(origin=self._home, host=urlsplit(self._home).hostname or "")
         asked = Asked("", keys.ask(actor, SESSION, called, f"{name}-corp-pw"))
         keys.register(actor, SESSION, device.make(asked).credential, address)
         return device

@@ -1,0 +1,133 @@
+"""The security key of a reset in chromium, with an authenticator of its own making: registered and used by keyboard; what is said where it cannot be.
+
+A module of its own: these browsers are started in another way than those of conftest.py, and only one way at a time is possible.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, expect, sync_playwright
+
+from bastide.domain.reset.gates import Gate
+from tests.browser.reset_journey import Nina, looking, set_new
+from tests.browser.test_portal_look import DESK, PHONE
+from tests.browser.test_security_keys import HOST, pin
+from tests.support.browser import CHROMIUM, free_port, serving
+from tests.support.certificates import issue
+from tests.support.reset_world import ResetWorld
+
+
+@contextmanager
+def with_keys(world_of: Callable[[str], ResetWorld], folder: Path, **options: Any) -> Iterator[tuple[ResetWorld, BrowserContext, str]]:  # fmt: skip
+    """WebAuthn wants a host name and a certificate without faults (test_security_keys.py)."""
+    pair, port = issue(folder, "portal", HOST), free_port()
+    origin = f"https://{HOST}:{port}"
+    world = world_of(origin)
+    try:
+        with serving(world, pair, port), sync_playwright() as playwright:
+            trusted = [f"--ignore-certificate-errors-spki-list={pin(pair.certificate)}"]
+            context = playwright.chromium.launch_persistent_context(
+                str(folder / "profile"), executable_path=str(CHROMIUM), args=trusted, **options
+            )
+            yield world, context, origin
+            context.close()
+    finally:
+        world.close()
+
+
+def plug(nina: Nina, *, verifies: bool = True, keeps: bool = True) -> None:
+    """A key in the machine. `keeps`: it can keep entries."""
+    chrome = nina.page.context.new_cdp_session(nina.page)
+    chrome.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "usb",
+        "hasResidentKey": keeps,
+        "hasUserVerification": True,
+        "isUserVerified": verifies,
+        "automaticPresenceSimulation": True,
+    }
+    chrome.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+
+
+def by_key(origin: str) -> ResetWorld:
+    return ResetWorld((Gate.KEY, Gate.MAIL), address=origin)
+
+
+def ask_for_a_key(nina: Nina) -> None:
+    nina.type("Name of a new key", "blue key")
+    nina.fill("#key-password", "nina-corp-pw")
+    nina.press("Register a key")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("dark", PHONE), ("light", DESK)], ids=["dark-390", "light-1280"]
+)
+def test_register_and_reset_with_a_security_key(tmp_path: Path, scheme: str, size: dict[str, int]) -> None:
+    with with_keys(by_key, tmp_path, color_scheme=scheme, viewport=size) as (world, context, origin):
+        world.register("nina", Gate.MAIL)
+        nina = Nina(context, origin)
+        look = looking(nina, scheme, size)
+        plug(nina)
+        nina.sign_in_here()
+        look("registration-key")
+        ask_for_a_key(nina)
+        look("new-key")
+        nina.press("Use the key")
+        nina.sees("It is registered.")
+        nina.sees("You are registered")
+        look("registered-key")
+        nina.press("Sign out")
+
+        nina.begin("zoe")
+        shown = nina.page.locator("main").inner_text()
+        nina.press("Use the key")  # it is Nina's, and Zoe is nobody
+        nina.sees("is wrong, used up or too old")
+        nina.press("Begin anew")
+
+        nina.begin("nina")
+        assert nina.page.locator("main").inner_text() == shown
+        look("key")
+        nina.press("Use the key")
+        nina.sees("Step 2 of 2.")
+        world.deliver()
+        nina.type("Code from the mail", world.last_code())
+        nina.press("Go on")
+        set_new(world, nina, look, scripts=True)
+        assert nina.refused() == []
+
+
+def test_without_javascript_the_step_of_a_key_says_so_and_the_others_go_on(tmp_path: Path) -> None:
+    with with_keys(
+        lambda origin: ResetWorld((Gate.MAIL, Gate.KEY), address=origin), tmp_path, java_script_enabled=False
+    ) as (world, context, origin):
+        world.register()
+        nina = Nina(context, origin)
+        nina.begin("nina")
+        world.deliver()
+        nina.type("Code from the mail", world.last_code())
+        nina.press("Go on")
+        # Not to be seen here: what playwright turns off is asked by <noscript> too late.
+        assert '<noscript><p class="note">A security key needs JavaScript' in nina.page.content()
+        nina.press("Use the key")
+        nina.sees("a security key is used by JavaScript, which is off in your browser")
+        nina.press("Begin anew")
+        expect(nina.page.get_by_label("Account")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "lacks", [{"verifies": False}, {"keeps": False}], ids=["verifies-nobody", "keeps-nothing"]
+)
+def test_a_key_that_does_less_is_told_and_nothing_is_sent(tmp_path: Path, lacks: dict[str, bool]) -> None:
+    with with_keys(by_key, tmp_path) as (world, context, origin):
+        nina = Nina(context, origin)
+        plug(nina, **lacks)
+        nina.sign_in_here()
+        ask_for_a_key(nina)
+        nina.reach(nina.page.get_by_role("button", name="Use the key"))
+        nina.page.keyboard.press("Enter")
+        nina.sees("The security key was not used.")
+        assert world.reset.registrations.standing(world.everyday("nina")).registered == ()
