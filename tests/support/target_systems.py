@@ -345,11 +345,16 @@ class Samba:
         self.lab.exec("privdc", command, check=True)
 
 
+def pwd_last_set(sid: Sid) -> str:
+    """What an account needs to make people change their passwords."""
+    return f"(OA;CIIO;RPWP;{GUID_PWD_LAST_SET};{GUID_CLASS_USER};{sid})"
+
+
 def _rights(sid: Sid) -> str:
     user = GUID_CLASS_USER
     return (
         f"(OA;CIIO;CR;{GUID_RESET_PASSWORD};{user};{sid})"
-        f"(OA;CIIO;RPWP;{GUID_PWD_LAST_SET};{user};{sid})"
+        f"{pwd_last_set(sid)}"
         f"(OA;CIIO;RPWP;{GUID_LOCKOUT_TIME};{user};{sid})"
     )
 
