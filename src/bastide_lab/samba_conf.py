@@ -71,8 +71,9 @@ def _controller_settings(site: Site, host: Host) -> Section:
         "ncalrpc dir": site.run(host) / "ncalrpc",
         "logging": "file",
         "log file": site.log(host) / "log.%m",
-        # As a controller whose changes somebody watches: JSON lines of groups and passwords, for the intake of events.
-        "log level": f"0 dsdb_group_json_audit:5@{site.log(host) / AUDIT} dsdb_password_json_audit:5@{site.log(host) / AUDIT}",
+        # As a controller whose changes somebody watches: JSON lines of groups, passwords and sign-ins, for the intake of events.
+        "log level": f"0 dsdb_group_json_audit:5@{site.log(host) / AUDIT} dsdb_password_json_audit:5@{site.log(host) / AUDIT}"
+        f" auth_json_audit:3@{site.log(host) / AUDIT}",
         "disable spoolss": "yes",
         "load printers": "no",
         "dreplsrv:notify_interval": "1",
