@@ -3,7 +3,8 @@
 `inside` a namespace of the lab the tests meet the lab's network, DNS and Kerberos. On a `small_disk` they meet its end.
 
 A host's files over /etc are mounted once, in a mount namespace that is entered again the next time: threads that outlive one test module
-(pools of connections) keep seeing them.
+(pools of connections) keep seeing them. Kerberos is told by its variable: where the machine has no /etc/krb5.conf, there is nothing to mount over,
+and its library would turn the service's second name into the first, because both have one address.
 """
 
 import ctypes
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from bastide_lab import plan
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_FS, _CLONE_NEWNS, _CLONE_NEWNET = 0x00000200, 0x00020000, 0x40000000
@@ -31,7 +34,9 @@ def inside(namespace: str) -> Iterator[None]:
         _enter_files(namespace)
         os.chdir(here)
         _call(_libc.setns, there, _CLONE_NEWNET)
-        yield
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("KRB5_CONFIG", str(_krb5_conf(namespace)))
+            yield
     finally:
         _call(_libc.setns, home_net, _CLONE_NEWNET)
         _switch_files(home_files)
@@ -72,6 +77,11 @@ def filled(folder: Path, *, left: int = 0) -> Iterator[None]:
         yield
     finally:
         filler.unlink()
+
+
+def _krb5_conf(namespace: str) -> Path:
+    prefix, _, host = namespace.rpartition("-")
+    return plan.Site(prefix).krb5_conf(plan.host(host))
 
 
 def _enter_files(namespace: str) -> None:
