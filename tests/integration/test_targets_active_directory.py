@@ -202,6 +202,47 @@ def test_unlock_and_no_proof_near_a_lockout(domain: Samba) -> None:
         domain.lab.exec("privdc", [*pso, "delete", name, "-H", database], check=True)
 
 
+def test_a_locked_account_takes_no_change_until_it_is_unlocked(domain: Samba) -> None:
+    """Before, Samba's answer to such a change was called a refusal of the password."""
+    user = domain.add_user()
+    someone = cs_object(user.guid(), user.dn)
+    with domain.target() as target:
+        target.set([NewPassword(someone, GOOD)])
+        domain.lock(user.dn)
+        assert target.look([someone])[0].locked
+        refused = target.change(someone, GOOD, NEXT)
+        assert (refused.code, refused.detail[:21]) == (Code.DENIED, "the account is locked")
+        assert target.unlock([someone])[0].code is Code.SUCCESS
+        wrong = target.change(someone, "Never-Was-Its-Password-3", NEXT)
+        assert (wrong.code, wrong.detail[:25]) == (Code.DENIED, "the old password is wrong")
+        assert target.change(someone, GOOD, NEXT).code is Code.SUCCESS
+
+
+def test_who_must_change_is_shown_so_until_it_is_done(domain: Samba) -> None:
+    user = domain.add_user()
+    someone = cs_object(user.guid(), user.dn)
+    with domain.target() as target:
+        target.set([NewPassword(someone, GOOD, must_change=True)])
+        (shown,) = target.look([someone])
+        assert (shown.must_change, shown.set_at, shown.locked, shown.disabled) == (True, None, False, False)
+        assert target.change(someone, GOOD, NEXT).code is Code.SUCCESS
+        (shown,) = target.look([someone])
+        assert not shown.must_change
+        assert shown.set_at is not None
+        assert abs((now() - shown.set_at).total_seconds()) < 60
+        domain.admin.modify(user.dn, [(REPLACE, "userAccountControl", [b"514"])])
+        assert target.look([someone])[0].disabled
+
+
+def test_an_account_out_of_our_rights_is_neither_set_nor_unlocked_and_says_why(domain: Samba) -> None:
+    guarded = domain.admin.search(domain.base, "(sAMAccountName=Administrator)", ["objectGUID"])[0]
+    chief = cs_object(guarded.guid())
+    with domain.target() as target:
+        for done in (*target.set([NewPassword(chief, GOOD)]), *target.unlock([chief])):
+            assert (done.code, "AdminSDHolder" in done.detail) == (Code.DENIED, True)
+        assert [one.code for one in target.unlock([cs_object("no GUID at all")])] == [Code.OBJECT_MISSING]
+
+
 def administrator(domain: Samba) -> dict[str, str]:
     """The one whom a policy object is shown to."""
     keytab = domain.keytab.with_name("administrator.keytab")

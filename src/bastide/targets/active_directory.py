@@ -201,9 +201,12 @@ _CODES = {
     0x52D: Code.POLICY,  # ERROR_PASSWORD_RESTRICTION
     0x5: Code.DENIED,  # ERROR_ACCESS_DENIED
     0x56: Code.DENIED,  # ERROR_INVALID_PASSWORD: of a change, the old one is wrong
+    0x775: Code.DENIED,  # ERROR_ACCOUNT_LOCKED_OUT: Samba's answer to a change
     0x1F: Code.INSECURE,  # ERROR_GEN_FAILURE: AD's word for a channel that is not sealed
     0x2030: Code.OBJECT_MISSING,  # ERROR_DS_NO_SUCH_OBJECT
 }
+_REFUSED = {0x56: "the old password is wrong", 0x775: "the account is locked, so it takes no change"}
+_NO_RIGHT = "our account lacks a right on it, or AdminSDHolder guards it"
 _WHY = (
     ("too short", "it has too few characters"),
     ("complexity", "it has too few kinds of characters, or holds a name"),
@@ -375,9 +378,15 @@ def _result(error: Any, secrets: Sequence[str]) -> Result:
         return Result(Code.SUCCESS)
     name, text = said(error)
     match = _SAYS.match(text)
-    code = (_CODES.get(int(match[1], 16)) if match else None) or result_of(error).code
-    why = f"{why_refused(text)}: " if code is Code.POLICY else ""
-    return Result(code, told(f"{why}{name} {text}", secrets))
+    number = int(match[1], 16) if match else 0
+    code = _CODES.get(number) or result_of(error).code
+    why = _REFUSED.get(number, "")
+    if code is Code.POLICY:
+        why = why_refused(text)
+    elif isinstance(error, ldap.INSUFFICIENT_ACCESS):
+        why = _NO_RIGHT
+    theirs = told(f"{name} {text}", secrets)
+    return Result(code, f"{why}: {theirs}" if why else theirs)
 
 
 def why_refused(text: str) -> str:
