@@ -1,8 +1,11 @@
 """The lab as the directory tests want it: adapters under the delegated accounts, and an administrator to arrange and to look behind them."""
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -32,6 +35,16 @@ CAP = timedelta(seconds=150)
 PASSWORD = "Correct-Horse-Battery-1"
 #: groupType ([MS-ADTS] 2.2.12) as the signed number on the wire.
 DOMAIN_LOCAL, GLOBAL, UNIVERSAL = (kind - (1 << 31) for kind in (4, 2, 8))
+#: Where the rights of a forest are given.
+HOSTS = {Forest.PRIV: "privdc", Forest.CORP: "corpdc"}
+_GIVE = """
+import json
+import sys
+from samba.netcmd.main import samba_tool
+for dn, sddl in json.load(sys.stdin):
+    if samba_tool("dsacl", "set", f"--objectdn={dn}", f"--sddl={sddl}"):
+        sys.exit(f"no rights on {dn}")
+"""
 
 
 @dataclass
@@ -64,7 +77,8 @@ class DirectoryLab:
             policy=POLICY,
             cap=CAP,
         )
-        self.delegate()
+        self._prepare_rights()
+        self._add_policy()
         self.priv = ActiveDirectory(Forest.PRIV, self.controllers(Forest.PRIV, "svc-bastide"))
         self.corp = ActiveDirectory(Forest.CORP, self.controllers(Forest.CORP, "svc-bastide", realm="priv"))
         self.preparer = AdPreparer(self.controllers(Forest.PRIV, "svc-bastide-prepare"))
@@ -164,12 +178,27 @@ class DirectoryLab:
 
     def delegate(self) -> None:
         """What docs tell an administrator to do: the scripts as they are generated, on one controller of each forest."""
-        for forest, host in ((Forest.PRIV, "privdc"), (Forest.CORP, "corpdc")):
+        for forest, host in HOSTS.items():
             script = self.work / f"delegate-{forest.value}.sh"
             script.write_text(delegation.samba_script(self.plan, forest))
             done = self.lab.exec(host, ["sh", script], timeout=120)
             if done.returncode != 0:
                 raise RuntimeError(done.stdout + done.stderr)
+
+    def _prepare_rights(self) -> None:
+        """What those scripts do, in one process of samba-tool for each forest: nineteen starts of it are half a minute of every lab."""
+        with ThreadPoolExecutor(len(HOSTS)) as pool:
+            for done in pool.map(self._give_rights, HOSTS):
+                if done.returncode != 0:
+                    raise RuntimeError(done.stdout + done.stderr)
+
+    def _give_rights(self, forest: Forest) -> subprocess.CompletedProcess[str]:
+        wanted = json.dumps([(right.dn, right.sddl) for right in delegation.rights(self.plan, forest)])
+        command = ["/usr/bin/python3", "-I", "-c", _GIVE]
+        return self.lab.exec(HOSTS[forest], command, input=wanted, timeout=120)
+
+    def _add_policy(self) -> None:
+        """As an Enterprise Admin adds it."""
         ldif = delegation.policy_ldif(self.plan)
         self.lab.kinit("client", r"priv\Administrator").check_returncode()
         added = self.lab.exec(
