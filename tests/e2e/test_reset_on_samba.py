@@ -75,6 +75,7 @@ def test_who_is_locked_out_unlocks_and_keeps_the_password(node: ResetNode, locke
     states = node.states(token)
     assert states["corp"].good
     assert states["corp"].settled
+    assert states["corp"].outcome == "the account is not locked any more, and has its old password"
     assert set(states) == {"corp", "people"}
     assert node.signs_in(locked, OLD) == ""
     assert node.buys_ticket(locked, OLD)

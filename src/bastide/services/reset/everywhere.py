@@ -14,6 +14,7 @@ from bastide.services.reset.ports import SystemState, Within
 
 _BY = By("bastide", "self-service reset")
 _REASON = "self-service reset"
+_UNLOCKED = "the account is not locked any more, and has its old password"
 _HELP = "ask your help desk; `bastide passwords explain` tells it why"
 
 
@@ -52,7 +53,7 @@ class JoinedAccounts:
         return tuple(
             SystemState(
                 one.agent,
-                one.result.detail or one.result.code.value,
+                _UNLOCKED if one.result.code is Code.SUCCESS else one.result.detail or one.result.code.value,
                 one.result.code is Code.SUCCESS,
                 settled=True,
             )
