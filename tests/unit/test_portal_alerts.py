@@ -209,7 +209,7 @@ def test_where_no_alerts_are_raised_there_is_no_page() -> None:
         assert ALERTS not in dave.page.links
         for address in (ALERTS, RULES):
             page = dave.open(address)
-            assert (page.status, "add the section [alerts]" in page.text) == (404, True)
+            assert (page.status, "add the table [alerts]" in page.text) == (404, True)
         assert dave.post(taking(NOBODYS), token).status == 404
 
 

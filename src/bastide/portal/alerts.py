@@ -9,8 +9,9 @@ from litestar import Response, get, post
 from litestar.params import FromPath, RawBody
 
 from bastide.domain.alerts import COUNTED, NOTE_LIMIT, State
-from bastide.domain.errors import BastideError, InvalidInput, NotFound, TargetUnavailable
+from bastide.domain.errors import BastideError, InvalidInput, TargetUnavailable
 from bastide.http.handed import UseCases
+from bastide.http.parts import shown
 from bastide.portal import admin
 from bastide.portal.admin import ALERT_RULES, ALERTS, DO, READ, SAID
 from bastide.portal.visits import Visit, Visited, see
@@ -79,12 +80,7 @@ def run_alert_test(visit: Visited, services: UseCases, body: RawBody) -> Respons
 
 def _desk(services: Services) -> Desk:
     """Raises NotFound where there are no alerts."""
-    if services.alerts is None:
-        raise NotFound(
-            "this server raises no alerts",
-            remedy="add the section [alerts] to bastide.toml; docs/how-to/alerts.md",
-        )
-    return services.alerts.desk
+    return shown(services.alerts, "alerts").desk
 
 
 def _alerts(

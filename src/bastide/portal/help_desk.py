@@ -12,7 +12,6 @@ from litestar.params import FromPath, RawBody
 
 from bastide.domain.errors import (
     BastideError,
-    Conflict,
     DirectoryError,
     InvalidInput,
     Refused,
@@ -24,6 +23,7 @@ from bastide.domain.management_agents import CsId, MvId
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import UseCases
+from bastide.http.parts import needed
 from bastide.portal import admin, live
 from bastide.portal.addresses import DESK
 from bastide.portal.visits import Visit, Visited, see
@@ -46,11 +46,7 @@ _DONE = {
 
 
 def _desk(services: Services) -> HelpDesk:
-    if services.help_desk is None:
-        raise Conflict(
-            "this server has no help desk", remedy="an administrator adds [help_desk] to bastide.toml"
-        )
-    return services.help_desk
+    return needed(services.help_desk, "help_desk")
 
 
 @get(DESK, opt=_LOOK, sync_to_thread=True)

@@ -10,10 +10,11 @@ from litestar.params import FromPath, RawBody
 
 from bastide.domain.approvals import REASON_LIMIT
 from bastide.domain.drift import ACCEPTABLE, Action, Rule
-from bastide.domain.errors import BastideError, InvalidInput, NotFound
+from bastide.domain.errors import BastideError, InvalidInput
 from bastide.domain.people import Forest
 from bastide.domain.settled import End, Wanted
 from bastide.http.handed import UseCases
+from bastide.http.parts import shown
 from bastide.portal import admin
 from bastide.portal.admin import DO, MONITORING, READ, SAID
 from bastide.portal.visits import Visit, Visited, see
@@ -88,11 +89,7 @@ def resync_monitoring(visit: Visited, services: UseCases, body: RawBody) -> Resp
 
 def _control(services: Services) -> Control:
     """Raises NotFound where nothing is monitored."""
-    if services.monitoring is None:
-        raise NotFound(
-            "this server monitors no directory", remedy="add the table [monitoring] to bastide.toml"
-        )
-    return services.monitoring.control
+    return shown(services.monitoring, "monitoring").control
 
 
 def _turn(visit: Visit, services: Services, body: bytes, *, on: bool) -> Response[bytes]:

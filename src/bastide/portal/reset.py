@@ -23,7 +23,6 @@ from bastide.domain.errors import (
     DirectoryError,
     InvalidInput,
     NotConfigured,
-    NotFound,
     Refused,
 )
 from bastide.domain.ids import NAME_LIMIT
@@ -33,6 +32,7 @@ from bastide.http.callers import origin
 from bastide.http.door import open_to_all
 from bastide.http.fields import read_once
 from bastide.http.handed import UseCases
+from bastide.http.parts import shown
 from bastide.http.problems import describe
 from bastide.http.throttle import subscriber
 from bastide.portal import forms, pages
@@ -148,9 +148,7 @@ async def stop(request: Call[Any, Any, Any], body: RawBody, services: UseCases) 
 
 def reset_of(services: Services) -> ResetServices:
     """Raises NotFound where nobody can reset a password."""
-    if services.reset is None:
-        raise NotFound("nobody can reset a password here", remedy="ask your help desk")
-    return services.reset
+    return shown(services.reset, "reset", remedy="ask your help desk")
 
 
 async def _step(

@@ -10,10 +10,10 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from bastide.api.native.inputs import Body
 from bastide.api.native.views import View
 from bastide.domain.alerts import NOTE_LIMIT, Alert, Rule, State
-from bastide.domain.errors import Conflict
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.http.parts import needed
 from bastide.services.alerts.desk import Standing
 from bastide.wiring import Services
 from bastide.wiring.alerts import AlertServices
@@ -103,12 +103,7 @@ class DestinationTested(View, frozen=True, kw_only=True):
 
 
 def _alerts(services: Services) -> AlertServices:
-    if services.alerts is None:
-        raise Conflict(
-            "this server raises no alerts",
-            remedy="add the section [alerts] to bastide.toml; docs/how-to/alerts.md",
-        )
-    return services.alerts
+    return needed(services.alerts, "alerts")
 
 
 def _view(one: Alert) -> AlertView:

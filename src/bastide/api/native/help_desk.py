@@ -7,12 +7,12 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.native import help_desk_views as views
 from bastide.api.native.given import Text
-from bastide.domain.errors import Conflict
 from bastide.domain.ids import parse_id
 from bastide.domain.management_agents import CsId, MvId
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.http.parts import needed
 from bastide.services.help_desk.desk import HISTORY_LIMIT, SEARCH_LIMIT, HelpDesk
 from bastide.wiring import Services
 
@@ -27,12 +27,7 @@ Last = Annotated[int, QueryParameter(ge=1, le=HISTORY_LIMIT)]
 
 def desk_of(services: Services) -> HelpDesk:
     """Raises Conflict."""
-    if services.help_desk is None:
-        raise Conflict(
-            "this server has no help desk",
-            remedy="add the section [help_desk] to bastide.toml; docs/how-to/help-desk.md",
-        )
-    return services.help_desk
+    return needed(services.help_desk, "help_desk")
 
 
 @get(_PEOPLE, opt=_LOOK, sync_to_thread=True, tags=TAGS, summary="Find a person")

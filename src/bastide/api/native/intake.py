@@ -7,11 +7,11 @@ from litestar.params import QueryParameter
 
 from bastide.api.native.given import When, moment
 from bastide.api.native.reports import TableView
-from bastide.domain.errors import Conflict
 from bastide.domain.observed import Judged
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.http.parts import needed
 
 Unexplained = Annotated[bool, QueryParameter(description="Only those that nothing explains.")]
 COLUMNS = [
@@ -30,12 +30,8 @@ def privileged_changes(
     actor: Caller, services: UseCases, since: When = "", unexplained: Unexplained = False
 ) -> TableView:
     """What domain controllers told of since then (90 days unless it is said), newest first, at most 10,000."""
-    if services.intake is None:
-        raise Conflict(
-            "this server takes no events in",
-            remedy="add the section [intake] to bastide.toml; docs/how-to/event-intake.md",
-        )
-    made = services.intake.changes.report(actor, moment("since", since), unexplained=unexplained)
+    changes = needed(services.intake, "intake").changes
+    made = changes.report(actor, moment("since", since), unexplained=unexplained)
     return TableView(
         report="privileged-changes",
         title="Unexplained privileged changes" if unexplained else "Privileged changes",

@@ -9,10 +9,10 @@ from litestar.params import FromPath, JSONBody
 
 from bastide.api.native.inputs import Body
 from bastide.api.native.views import View
-from bastide.domain.errors import Conflict
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.http.parts import needed
 from bastide.services.notifications.channels import Standing
 from bastide.wiring import Services
 from bastide.wiring.notifications import Notifications
@@ -51,12 +51,7 @@ class ChannelTested(View, frozen=True, kw_only=True):
 
 
 def _notifications(services: Services) -> Notifications:
-    if services.notifications is None:
-        raise Conflict(
-            "this server sends no messages",
-            remedy="add the section [notifications] to bastide.toml; docs/how-to/notifications.md",
-        )
-    return services.notifications
+    return needed(services.notifications, "notifications")
 
 
 def _view(one: Standing) -> ChannelView:

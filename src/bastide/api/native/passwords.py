@@ -7,10 +7,11 @@ from litestar.params import FromPath, QueryParameter
 
 from bastide.api.native import password_views as views
 from bastide.api.native.given import Text, When, moment
-from bastide.domain.errors import Conflict, InvalidInput
+from bastide.domain.errors import InvalidInput
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.http.parts import needed
 from bastide.wiring import Services
 from bastide.wiring.passwords import Passwords
 
@@ -21,12 +22,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="At most so man
 
 
 def _passwords(services: Services) -> Passwords:
-    if services.passwords is None:
-        raise Conflict(
-            "this server does not synchronize passwords",
-            remedy="add the section [passwords] to bastide.toml; docs/how-to/synchronize-passwords.md",
-        )
-    return services.passwords
+    return needed(services.passwords, "passwords")
 
 
 @get("/passwords", opt=_READ, sync_to_thread=True, tags=TAGS, summary="Whether passwords are synchronized")

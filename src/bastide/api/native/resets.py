@@ -8,10 +8,10 @@ from litestar.params import FromPath, JSONBody
 from bastide.api.native.given import Text
 from bastide.api.native.inputs import Body
 from bastide.api.native.views import View
-from bastide.domain.errors import Conflict
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.http.parts import needed
 from bastide.services.reset.administer import Administration
 from bastide.wiring import Services
 
@@ -152,12 +152,7 @@ def unregister(actor: Caller, services: UseCases, name: FromPath[str]) -> Named:
 
 
 def _use(services: Services) -> Administration:
-    if services.reset is None:
-        raise Conflict(
-            "nobody can reset a password here",
-            remedy="add the section [reset] to bastide.toml; docs/how-to/self-service-reset.md",
-        )
-    return services.reset.administration
+    return needed(services.reset, "reset").administration
 
 
 HANDLERS = [resets, policy, unlock, registrations, unregister]
