@@ -14,7 +14,7 @@ Looking = Callable[[str], None]
 
 
 class Nina(Person):
-    """At a browser of hers."""
+    """At a browser."""
 
     def fill(self, selector: str, text: str) -> None:
         """A field of which a page has several with that label."""

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from bastide.domain.errors import InvalidInput
 from bastide.domain.reset.gates import Gate
 from bastide.services.reset.ports import NamedRule
 from tests.browser.reset_journey import Looking, Nina, looking, set_new
 from tests.browser.test_portal_look import DESK, PHONE
 from tests.support.browser import online
-from tests.support.reset_world import ANSWERS, MAIL, QUESTIONS, ResetWorld, app_code
+from tests.support.reset_world import ANSWERS, ELSEWHERE, MAIL, QUESTIONS, ResetWorld, app_code
 
 GATES = (Gate.MAIL, Gate.TOTP, Gate.QUESTIONS)
 
@@ -143,4 +144,35 @@ def test_cool_off_unlock_and_this_was_not_me(
         nina.open("/reset")
         expect(nina.page.get_by_role("button", name="Begin", exact=True)).to_be_visible()
         assert nina.refused() == other.refused() == []
+    world.close()
+
+
+def test_an_administrator_sees_who_waits_and_unlocks(browser: Browser, tmp_path: Path) -> None:
+    world = ResetWorld()
+    world.register()
+    token = world.begin()
+    for _ in range(3):
+        with pytest.raises(InvalidInput):
+            world.reset.journey.answer(token, Gate.MAIL, {"code": "x"}, ELSEWHERE)
+    options: Any = {"color_scheme": "dark", "viewport": PHONE}
+    with (
+        online(world, tmp_path) as origin,
+        browser.new_context(ignore_https_errors=True, **options) as context,
+    ):
+        dave = Nina(context, origin)
+        look = looking(dave, "dark", PHONE)
+        dave.open("/signin")
+        dave.type("Account", "PRIV\\dave")
+        dave.type("Password", "dave-priv-pw")
+        dave.type("Code from your authenticator", world.code("dave"))
+        dave.press("Sign in")
+        dave.open("/admin/reset")
+        dave.sees("at one address")
+        look("admin")
+        dave.press("Unlock nina")
+        dave.sees("Nobody is locked.")
+        dave.press("Remove the registration of nina")
+        dave.sees("Nobody is registered.")
+        look("admin-empty")
+        assert dave.refused() == []
     world.close()

@@ -22,10 +22,12 @@ from bastide.domain.people import Forest
 from bastide.domain.reset.flow import Choice, Stage
 from bastide.domain.reset.gates import Gate
 from bastide.services.reset.contents import seal, unseal
+from bastide.services.reset.keys import used
 from bastide.services.reset.register_keys import MOST
 from bastide.services.security_keys import Answer, Asked
 from tests.support.authenticator import PRESENT, VERIFIED, Authenticator
 from tests.support.reset_world import ELSEWHERE, HOME_PLACE, NEW, SESSION, ResetWorld, together
+from tests.support.world import ADDRESS
 
 PASSWORD = "nina-corp-pw"
 WRONG: list[dict[str, Any]] = [
@@ -242,7 +244,11 @@ def test_3_nobody_passes_even_if_the_answer_counted(
     world.register()
     monkeypatch.setattr(webauthn, "check", lambda *_: 1)
     token = world.begin("zoe")
-    refused(world, token, world.device.use(world.asked(token)))
+    answer = world.device.use(world.asked(token))
+    refused(world, token, answer)
+    party = webauthn.relying_party(ADDRESS)
+    assert party is not None
+    assert used(party, (), b"", answer.credential) is None
 
 
 # ---------------------------------------------------------------------------------------------------- 4: the answer counts
