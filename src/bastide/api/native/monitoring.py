@@ -11,10 +11,10 @@ from bastide.api.native.inputs import Body
 from bastide.api.native.views import View
 from bastide.domain.approvals import REASON_LIMIT
 from bastide.domain.drift import Finding
-from bastide.domain.errors import Conflict
 from bastide.domain.people import Right
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
+from bastide.http.parts import needed
 from bastide.services.monitor.control import Control
 from bastide.services.monitor.ports import Domain
 from bastide.wiring import Services
@@ -74,11 +74,7 @@ class ReasonIn(Body, frozen=True):
 
 def _control(services: Services) -> Control:
     """Raises Conflict where nothing is monitored."""
-    if services.monitoring is None:
-        raise Conflict(
-            "this server monitors no directory", remedy="add the table [monitoring] to bastide.toml"
-        )
-    return services.monitoring.control
+    return needed(services.monitoring, "monitoring").control
 
 
 def _domain(one: Domain, watched: int) -> DomainView:
