@@ -70,7 +70,8 @@ def _make(forests: DirectoryLab) -> ResetLab:
     )
     resets = delegation.Resets(delegation.Account(account.sid, rf"CORP\{ACCOUNT}"), (staff,))
     script = forests.work / "delegate-resets.sh"
-    script.write_text(delegation.samba_script(replace(forests.plan, resets=resets), Forest.CORP))
+    plan = replace(forests.plan, corp_groups=(), resets=resets)  # the groups are delegated already
+    script.write_text(delegation.samba_script(plan, Forest.CORP))
     done = forests.lab.exec("corpdc", ["sh", script], timeout=120)
     if done.returncode != 0:
         raise RuntimeError(done.stdout + done.stderr)
