@@ -87,6 +87,7 @@ RIGHTS = {
     "DELETE /traces/{operation}": "administer",
     "GET /monitoring": "administer or audit",
     "GET /monitoring/drift": "administer or audit",
+    "GET /monitoring/drift/over": "administer or audit",
     "POST /monitoring/drift/{drift}/accept": "administer",
     "POST /monitoring/pause": "administer",
     "POST /monitoring/resume": "administer",

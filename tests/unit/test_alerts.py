@@ -428,6 +428,7 @@ def test_people_are_told_in_neutral_words_and_a_crowd_at_once(world: AlertWorld)
     assert "<b>" not in message.subject + message.body
     assert "x@evil.test" not in message.subject + message.body
     assert "bastide alert acknowledge" in message.body
+    assert "\nhttps://bastide.test/admin/alerts\n" in message.body
     assert len(outlet.send(parcels)) == len(parcels) == 7
     ((_, several),) = notifier.taken
     assert several.subject == "7 alerts, the worst high"

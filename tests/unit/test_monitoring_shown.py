@@ -186,7 +186,16 @@ def test_from_the_drift_to_its_acceptance(api: MonitoringApi) -> None:
     api.look()
     key = api.standing()[Rule.OTHER_MEMBER].key
     assert key in cli(api, "drift")[1]
+    assert key in cli(api, "drift", "--forest", "corp", "--rule", "other-member")[1]
+    assert key not in cli(api, "drift", "--forest", "priv")[1]
+    assert key not in cli(api, "drift", "--rule", "stranger")[1]
+    assert cli(api, "drift", "--rule", "strangers")[0] != 0
+    assert "nothing that fits was over" in cli(api, "drift", "--over")[1]
     assert cli(api, "accept", key, "--reason", "CHG-1")[0] == 0
+    said = cli(api, "drift", "--over", "--forest", "corp")[1]
+    for word in ("accepted", "CHG-1", "dave", "Team Directory", "other-member"):
+        assert word in said
+    assert "CHG-1" not in cli(api, "drift", "--over", "--forest", "priv")[1]
     assert cli(api, "accept", key, "--reason", "CHG-1")[0] != 0
     assert "nothing drifted" in cli(api, "drift")[1]
 
@@ -211,6 +220,9 @@ def test_auditors_see_and_do_not_steer(api: MonitoringApi) -> None:
     frank = api.caller("frank")
     assert frank.get("/monitoring").json()["drifts"] == 0
     assert frank.get("/monitoring/drift").json()["items"] == []
+    assert frank.get("/monitoring/drift/over").json()["items"] == []
+    assert frank.get("/monitoring/drift/over?rule=strangers").status_code == 422
+    assert frank.get("/monitoring/drift/over?limit=501").status_code == 422
     assert frank.post("/monitoring/resync", {}).status_code == 403
     assert frank.post("/monitoring/pause", {"reason": "x"}).status_code == 403
     assert api.caller("dave").post("/monitoring/pause", {"reason": ""}).status_code == 422

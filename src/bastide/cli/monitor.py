@@ -10,11 +10,14 @@ from bastide.cli.console import Column
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import when
+from bastide.domain.drift import Rule
+from bastide.domain.people import Forest
 
 app = commands(
     "What happens in the directories behind Bastide's back: people who leave, members nobody asked for, changed permissions.",
     ("see how far they were read", "bastide monitor status"),
     ("see what nobody asked for", "bastide monitor drift"),
+    ("see what became of it", "bastide monitor drift --over"),
     ("say that it is right as it is", 'bastide monitor accept DRIFT --reason "CHG-4711"'),
 )
 Reason = Annotated[str, typer.Option(help="Why. It stands in the audit.")]
@@ -36,6 +39,17 @@ _DRIFTS: list[Column] = [
     ("NOT REPAIRED", lambda d: d.get("wrong")),
     ("DRIFT", lambda d: d.get("key")),
 ]
+_OVER: list[Column] = [
+    ("RULE", lambda d: d.get("rule")),
+    ("DOMAIN", lambda d: d.get("domain")),
+    ("SINCE", lambda d: when(d.get("found_at"))),
+    ("OVER", lambda d: when(d.get("over_at"))),
+    ("OWNER", lambda d: d.get("owner")),
+    ("WHAT", lambda d: d.get("reason")),
+    ("BECAME", lambda d: d.get("end")),
+    ("BY", lambda d: d.get("by")),
+    ("WHY", lambda d: d.get("said")),
+]
 
 
 @remote(app, "status", example="bastide monitor status")
@@ -49,10 +63,22 @@ def show_status(call: Call) -> None:
     call.show(call.client.get("/monitoring"), render)
 
 
-@remote(app, "drift", example="bastide monitor drift")
-def list_drift(call: Call) -> None:
-    """What stands in the directories and nobody asked for, oldest first."""
-    call.table(call.client.get("/monitoring/drift"), _DRIFTS, empty="nothing drifted")
+@remote(app, "drift", example="bastide monitor drift --forest corp --rule other-member")
+def list_drift(
+    call: Call,
+    over: Annotated[
+        bool, typer.Option("--over", help="What is over instead: of the last 30 days, the newest 500.")
+    ] = False,
+    forest: Annotated[Forest | None, typer.Option(help="Of this domain only.")] = None,
+    rule: Annotated[Rule | None, typer.Option(help="Of this kind only.")] = None,
+) -> None:
+    """What stands in the directories and nobody asked for, oldest first; or what became of it, newest first."""
+    wanted = {"forest": "" if forest is None else forest.value, "rule": "" if rule is None else rule.value}
+    if over:
+        answer = call.client.get("/monitoring/drift/over", limit=500, **wanted)
+        call.table(answer, _OVER, empty="nothing that fits was over within the last 30 days")
+        return
+    call.table(call.client.get("/monitoring/drift", **wanted), _DRIFTS, empty="nothing drifted")
 
 
 @remote(app, "accept", example='bastide monitor accept corp-other-member-3f9a0c1b22de --reason "CHG-4711"')

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from bastide.api.native.inputs import Body
 from bastide.api.native.views import View
 from bastide.domain.approvals import REASON_LIMIT
-from bastide.domain.drift import Finding
-from bastide.domain.people import Right
+from bastide.domain.drift import Finding, Rule
+from bastide.domain.people import Forest, Right
+from bastide.domain.settled import Settled, Wanted
 from bastide.http.door import needs
 from bastide.http.handed import Caller, UseCases
 from bastide.http.parts import needed
@@ -22,6 +23,12 @@ from bastide.wiring import Services
 TAGS = ["monitoring"]
 _READ = needs(Right.ADMINISTER, also=Right.AUDIT)
 _CHANGE = needs(Right.ADMINISTER)
+_LISTED = 500
+_PAGE = 100
+
+OfForest = Annotated[Forest | None, QueryParameter(name="forest", description="Of this domain only.")]
+OfRule = Annotated[Rule | None, QueryParameter(name="rule", description="Of this kind only.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=_LISTED, description="At most so many.")]
 
 
 class DomainView(View, frozen=True, kw_only=True):
@@ -64,6 +71,30 @@ class DriftView(View, frozen=True, kw_only=True):
 
 class DriftsView(View, frozen=True, kw_only=True):
     items: list[DriftView]
+
+
+class SettledView(View, frozen=True, kw_only=True):
+    """`end`: repaired, gone (by somebody else's doing) or accepted. `found_at` none: longer ago than was looked. `by`, `said`: who accepted it, and why. `record`: the
+    number of the audit record that says so.
+    """
+
+    key: str
+    rule: str
+    domain: str
+    object: str
+    owner: str
+    action: str
+    reason: str
+    found_at: datetime | None
+    over_at: datetime
+    end: str
+    by: str
+    said: str
+    record: int
+
+
+class SettledDriftsView(View, frozen=True, kw_only=True):
+    items: list[SettledView]
 
 
 class ReasonIn(Body, frozen=True):
@@ -109,6 +140,24 @@ def _drift(one: Finding) -> DriftView:
     )
 
 
+def _settled(one: Settled) -> SettledView:
+    return SettledView(
+        key=one.key,
+        rule=one.rule,
+        domain=one.side,
+        object=one.name,
+        owner=one.owner,
+        action=one.action,
+        reason=one.reason,
+        found_at=one.found_at,
+        over_at=one.over_at,
+        end=one.end.value,
+        by=one.by,
+        said=one.said,
+        record=one.record,
+    )
+
+
 def _status(actor: Caller, services: UseCases) -> MonitoringView:
     status = _control(services).status(actor)
     domains = [_domain(one, status.watched.get(one.side, 0)) for one in status.domains]
@@ -122,9 +171,25 @@ def show_monitoring(actor: Caller, services: UseCases) -> MonitoringView:
 
 
 @get("/monitoring/drift", opt=_READ, sync_to_thread=True, tags=TAGS, summary="What nobody asked for")
-def list_drift(actor: Caller, services: UseCases) -> DriftsView:
+def list_drift(
+    actor: Caller, services: UseCases, of_forest: OfForest = None, of_rule: OfRule = None
+) -> DriftsView:
     """What stands, oldest first."""
-    return DriftsView(items=[_drift(one) for one in _control(services).drift(actor)])
+    found = _control(services).drift(actor, Wanted(of_rule, of_forest))
+    return DriftsView(items=[_drift(one) for one in found])
+
+
+@get("/monitoring/drift/over", opt=_READ, sync_to_thread=True, tags=TAGS, summary="Drift that is over")
+def list_settled_drift(
+    actor: Caller,
+    services: UseCases,
+    of_forest: OfForest = None,
+    of_rule: OfRule = None,
+    limit: Limit = _PAGE,
+) -> SettledDriftsView:
+    """What was put right, went or was accepted within the last 30 days, newest first."""
+    found = _control(services).settled(actor, Wanted(of_rule, of_forest), limit)
+    return SettledDriftsView(items=[_settled(one) for one in found])
 
 
 @post(
@@ -180,6 +245,7 @@ def resync_monitoring(actor: Caller, services: UseCases) -> MonitoringView:
 HANDLERS = [
     show_monitoring,
     list_drift,
+    list_settled_drift,
     accept_drift,
     pause_monitoring,
     resume_monitoring,

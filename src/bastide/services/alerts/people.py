@@ -23,7 +23,7 @@ class PeopleOutlet:
     def __init__(self, name: str, notifier: Notifier, *, home: str) -> None:
         self.name = name
         self._notifier = notifier
-        self._home = home
+        self._page = f"{home}/admin/alerts" if home else ""
 
     def send(self, parcels: Sequence[Parcel]) -> tuple[Outcome, ...]:
         """One outcome for each. What is told together has one fate."""
@@ -41,7 +41,7 @@ class PeopleOutlet:
         body = (
             f"{neutral(alert.text, _BODY)}\n\n{found}\nRule: {alert.rule}\nSeverity: {alert.severity.value}\n\n"
             f"Look at it:\nbastide alert show {alert.id}\nSay that somebody has it in hand:\nbastide alert acknowledge {alert.id}\n\n"
-            f"{self._home}\n\nBastide, alert {parcel.id}"
+            f"{self._page}\n\nBastide, alert {parcel.id}"
         )
         return Message(parcel.id, "", _subject(parcel), body)
 
@@ -50,7 +50,7 @@ class PeopleOutlet:
         lines = [_subject(one) for one in parcels[:_LISTED]]
         more = len(parcels) - len(lines)
         tail = [f"and {more} more"] if more else []
-        body = "\n".join([*lines, *tail, "", "All of them:", "bastide alert list", "", self._home, "", f"Bastide, alerts {id_}"])  # fmt: skip
+        body = "\n".join([*lines, *tail, "", "All of them:", "bastide alert list", "", self._page, "", f"Bastide, alerts {id_}"])  # fmt: skip
         worst = max(parcels, key=lambda one: one.alert.severity.weight).alert.severity
         return Message(id_, "", f"{len(parcels)} alerts, the worst {worst.value}", body)
 
