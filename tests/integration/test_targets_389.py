@@ -59,6 +59,17 @@ def test_a_password_that_must_be_changed_is_set_and_said_not_to_be(server: Slapd
     assert server.signs_in(person.dn, GOOD)
 
 
+def test_a_set_that_unlocks_leaves_nothing_that_looks_like_a_lock(server: Slapd) -> None:
+    """The server itself leaves accountUnlockTime: the next failure was shown as a lock, and no password was proved any more."""
+    person = server.add_person(userPassword=GOOD)
+    server.lock(person.dn)
+    with server.target() as target:
+        assert target.set([NewPassword(person, GOOD, unlock=True)])[0].code is Code.SUCCESS
+        assert target.verify(person, GOOD) is Proof.PROVED
+        assert target.verify(person, "wrong-password-1") is Proof.NOT_PROVED
+        assert target.look([person])[0].locked is False
+
+
 def test_an_inactive_account_is_disabled_and_no_unlock_makes_it_active(server: Slapd) -> None:
     person, raw = server.add_person(userPassword=GOOD), server.admin()
     raw.modify_s(person.dn, [(ldap.MOD_REPLACE, "nsAccountLock", [b"true"])])

@@ -198,6 +198,8 @@ class _Abilities:
 
     password_modify: bool
     reset: bool
+    #: As 389-ds does.
+    keeps_unlock_time: bool = False
     #: Whether an operation can be told to fail if the entry is not the one that was meant.
     assertion: bool = False
 
@@ -247,11 +249,15 @@ class LdapTarget:
                 results[number] = _NOWHERE
         for number, error in self._sent(passwords, places).items():
             done = _result(error, [passwords[number].password])
-            must_change = passwords[number].must_change and done.code is Code.SUCCESS
-            results[number] = (
-                self._require_change(places[number], passwords[number].object) if must_change else done
-            )
+            good = done.code is Code.SUCCESS
+            results[number] = self._finished(passwords[number], places[number], done) if good else done
         return [results[number] for number in range(len(passwords))]
+
+    def _finished(self, new: NewPassword, dn: str, done: Result) -> Result:
+        """What is asked for besides. A set has unlocked the account in any case: what 389-ds keeps of the lock goes too, if our account may."""
+        if new.unlock and self._able.keeps_unlock_time:
+            ldap_lock.forget(self._open, dn, *self._guard(new.object, self._able.assertion))
+        return self._require_change(dn, new.object) if new.must_change else done
 
     def _sent(
         self, passwords: Sequence[NewPassword], places: Mapping[int, str]
@@ -470,6 +476,7 @@ def _abilities(session: Session) -> _Abilities:
     return _Abilities(
         password_modify=PASSWORD_MODIFY in root.texts("supportedExtension"),
         reset=any(f"'{RESET}'" in one for one in types),
+        keeps_unlock_time=any(f"'{ldap_lock.UNLOCKED}'" in one for one in types),
         assertion=ASSERTION in root.texts("supportedControl"),
     )
 

@@ -35,6 +35,8 @@ _FOR_GOOD = "000001010000Z"
 _SEEN = (LOCKED, UNLOCKED, COUNT, _INACTIVE, RESET, _CHANGED, POLICY)
 #: What is asked about where the entry does not show it, and with which value.
 _ASKED = {LOCKED: LONG_AGO, UNLOCKED: LONG_AGO, COUNT: b"0", _INACTIVE: b"false", RESET: b"FALSE"}
+#: Without a value a replacement takes the attribute away, and asks for none that is there (RFC 4511 4.6).
+_FORGET: tuple[Change, ...] = tuple((ldap.MOD_REPLACE, name, []) for name in (UNLOCKED, COUNT, _COUNT_ENDS))
 _MOMENT = "%Y%m%d%H%M%S"
 
 
@@ -105,7 +107,7 @@ class State:
         """What takes the lock away, and nothing else. With ppolicy the failures go with it, and of two who come at once the second is told so."""
         if self.entry.all(LOCKED):
             return [(ldap.MOD_DELETE, LOCKED, list(self.entry.all(LOCKED)))]
-        return [(ldap.MOD_REPLACE, name, []) for name in (UNLOCKED, COUNT, _COUNT_ENDS)]
+        return list(_FORGET)
 
     def _knows(self, name: str) -> bool:
         return self.lacks.get(name) is not Lack.NO_SUCH
@@ -136,6 +138,13 @@ def unlock(session: Session, dn: str, now: datetime, controls: Sequence[LDAPCont
     if locked:
         return _opened(session, dn, state, controls)
     return _why_not(state) if locked is None or state.for_good else Result(Code.SUCCESS)
+
+
+def forget(session: Session, dn: str, controls: Sequence[LDAPControl] = ()) -> Result:
+    """Whatever 389-ds keeps of failures. Raises TargetUnavailable."""
+    starts = [partial(session.raw.modify_ext, dn, list(_FORGET), list(controls))]
+    ((_, error),) = in_flight(session, starts)
+    return result_of(error)
 
 
 def _opened(session: Session, dn: str, state: State, controls: Sequence[LDAPControl]) -> Result:
