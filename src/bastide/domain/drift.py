@@ -6,7 +6,8 @@ A finding stands as long as what it says is true; what was true once (a sign-in,
   (2) A member that a settled request demands, before and after, and that is not there.
   (3) A PAM group or a PRIV account that was renamed, moved, rescoped, disabled or deleted; a CORP group that was rescoped or deleted.
   (4) An account that is open though nothing keeps it open.
-  (5) Permissions or a trust that are not what was accepted.
+  (5) Permissions or a trust that are not what was accepted, or permissions that were shown and are not any more.
+  (6) Who hides a group's members hides no drift: while its permissions are not the accepted ones, no finding of its members is over.
 """
 
 import hashlib
@@ -60,6 +61,10 @@ DEFAULTS: Mapping[Rule, Action] = {
 ONCE = frozenset({Rule.USED_OUTSIDE, Rule.MISSED_CHANGE})
 #: Of these the accepted state is what an administrator can move.
 ACCEPTABLE = ONCE | {Rule.OTHER_MEMBER, Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED}  # fmt: skip
+
+
+#: What is said of members: over only where members are surely shown.
+OF_MEMBERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.MISSING_MEMBER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +317,14 @@ def _of_object(one: Watched) -> Iterator[Drift]:
                 f"the trust with {one.accepted.name}: {'; '.join(changed)}",
                 "see `bastide domain test --trust`; undo it, or accept it: `bastide monitor accept`",
             )
+    if one.gone_at is None and one.now.rights is None and one.accepted.rights is not None:
+        yield _drift(
+            Rule.UNREADABLE,
+            one,
+            "permissions",
+            f"the permissions of {one.now.dn} were shown to us and are not any more; whoever took them from our sight may hide members too",
+            "look at its permissions as an administrator, and run the delegation script of that forest again: `bastide delegation`",
+        )
     if one.gone_at is None and None not in (one.now.rights, one.accepted.rights):
         before, after = set(one.accepted.rights or ()), set(one.now.rights or ())
         if before != after:
@@ -324,6 +337,13 @@ def _of_object(one: Watched) -> Iterator[Drift]:
                 ),
                 "compare with `bastide delegation`; undo it, or accept it: `bastide monitor accept`",
             )
+
+
+def stays(finding: Finding, one: Watched | None) -> bool:
+    """(6): whether what a finding says of the members of `one` cannot be over, though it is not seen any more."""
+    if finding.drift.rule not in OF_MEMBERS or one is None:
+        return False
+    return one.gone_at is not None or one.now.rights != one.accepted.rights
 
 
 def missed(domain: Forest, before: Seen | None, after: Seen | None, fields: Iterable[str]) -> Drift:

@@ -11,7 +11,7 @@ The cookie is in the commit, so a worker that dies, or a service that is paused,
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -190,6 +190,7 @@ class Watch:
         consequences.apply(uow, list(steps), now)
         found = list(drift.drifts(known.watched, known.people, moment, side))
         found += self._of_once(uow, known, before, reading, moment)
+        found += _hidden(uow, known, {one.key for one in found})
         if doubtful:
             found.append(drift.unreadable(side, feed.domain, lost, len(known.watched)))
         findings = settle(uow, side, found, self._rules, now)
@@ -328,6 +329,18 @@ def _elsewhere(pam: Pam) -> frozenset[str]:
 def pam_of(uow: UnitOfWork) -> Pam:
     """What the database says now."""
     return Pam(uow.users.all(), uow.groups.all(), uow.requests.in_states(LIVE))
+
+
+def _hidden(uow: UnitOfWork, known: Known, seen: Container[str]) -> Iterator[Drift]:
+    """What stood and is not among what was `seen`, where that proves nothing."""
+    for finding in uow.monitored.findings():
+        one = known.watched.get(finding.drift.guid)
+        if (
+            finding.drift.domain is known.domain.side
+            and finding.key not in seen
+            and drift.stays(finding, one)
+        ):
+            yield finding.drift
 
 
 def explained(moment: Moment) -> Mapping[str, frozenset[Sid]]:
