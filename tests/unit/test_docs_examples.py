@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from bastide.cli.main import app
 from bastide.config import Passwords
 from bastide.domain.management_agents import check
 from bastide.targets.registry import BUILT_IN, Registry
+from tests.unit.test_config import read
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -105,3 +107,41 @@ def test_the_settings_of_password_synchronization_are_taken() -> None:
     assert [msgspec.convert(table, Passwords).vault for table in tables] == [
         "sqlite:////var/lib/bastide/vault.db"
     ]
+
+
+# ------------------------------------------------------------------------------------------------------------- settings
+
+#: Tables of the settings that a page shows whole.
+_WHOLE = frozenset(
+    {"alerts", "help_desk", "intake", "metrics", "monitoring", "notifications", "reset", "telemetry"}
+)
+#: What the pages presuppose.
+_AROUND = {
+    "server": '[server]\nurl = "https://bastide.priv.test:8443"\ncertificate = "/c"\nkey = "/k"\n',
+    "passwords": '[passwords]\nopenpgp = ["/o"]\nkeytab = "/p"\n',
+    "notifications": '[notifications]\n[[notifications.channels]]\nname = "mail"\nurl = "credential:mail"\npeople = true\n',
+}
+_INDENTED = re.compile(r"^( *)```toml\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+
+
+def _shown() -> list[tuple[str, str]]:
+    """Page and text of each block that holds such tables alone."""
+    found = []
+    for path in _PAGES:
+        for _, text in _INDENTED.findall(path.read_text(encoding="utf-8")):
+            block = textwrap.dedent(text)
+            if set(tomllib.loads(block)) <= _WHOLE:
+                found.append((path.relative_to(ROOT).as_posix(), block))
+    return found
+
+
+def test_every_such_table_is_shown_somewhere() -> None:
+    assert {name for _, text in _shown() for name in tomllib.loads(text)} == _WHOLE
+
+
+@pytest.mark.parametrize(("page", "text"), _shown())
+def test_settings_that_pages_show_are_taken(page: str, text: str, tmp_path: Path) -> None:
+    """As the service reads them, with what the page presupposes."""
+    around = "".join(table for name, table in _AROUND.items() if name not in tomllib.loads(text))
+    config = read(tmp_path, around + text)
+    assert all(getattr(config, name) is not None for name in tomllib.loads(text)), page
