@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from bastide.clock import SystemClock
 from bastide_lab import plan
 from tests.support.clocks import off_by
 from tests.support.failover_node import FailoverNode
@@ -52,14 +53,21 @@ def _paused(node: FailoverNode) -> Iterator[None]:
 
 
 @contextmanager
-def _wrong_clock(node: FailoverNode, minutes: int) -> Iterator[None]:
+def _wrong_clock(world: FailoverWorld, node: FailoverNode, minutes: int) -> Iterator[None]:
     node.stop()
     node.start(wait=False, env=off_by(minutes))
     try:
         yield
     finally:
         node.kill()
+        # Of a process whose clock was wrong nobody can say since when its machine runs, so nothing proves it over but its silence.
+        world.patiently(lambda: _alive(world, node), lambda alive: not alive)
         node.start(wait=False)
+
+
+def _alive(world: FailoverWorld, node: FailoverNode) -> bool:
+    with world.services.store.read() as uow:
+        return uow.nodes.get(node.name).alive(uow.nodes.time(SystemClock().now()))
 
 
 @contextmanager
@@ -169,12 +177,12 @@ FAULTS = (
     ),
     Fault(
         f"a node's clock is {SKEW} minutes ahead",
-        lambda world: _wrong_clock(world.nodes[2], SKEW),
+        lambda world: _wrong_clock(world, world.nodes[2], SKEW),
         "it changes nothing in a directory",
     ),
     Fault(
         f"a node's clock is {SKEW} minutes behind",
-        lambda world: _wrong_clock(world.nodes[2], -SKEW),
+        lambda world: _wrong_clock(world, world.nodes[2], -SKEW),
         "it changes nothing in a directory",
     ),
     Fault(
