@@ -1,6 +1,7 @@
 """Events of domain controllers: read, matched to grants, each once; hostile ones are refused and counted; gaps are found."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -213,6 +214,22 @@ def test_what_bastide_did_without_a_grant_is_its_own(world: IntakeWorld) -> None
     assert (judged.verdict, judged.request) == (Verdict.OWN, "")
 
 
+def test_whom_bastide_adds_without_a_grant_nothing_explains(world: IntakeWorld) -> None:
+    """Whoever has the keytab of the service account could add themselves."""
+    world.take(samba_group(world.own, EVE, world.group_dn()), samba_group(world.own, EVE, ADMINS))
+    assert [one.verdict for one in world.judged()] == [Verdict.UNEXPLAINED] * 2
+    assert all("no grant" in one["reason"] for one in world.audited("intake.unexplained"))
+
+
+def test_the_link_of_a_group_is_bastides_own(world: IntakeWorld) -> None:
+    with world.store.read() as uow:
+        group = uow.groups.all()[0]
+    foreign = f"CN={group.priv.sid},CN=ForeignSecurityPrincipals,DC=corp,DC=bastide,DC=test"
+    world.take(samba_group(world.own, foreign, group.corp.dn), samba_group(world.own, foreign, ADMINS))
+    found = {one.change.group.dn: one.verdict for one in world.judged()}
+    assert found == {group.corp.dn: Verdict.OWN, ADMINS: Verdict.UNEXPLAINED}
+
+
 def test_nobody_else_is_explained_by_a_grant(world: IntakeWorld) -> None:
     world.ask()
     world.work()
@@ -305,6 +322,48 @@ def test_numbers_that_jump_are_a_gap(world: IntakeWorld) -> None:
     assert len(world.audited("intake.gap")) == 1
 
 
+def test_a_huge_number_hides_no_gap_after_it(world: IntakeWorld) -> None:
+    """(5)."""
+    world.take(nxlog(10, 4634), nxlog(2**63 - 1, 4634), nxlog(11, 4634), nxlog(12, 4634), source=WINDOWS)
+    world.take(nxlog(500, 4634), source=WINDOWS)
+    gaps = world.audited("intake.gap")
+    assert [(one["expected"], one["came"]) for one in gaps] == [(11, 2**63 - 1), (2**63, 11), (13, 500)]
+    assert [one["because"].rpartition(" ")[2] for one in gaps] == ["jump", "back", "jump"]
+
+
+def test_half_a_character_refuses_its_own_line_alone(world: IntakeWorld) -> None:
+    """(2)."""
+    world.take(samba_group(STRANGER, "CN=E\ud800ve,DC=corp", ADMINS), samba_group(STRANGER, EVE, ADMINS))
+    world.take(nxlog(7, 4728, computer="w\ud800dc", TargetSid="S-1-5-32-544"), source=WINDOWS)
+    assert [one.change.target.dn for one in world.judged()] == [EVE]
+    assert {one["because"] for one in world.audited("intake.refused")} == {"it holds half a character"}
+
+
+@pytest.mark.parametrize("year", ["0001", "0002", "1999", "9999"])
+def test_a_time_that_nothing_can_be_reckoned_from_refuses_its_line(year: str) -> None:
+    line = samba_group(STRANGER, EVE, ADMINS, at=f"{year}-01-01T00:00:00.000000+0000")
+    with pytest.raises(BadLineError, match="no time"):
+        read(Format.SAMBA, "dc1", line)
+
+
+def test_a_change_that_cannot_be_judged_holds_up_no_other(world: IntakeWorld) -> None:
+    """As one was kept by an earlier version: of the year 1, from which no time can be taken away."""
+    world.take(samba_password(STRANGER, world.user_dn()), samba_group(STRANGER, EVE, ADMINS))
+    with world.store.write() as uow:
+        one = next(
+            one
+            for one in uow.observed.since(datetime.min.replace(tzinfo=UTC), tuple(Verdict), 9)
+            if not one.change.group.shown
+        )
+        broken = replace(one, change=replace(one.change, record="1", at=datetime(1, 1, 1, tzinfo=UTC)))
+        uow.observed.add(broken, world.clock.now())
+        uow.commit()
+    world.judged()
+    said = {one["record"]: one["reason"] for one in world.audited("intake.unexplained")}
+    assert len(said) == 2
+    assert "could not be judged" in said["1"]
+
+
 def test_a_source_that_is_silent_is_a_gap_until_it_is_heard(world: IntakeWorld) -> None:
     world.take(samba_sign_in(STRANGER, "eve"))
     for _ in range(3):
@@ -328,7 +387,9 @@ def test_a_clock_that_is_ahead_counts_as_now(world: IntakeWorld) -> None:
 
 def test_the_report_says_what_it_could_not_see(world: IntakeWorld) -> None:
     world.take(
-        b"junk", samba_group(STRANGER, EVE, ADMINS), samba_group(world.own, world.user_dn(), world.group_dn())
+        b"junk",
+        samba_group(STRANGER, EVE, ADMINS),
+        samba_group(world.own, world.user_dn(), world.group_dn(), event=4729),
     )
     world.judged()
     dave = world.sign_in("dave")

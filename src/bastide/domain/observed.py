@@ -1,7 +1,8 @@
 """Privileged changes as domain controllers tell of them, and what explains each. Nothing is asked here but what is given.
 
 (1) What concerns no PAM group, no built-in privileged group, no PAM user's account and no emergency account is none of ours.
-(2) A change that Bastide's own account made is explained by a grant of that account and group at that time, and without one by Bastide itself.
+(2) A change that Bastide's own account made is explained by a grant of that account and group at that time, and without one by Bastide itself. But it adds
+    nobody without a grant, except a PAM group to the CORP group behind it: whoever else it adds, somebody has its key.
 (3) A change that somebody else made is explained by nothing: a grant is carried out by Bastide alone. But a person may change their own password.
 (4) A sign-in with a PRIV account is explained by a grant of its person at that time, or by an account that is kept alive.
 (5) Clocks differ, and what is told of may come before what explains it: SLACK on both sides, and nothing is judged before the window for late arrival is over.
@@ -136,6 +137,11 @@ class Ours:
         """Whether it is an account that Bastide signs in with."""
         return bool(self._own & named.known_as())
 
+    def links(self, change: Change) -> bool:
+        """Whether the member is the PAM group that carries the rights of that very group."""
+        group = self.group(change.group)
+        return group is not None and self.group(change.target) is group
+
     def concerns(self, change: Change) -> bool:
         """(1)."""
         if change.kind in {Kind.MEMBER_ADDED, Kind.MEMBER_REMOVED}:
@@ -165,6 +171,12 @@ def judge(change: Change, ours: Ours, requests: Sequence[Request], announced: bo
     if not ours.is_own(change.actor):
         who = change.actor.shown or "an account that the event does not name"
         return replace(found, verdict=Verdict.UNEXPLAINED, because=f"{who} is not Bastide")  # (3)
+    return _by_us(found, ours, requests)  # (2)
+
+
+def _by_us(found: Judged, ours: Ours, requests: Sequence[Request]) -> Judged:
+    """(2)."""
+    change = found.change
     group = ours.group(change.group)
     request = next(
         (
@@ -174,11 +186,14 @@ def judge(change: Change, ours: Ours, requests: Sequence[Request], announced: bo
         ),
         None,
     )
+    if request is None and change.kind is Kind.MEMBER_ADDED and not ours.links(change):
+        because = "Bastide's own account did it, and no grant asked for it: somebody else may have its key"
+        return replace(found, verdict=Verdict.UNEXPLAINED, because=because)
     if request is None:
         return replace(found, verdict=Verdict.OWN, because="Bastide's own account did it")
     return replace(
         found, verdict=Verdict.GRANT, because=f"a grant of {request.role_name}", request=request.id
-    )  # (2)
+    )
 
 
 def _sign_in(found: Judged, ours: Ours, requests: Sequence[Request]) -> Judged:

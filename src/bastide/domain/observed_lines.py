@@ -20,10 +20,13 @@ LINE_LIMIT = 65_536
 _DEPTH = 16
 _TEXT = 1024
 _ID_LENGTH = 64
+#: JSON audit and these events came later; a time at either end of the calendar cannot be reckoned with.
+_FIRST_YEAR = 2000
 _LAST_YEAR = 9999
 _SYSLOG = re.compile(r"<\d{1,3}>")
 #: `2026-11-22T04:03:32.123456+0000`, with or without a fraction and a zone; Windows' names its own: UTC, unless the zone says otherwise.
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s*(Z|[+-]\d\d:?\d\d)?")
+_HALF = re.compile("[\ud800-\udfff]")
 _SID = re.compile(r"S-1-\d{1,15}(?:-\d{1,10}){1,15}")
 _EVENTS: Mapping[int, Kind] = MappingProxyType(
     {
@@ -209,6 +212,9 @@ def _member(value: object) -> str:
 
 
 def _text(value: object) -> str:
+    """Raises BadLineError for half a character (a lone surrogate, which JSON can spell): no database takes it, and the lines around it would go with it."""
+    if isinstance(value, str) and _HALF.search(value):
+        raise BadLineError("it holds half a character")
     return value[:_TEXT].replace("\0", "\ufffd") if isinstance(value, str) else ""
 
 
@@ -236,6 +242,6 @@ def _moment(value: object) -> datetime:
         at = datetime.fromisoformat(text + offset).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadLineError("it has no time") from None
-    if at.year >= _LAST_YEAR:
+    if not _FIRST_YEAR <= at.year < _LAST_YEAR:
         raise BadLineError("it has no time")
     return at

@@ -4,7 +4,8 @@
 (2) A line that is no event of the source's format, or of a computer that the source may not speak for, is refused and counted; that it happens is on record, once an hour.
 (3) What concerns nothing privileged goes no further.
 (4) One commit: the changes, each once however often it is told of, what is known of the source, and the work that judges after the window for late arrival.
-(5) Of a source that brings every record, a number that is missing is a gap, and on record.
+(5) Of a source that brings every record, a number that is missing is a gap, and on record. So is one that is far below the last: it goes on from there,
+    or one huge number would hide all gaps after it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ _AN_HOUR = timedelta(hours=1)
 #: A time that is later than now by more is a clock's fault, and counts as now.
 _AHEAD = timedelta(minutes=10)
 _COMPUTERS = 500
+#: A record comes after so many later ones at most: a forwarder that sends its last batches again. What is further back is a log that began anew.
+_BEHIND = 5000
 
 
 def ours_of(uow: UnitOfWork, own: Sequence[Named]) -> Ours:
@@ -69,7 +72,7 @@ class Accept:
             uow.work.poke(INTAKE, KEY, now + self._late)
             for computer, expected, came in batch.gaps:  # (5)
                 data = {
-                    "because": "record numbers jump",
+                    "because": "record numbers jump" if came > expected else "record numbers go back",
                     "computer": computer,
                     "expected": expected,
                     "came": came,
@@ -133,6 +136,7 @@ def _follow(source: Source, heard: Heard, batch: _Batch) -> None:
     last = batch.numbers.get(computer)
     if last is None and len(batch.numbers) >= _COMPUTERS:
         raise BadLineError("the source speaks for too many computers")
-    if source.complete and last is not None and heard.number > last + 1:
+    anew = last is not None and heard.number < last - _BEHIND
+    if source.complete and last is not None and (anew or heard.number > last + 1):
         batch.gaps.append((computer, last + 1, heard.number))
-    batch.numbers[computer] = max(heard.number, last or 0)
+    batch.numbers[computer] = heard.number if anew else max(heard.number, last or 0)

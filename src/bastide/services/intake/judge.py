@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bastide.domain.errors import DirectoryError, NotFound
+from bastide.domain.errors import DirectoryError, NotFound, StoreError
 from bastide.domain.observed import KEPT, SLACK, Change, Judged, Kind, Named, Ours, Verdict, judge
 from bastide.domain.people import Forest
 from bastide.domain.requests import State
@@ -81,7 +81,7 @@ class Judge:
             ours = ours_of(uow, own) if due else None
             for judged in due:
                 if ours is not None:
-                    self._say(uow, self._verdict(uow, judged.change, ours), now)
+                    self._say(uow, self._judged(uow, judged, ours), now)
             self._listen(uow, now)
             uow.observed.forget_before(now - KEPT)
             following = [
@@ -89,6 +89,17 @@ class Judge:
             ]
             uow.work.finish(work, max(min(following), now) if following else None)
             uow.commit()
+
+    def _judged(self, uow: UnitOfWork, pending: Judged, ours: Ours) -> Judged:
+        """One change that cannot be judged must hold up no other: it is the oldest of each run, and nothing explains it. Raises StoreError."""
+        try:
+            return self._verdict(uow, pending.change, ours)
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001  # of hostile input: whatever it is, the others are judged
+            _log.exception("a change of %s cannot be judged", pending.change.source)
+            because = "it could not be judged; the log says why"
+            return replace(pending, verdict=Verdict.UNEXPLAINED, because=because)
 
     @staticmethod
     def _verdict(uow: UnitOfWork, change: Change, ours: Ours) -> Judged:
