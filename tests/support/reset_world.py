@@ -159,7 +159,8 @@ class ResetWorld(ApiWorld):
                             anchor=anchor,
                             dn=f"CN={name},OU={space}",
                             type="user",
-                            attributes={"sAMAccountName": (name,)},
+                            attributes={"sAMAccountName": (name,)}
+                            | ({"objectSid": (str(ref.sid),)} if space == "corp" else {}),
                             link=Link.JOINED,
                             mv=mv,
                         )

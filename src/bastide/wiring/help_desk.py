@@ -17,7 +17,7 @@ from bastide.services.reset.ports import PolicyReader
 from bastide.services.reset.rules import NewPasswords
 from bastide.wiring.notifications import NotificationAdapters
 from bastide.wiring.passwords import Passwords
-from bastide.wiring.reset import ResetAdapters
+from bastide.wiring.reset import ResetAdapters, guarded_groups
 
 
 def assemble_help_desk(
@@ -90,13 +90,11 @@ def help_desk_settings(config: Config) -> Settings | None:
     table = config.help_desk
     if table is None:
         return None
-    rights = config.rights
     preparer = [] if config.priv.preparer is None else [config.priv.preparer.principal]
     principals = [one.casefold() for one in (config.priv.principal, *preparer)]
-    named = [*rights.administrators, *rights.auditors, *rights.approvers, *table.browse, *table.set]
     return Settings(
         own_names=frozenset({*principals, *(one.partition("@")[0] for one in principals)}),
-        guarded=tuple(dict.fromkeys([*named, *table.protected])),
+        guarded=guarded_groups(config),
         unverified=table.unverified,
         channels=tuple(table.code_channels),
     )

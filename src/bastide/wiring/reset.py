@@ -13,6 +13,8 @@ from bastide.domain.webauthn import RelyingParty, relying_party
 from bastide.domain.wording import Language
 from bastide.notify.program import ProgramTexts
 from bastide.sections import Reset as Table
+from bastide.services.help_desk.ports import Settings as Reach
+from bastide.services.help_desk.tier import Tier
 from bastide.services.notifications.ports import Notifier
 from bastide.services.ports import CodeHasher, Directory, Random, Sealer, Store
 from bastide.services.reset.administer import Administration
@@ -73,7 +75,12 @@ def assemble_reset(
 ) -> ResetServices:
     """Wire them."""
     settings, directory = adapters.settings, directory_of(forests)
-    people = People(store=store, directory=directory, settings=settings, now=now)
+    tier = Tier(
+        store=store,
+        forests=forests,
+        settings=Reach(own_names=settings.own, guarded=settings.guarded),
+    )
+    people = People(store=store, directory=directory, tier=tier, settings=settings, now=now)
     rules = _rules(adapters, directory)
     everywhere = JoinedAccounts(
         store=store, person=passwords.person, at_once=passwords.at_once, domain=settings.domain
@@ -110,7 +117,14 @@ def assemble_reset(
             store=store, people=people, passwords=rules, settings=settings, now=now
         ),
         courier=_courier(
-            adapters, store=store, directory=directory, sealer=sealer, random=random, now=now, jitter=jitter
+            adapters,
+            store=store,
+            directory=directory,
+            people=people,
+            sealer=sealer,
+            random=random,
+            now=now,
+            jitter=jitter,
         ),
         settings=settings,
     )
@@ -121,6 +135,7 @@ def _courier(
     *,
     store: Store,
     directory: Directory,
+    people: People,
     sealer: Sealer,
     random: Random,
     now: Callable[[], datetime],
@@ -129,6 +144,7 @@ def _courier(
     return Courier(
         store=store,
         directory=directory,
+        people=people,
         notifier=adapters.notifier,
         texts=adapters.texts,
         sealer=sealer,
@@ -189,6 +205,7 @@ def _settings(config: Config, table: Table) -> Settings:
             for one in table.rules
         ),
         excluded=tuple(table.excluded),
+        guarded=guarded_groups(config),
         own=frozenset(one.partition("@")[0].casefold() for one in principals),
         mail=table.mail,
         questions=tuple(table.questions),
@@ -201,6 +218,15 @@ def _settings(config: Config, table: Table) -> Settings:
         banned=_words(table.banned_words),
         secret=hmac.digest(key, b"bastide reset: names of nobody", "sha256"),
     )
+
+
+def guarded_groups(config: Config) -> tuple[str, ...]:
+    """Whose members nobody helps and nobody resets: groups that give rights here, and those that [help_desk] protects."""
+    rights, table = config.rights, config.help_desk
+    named = [*rights.administrators, *rights.auditors, *rights.approvers]
+    if table is not None:
+        named += [*table.browse, *table.set, *table.protected]
+    return tuple(dict.fromkeys(named))
 
 
 def _words(path: str) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ OWN = "is an account of Bastide's own"
 PRIVILEGED = "is in a privileged group"
 PROTECTED = "is protected by AdminSDHolder"
 BUILT_IN = "is a built-in account"
+RIGHTS = "is in a group that gives rights here, or that the help desk may not reach"
+JOINED = "belongs to somebody who has more than that"
 NAMED = "is in a group that reset.excluded names"
 
 

@@ -1,5 +1,5 @@
 """What is known of a person, read anew for each call: from the directories, and from what Bastide itself knows. Nothing is remembered: who was made an administrator a
-minute ago is out of reach now.
+minute ago is out of reach now. The help desk asks it, and so does self-service reset (services/reset/people.py): one judgment for everything that sets a password.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -30,11 +30,15 @@ class Tier:
 
     def require(self, actor: Actor, person: MvId) -> None:
         """Raises NotFound, NotAuthorized, Conflict, DirectoryUnavailable."""
-        require_reach(self._operator(actor), self._standing(person), self._guarded())
+        require_reach(self._operator(actor), self._standing(person), self.guarded())
 
     def why(self, actor: Actor, person: MvId) -> str:
         """Why the person is out of reach; empty: in reach. Raises NotFound, Conflict, DirectoryUnavailable."""
-        return why_above(self._operator(actor), self._standing(person), self._guarded())
+        return why_above(self._operator(actor), self._standing(person), self.guarded())
+
+    def above(self, account: Sid, person: MvId | None) -> str:
+        """As `why`, for whoever acts: a reset has no operator. `account`: surely the person's; `person` None: nobody joined it. Raises as `why`."""
+        return why_above((), self._standing(person, account), self.guarded())
 
     def members(self, person: MvId, among: Collection[CsId] | None = None) -> tuple[Sid, ...]:
         """The accounts of a person in domains; `among`: of these. Raises NotFound."""
@@ -42,16 +46,24 @@ class Tier:
             found = [one for one in _objects(uow, person) if among is None or one.id in among]
         return tuple(sid for one in found for sid in _sids(one))
 
+    def guarded(self) -> frozenset[Sid]:
+        """The groups of (4) of domain/help_desk.py. Raises Conflict for a group that is not there: nobody could say who was to be protected."""
+        with self._store.read() as uow:
+            carried = frozenset(sid for group in uow.groups.all() for sid in (group.corp.sid, group.priv.sid))
+        return carried | {self._group(name) for name in self._settings.guarded}
+
     def _operator(self, actor: Actor) -> frozenset[Sid]:
         with self._store.read() as uow:
             user = uow.users.by_sid(actor.sid)
         return frozenset({actor.sid}) if user is None else user.sids | {actor.sid}
 
-    def _standing(self, person: MvId) -> Standing:
+    def _standing(self, person: MvId | None, account: Sid | None = None) -> Standing:
         with self._store.read() as uow:
-            found = _objects(uow, person)
+            found = [] if person is None else _objects(uow, person)
             agents = {one.id: one for one in uow.agents.all()}
-            sids = frozenset(sid for one in found for sid in _sids(one))
+            joined = frozenset(sid for one in found for sid in _sids(one))
+            alone = frozenset(() if account is None else {account}) - joined
+            sids = joined | alone
             users = [user for sid in sids if (user := uow.users.by_sid(sid)) is not None]
             emergency = any(one.account in sids for one in uow.envelopes.current())
             own_sids = {
@@ -61,17 +73,11 @@ class Tier:
                 for sid in agent.source.own_accounts
             }
         names = self._settings.own_names | frozenset(_signs_in(agents.values()))
-        members, unknown = [], []
-        for one in found:
-            known = _sids(one)
-            if not known and _of_domain(agents[one.ma]):
-                unknown.append(one.dn)
-            for sid in known:
-                member = self._member(sid)
-                if member is None:
-                    unknown.append(one.dn)
-                else:
-                    members.append(member)
+        named = [(one.dn, sid) for one in found for sid in _sids(one)] + [(sid, sid) for sid in alone]
+        known = [(dn, self._member(sid)) for dn, sid in named]
+        unknown = [one.dn for one in found if not _sids(one) and _of_domain(agents[one.ma])]
+        unknown += [dn for dn, member in known if member is None]
+        members = [member for _, member in known if member is not None]
         return Standing(
             sids=sids | {sid for user in users for sid in user.sids},
             members=tuple(members),
@@ -97,13 +103,8 @@ class Tier:
             return Member(person.ref.sid, frozenset(all_groups), person.protected)
         return None
 
-    def _guarded(self) -> frozenset[Sid]:
-        """Raises Conflict for a group that is not there: nobody could say who was to be protected."""
-        with self._store.read() as uow:
-            carried = {sid for group in uow.groups.all() for sid in (group.corp.sid, group.priv.sid)}
-        return frozenset(carried | {self._group(name) for name in self._settings.guarded})
-
     def _group(self, name: str) -> Sid:
+        """Of either forest, as [rights] writes it."""
         prefix, separator, rest = name.partition("\\")
         forest = Forest(prefix.lower()) if separator else Forest.PRIV
         directory = self._forests.get(forest)
@@ -113,7 +114,7 @@ class Tier:
         except NotFound:
             pass
         raise Conflict(
-            f"bastide.toml names the group {name}, which is not there, so the help desk reaches nobody",
+            f"bastide.toml names the group {name}, which is not there, so the help desk reaches nobody, and nobody resets a password",
             remedy="an administrator corrects [rights] or [help_desk] in bastide.toml",
         )
 

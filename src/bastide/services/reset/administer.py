@@ -133,7 +133,8 @@ class Administration:
         return held.name
 
     def _found(self, account: str) -> Found:
-        found = self._people.find(self._people.bare(account))
+        named = self._people.find(self._people.bare(account))
+        found = None if named is None else self._people.of(named.person.ref.sid)
         if found is None:
             raise NotFound(
                 f"there is no enabled account {typed(account)}",

@@ -1,7 +1,8 @@
 """Sends codes and notices. Each message is a row of its own, to one destination, so that one that is refused is tried again alone.
 
 (1) What is sent is read off the database when it is sent: a code that was replaced, used up or is too old is not sent any more.
-(2) The row of somebody who does not exist is dropped here, where nobody waits for an answer.
+(2) The row of somebody who does not exist is dropped here, where nobody waits for an answer; so is the code of somebody who has an account that opens more than its own
+    (people.py (2)).
 (3) Only with a lease that is surely ours something is sent: at least once.
 (4) A code is given up when it counts no more, a notice after a day; the audit says so.
 """
@@ -22,6 +23,7 @@ from bastide.services.notifications.people import is_address
 from bastide.services.notifications.ports import Fate, Message, Notifier
 from bastide.services.ports import Directory, Lease, Random, Sealer, Store, Work
 from bastide.services.reset.contents import code_context, shown, unseal
+from bastide.services.reset.people import People
 from bastide.services.reset.ports import Settings, Texts
 
 BATCH = 10
@@ -53,6 +55,7 @@ class Courier:
         *,
         store: Store,
         directory: Directory,
+        people: People,
         notifier: Notifier,
         texts: Texts | None,
         sealer: Sealer,
@@ -64,6 +67,7 @@ class Courier:
     ) -> None:
         self._store = store
         self._directory = directory
+        self._people = people
         self._notifier = notifier
         self._texts = texts
         self._sealer = sealer
@@ -153,6 +157,9 @@ class Courier:
 
     def _of_code(self, reset: Reset, gate: Gate) -> tuple[str, str, datetime] | None:
         if reset.gate is not gate or not reset.sealed_code:
+            return None
+        found = self._people.of(Sid(reset.person))
+        if found is None or found.excluded:  # (2)
             return None
         context = code_context(reset.id, reset.person, gate, reset.passed)
         code = self._sealer.open(reset.sealed_code, context).decode()

@@ -9,7 +9,8 @@ from bastide.domain.management_agents import CsId, MvId
 from bastide.domain.passwords import Code, State
 from bastide.services.passwords.at_once import AtOnce
 from bastide.services.passwords.person import Account, By, PersonPasswords, accounts_of
-from bastide.services.ports import Store, UnitOfWork
+from bastide.services.ports import Store
+from bastide.services.reset.people import owner_of
 from bastide.services.reset.ports import SystemState, Within
 
 _BY = By("bastide", "self-service reset")
@@ -32,7 +33,7 @@ class JoinedAccounts:
         with self._store.read() as uow:
             agent = uow.agents.by_domain(self._domain)
             told = {} if agent is None else uow.changes.newest(agent.id, [person.guid])
-            owner = self._owner(uow, person)
+            owner = owner_of(uow, self._domain, person)
         # Outside of the unit of work: `history` opens one.
         ordered = [] if owner is None else [one.at for one in self._person.history(owner, limit=1)]
         return max([*told.values(), *ordered], default=None)
@@ -69,16 +70,10 @@ class JoinedAccounts:
 
     def _owned(self, person: ObjectRef) -> tuple[MvId, tuple[Account, ...]]:
         with self._store.read() as uow:
-            owner = self._owner(uow, person)
+            owner = owner_of(uow, self._domain, person)
             if owner is not None:
                 return owner, accounts_of(uow, owner)
         raise Conflict("no connected system has an account of yours that Bastide knows", remedy=_HELP)
-
-    def _owner(self, uow: UnitOfWork, person: ObjectRef) -> MvId | None:
-        agent = uow.agents.by_domain(self._domain)
-        if agent is None:
-            return None
-        return next((one.mv for one in uow.space.by_anchor(agent.id, [person.guid]).values()), None)
 
 
 def _require_some(chosen: Sequence[CsId], words: str) -> None:

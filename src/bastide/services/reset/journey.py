@@ -5,7 +5,8 @@
 (3) An attempt is counted before it is judged, and the count is shared by all nodes.
 (4) A code goes to the destination of the registration as it is then, never to one that came with a call. It counts for this reset, this person and this gate.
 (5) The step is taken in the transaction that looked whether it is next: of two that show the same code at the same time, one is refused.
-(6) Who may, and whether the password was changed meanwhile, is asked again at each gate and before the choice.
+(6) Who may, by which rule, and whether the password was changed meanwhile, is asked again at each gate and before the choice: of all accounts that a new password goes to
+    (people.py). A rule that asks for more by now ends the reset.
 (7) A new password is judged by everything that can be known of it before it is set; the order and the end of the reset are one commit.
 (8) Afterwards all contacts of the person are told, and other resets of the person are over.
 """
@@ -17,7 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from bastide.domain.errors import Conflict, InvalidInput
-from bastide.domain.ids import ObjectRef, Sid
+from bastide.domain.ids import Sid
 from bastide.domain.reset import flow, lockout
 from bastide.domain.reset.flow import Choice, Reset, Stage
 from bastide.domain.reset.gates import SENT, Gate, rule_of_nobody
@@ -186,13 +187,15 @@ class Journey:
         with self._store.read() as uow:
             reset = self._of(uow, token)
         flow.chosen(reset, choice, "", now)
-        person = self._again(reset)  # (6)
-        if person is None:
+        found = self._again(reset)  # (6)
+        if found is None:
             raise Conflict("this reset is over", remedy="begin a new reset, or ask your help desk")
+        person = found.person.ref
 
         def within(uow: UnitOfWork, reference: str) -> None:
             """(7)"""
             done = self._now()
+            self._people.require_as_judged(uow, found)
             stored = self._of(uow, token)
             used = flow.chosen(stored, choice, reference, done)
             uow.resets.put(used)
@@ -246,7 +249,7 @@ class Journey:
         now: datetime,
     ) -> Reset:
         """(1), (2)."""
-        rules, _ = self._people.rules()
+        rules = self._people.rules()
         rule = found.rule if found is not None and registration is not None else None
         nobody = rule is None or registration is None or found is None
         rule = rule_of_nobody(rules, self._gates.chance(key)) if rule is None else rule
@@ -315,15 +318,17 @@ class Journey:
         sealed = self._sealer.seal(code.encode(), f"reset-stop:{reset.id}")
         return replace(reset, stop_hash=_digest(code), sealed_code=sealed)
 
-    def _again(self, reset: Reset) -> ObjectRef | None:
-        """(6) None: the person may not any more. Raises Conflict, DirectoryError."""
+    def _again(self, reset: Reset) -> Found | None:
+        """(6) None: the person may not any more, or not by this way. Raises Conflict, DirectoryError."""
         if not reset.person:
             return None
         found = self._people.of(Sid(reset.person))
         if found is None or found.excluded or found.rule is None:
             return None
+        if not set(found.rule.gates) <= set(reset.gates) or found.rule.cooling > reset.cooling:
+            return None
         flow.require_current(reset, self._everywhere.changed_at(found.person.ref))
-        return found.person.ref
+        return found
 
     def _unspent(self, uow: UnitOfWork, reset: Reset, gate: Gate, verdict: Verdict, now: datetime) -> bool:
         """(5) A code of an authenticator counts once, whatever reset it is shown in; a security key (5) of keys.py."""

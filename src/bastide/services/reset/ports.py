@@ -164,7 +164,8 @@ class NamedRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`home`: the address that people use, out of the settings and never out of a call. `own`: names of accounts that Bastide uses, casefolded. `mail`: the channel of
+    """`home`: the address that people use, out of the settings and never out of a call. `excluded`: groups of the everyday accounts' domain; `guarded`: groups of either forest
+    that give rights here, or that the help desk may not reach. `own`: names of accounts that Bastide uses, casefolded. `mail`: the channel of
     [notifications] that codes and notices leave by. `wanted`, `asked`: questions to be answered at the registration, and at a reset. `pace`: what every answer takes, or a
     multiple of it.
     """
@@ -173,6 +174,7 @@ class Settings:
     home: str
     rules: tuple[NamedRule, ...]
     excluded: tuple[str, ...] = ()
+    guarded: tuple[str, ...] = ()
     own: frozenset[str] = frozenset()
     mail: str = ""
     questions: tuple[str, ...] = ()
