@@ -193,6 +193,19 @@ def test_others_see_no_word_of_it(alerted: WatchedWorld) -> None:
     assert alerted.found(State.OPEN)
 
 
+@pytest.mark.parametrize("address", ["/admin/monitoring", ALERTS, RULES])
+def test_a_password_alone_is_asked_for_a_code_and_goes_on(alerted: WatchedWorld, address: str) -> None:
+    alert = alerted.alerted()
+    browser = Browser(alerted)
+    browser.sign_in(r"PRIV\dave", "dave-priv-pw")
+    page = browser.open(address)
+    assert "Show a code first" in page.text
+    assert alert.title not in page.text
+    page = browser.send(page.form("/code"), code=alerted.code("dave"))
+    assert (page.status, page.answer.url.path) == (200, address)
+    assert address in page.links
+
+
 def test_no_form_counts_without_the_token_of_the_session(alerted: WatchedWorld, dave: Browser) -> None:
     alert = alerted.alerted()
     dave.open(ALERTS)
