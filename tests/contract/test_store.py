@@ -1,18 +1,16 @@
 """What every store must do, on SQLite in a file, SQLite in memory and PostgreSQL."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 
 from bastide.domain.audit import GENESIS, Event
-from bastide.domain.errors import Conflict, LostLease, NotFound, StoreBusy, StoreError, StoreUnavailable
+from bastide.domain.errors import Conflict, LostLease, NotFound, StoreError
 from bastide.domain.ids import GroupId, RequestId, RoleId, Sid, UserId
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import OPEN, Place, Request, State
@@ -21,8 +19,6 @@ from bastide.services.ports import AuditQuery, Store, UnitOfWork, Work
 from bastide.services.signin import Challenge, Factor, Invitation, SecurityKey, Session
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
-from tests.support.child import end_backends
-from tests.support.postgres import Server
 
 pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
 NOW = build.NOW
@@ -312,64 +308,6 @@ def test_writers_take_turns_so_that_what_was_read_stays_true(store: SqlStore) ->
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(raise_counter, range(8)))
     assert look(store, lambda uow: uow.users.all())[0].name == "80"
-
-
-@pytest.mark.postgres
-def test_a_connection_that_is_cut_is_said_and_replaced(postgres_url: str) -> None:
-    store = SqlStore(postgres_url)
-    with store.write() as uow:
-        uow.users.add(build.user())
-        end_backends(postgres_url)
-        with pytest.raises(StoreUnavailable, match="cannot be reached"):
-            uow.commit()
-    with store.write():
-        end_backends(postgres_url)
-    assert store.engine.pool.status().endswith("Checked out connections: 0")
-    add_users(store, build.user())
-    store.close()
-
-
-@pytest.mark.postgres
-def test_a_connection_that_comes_back_after_the_store_was_closed_is_closed(postgres_url: str) -> None:
-    store = SqlStore(postgres_url)
-    with psycopg.connect(postgres_url) as looking, looking.cursor() as cursor:
-        with store.read() as uow:
-            uow.nodes.all()
-            store.close()
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        deadline = time.monotonic() + 10
-        while (left := cursor.execute(others).fetchone()) != (0,):
-            assert time.monotonic() < deadline, left
-            looking.rollback()
-            time.sleep(0.02)
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("password", ["", "Canary-of-yesterday"])
-def test_a_password_that_is_not_the_one_of_the_database_names_the_setting(
-    postgres_server: Server, postgres_url: str, password: str
-) -> None:
-    rules = postgres_server.folder / "data" / "pg_hba.conf"
-    if "locked" not in (old := rules.read_text()):
-        rules.write_text(f"local all locked scram-sha-256\n{old}")
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute("CREATE ROLE locked LOGIN PASSWORD 'Canary-of-today'")
-            connection.execute("SELECT pg_reload_conf()")
-    user = f"locked:{password}" if password else "locked"
-    store = SqlStore(postgres_url.replace("bastide@", f"{user}@", 1))
-    with pytest.raises(StoreUnavailable, match="does not let this node in") as refused, store.write():
-        pass
-    assert "database.password" in refused.value.remedy
-    assert "Canary" not in f"{refused.value} {refused.value.remedy}"
-    store.close()
-
-
-@pytest.mark.postgres
-def test_a_stalled_writer_makes_others_busy_and_not_wait_for_ever(postgres_url: str) -> None:
-    store = SqlStore(postgres_url, busy=timedelta(milliseconds=300))
-    with store.write(), pytest.raises(StoreBusy), store.write():
-        pass
-    store.close()
 
 
 def test_a_reader_sees_one_moment(shared_url: str) -> None:
