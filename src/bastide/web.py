@@ -1,6 +1,6 @@
 """The web application of one node: all ways in behind one door."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,7 @@ class Api(Litestar):
         if scope["type"] == "http":
             dialect = _dialect(scope["path"])
             scope["path"] = dialect.plain(scope["path"])
+            scope["headers"] = _one_cookie_field(scope["headers"])
             scope[OURS] = {STARTED: self.now(), DIALECT: dialect.name, INSTEAD: dialect.headers}
             method = scope["method"]
             if method == "HEAD":
@@ -176,6 +177,16 @@ def _cors(origins: Collection[str]) -> CORSConfig:
         allow_credentials=True,
         max_age=600,
     )
+
+
+def _one_cookie_field(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """HTTP/2 lets a browser send each cookie in a field of its own, and whoever hands them on joins them (RFC 9113 8.2.3). granian does not, and Litestar reads the first."""
+    kept = list(headers)
+    cookies = [value for name, value in kept if name == b"cookie"]
+    if len(cookies) > 1:
+        kept = [(name, value) for name, value in kept if name != b"cookie"]
+        kept.append((b"cookie", b"; ".join(cookies)))
+    return kept
 
 
 def _told(send: Send, scope: Any, method: str, span: Span) -> Send:

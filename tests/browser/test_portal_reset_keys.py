@@ -63,14 +63,11 @@ def ask_for_a_key(nina: Nina) -> None:
     nina.press("Register a key")
 
 
-@pytest.mark.parametrize(
-    ("scheme", "size"), [("dark", PHONE), ("light", DESK)], ids=["dark-390", "light-1280"]
-)
-def test_register_and_reset_with_a_security_key(tmp_path: Path, scheme: str, size: dict[str, int]) -> None:
-    with with_keys(by_key, tmp_path, color_scheme=scheme, viewport=size) as (world, context, origin):
+def test_register_and_reset_with_a_security_key(tmp_path: Path) -> None:
+    with with_keys(by_key, tmp_path, color_scheme="dark", viewport=PHONE) as (world, context, origin):
         world.register("nina", Gate.MAIL)
         nina = Nina(context, origin)
-        look = looking(nina, scheme, size)
+        look = looking(nina, "dark", PHONE)
         plug(nina)
         nina.sign_in_here()
         look("registration-key")
@@ -122,12 +119,20 @@ def test_without_javascript_the_step_of_a_key_says_so_and_the_others_go_on(tmp_p
     "lacks", [{"verifies": False}, {"keeps": False}], ids=["verifies-nobody", "keeps-nothing"]
 )
 def test_a_key_that_does_less_is_told_and_nothing_is_sent(tmp_path: Path, lacks: dict[str, bool]) -> None:
-    with with_keys(by_key, tmp_path) as (world, context, origin):
+    with with_keys(by_key, tmp_path, color_scheme="light", viewport=DESK) as (world, context, origin):
         nina = Nina(context, origin)
+        look = looking(nina, "light", DESK)
         plug(nina, **lacks)
         nina.sign_in_here()
         ask_for_a_key(nina)
         nina.reach(nina.page.get_by_role("button", name="Use the key"))
         nina.page.keyboard.press("Enter")
         nina.sees("The security key was not used.")
+        look("new-key-refused")
         assert world.reset.registrations.standing(world.everyday("nina")).registered == ()
+        nina.begin("nina")
+        nina.reach(nina.page.get_by_role("button", name="Use the key"))
+        nina.page.keyboard.press("Enter")
+        nina.sees("The security key was not used.")
+        look("key-refused")
+        assert nina.refused() == []

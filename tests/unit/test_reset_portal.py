@@ -1,5 +1,6 @@
 """Pages of self-service reset: the journey without JavaScript, and what each page is held to."""
 
+import asyncio
 from collections.abc import Iterator
 from html import unescape
 from http.cookies import SimpleCookie
@@ -125,6 +126,25 @@ def test_register_and_reset_by_pages_alone(all_gates: ResetWorld) -> None:
     world.deliver()
     assert other.open("/reset").text.count("done") >= 2
     assert world.password("nina", "corp") == NEW
+
+
+def test_cookies_that_come_in_fields_of_their_own_are_all_read(world: ResetWorld) -> None:
+    """As browsers send them with HTTP/2 (RFC 9113 8.2.3), here the cookie of a session and that of a reset."""
+    world.register()
+    browser = TwoCookies(world)
+    browser.sign_in("CORP\\nina", "nina-corp-pw")
+    browser.begin("nina")
+    fields = [("Cookie", f"{name}={value}") for name, value in browser.jar.items()]
+    assert len(fields) == 2
+
+    async def ask(path: str, said: list[tuple[str, str]]) -> str:
+        transport = httpx.ASGITransport(app=world.client.app)
+        async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
+            return (await client.get(path, headers=said)).text
+
+    for said in (fields, fields[::-1]):
+        assert "Step 1 of 1." in asyncio.run(ask("/reset", said))
+        assert "CORP\\nina" in asyncio.run(ask("/reset/registration", said))
 
 
 def test_unlock_and_keep(world: ResetWorld) -> None:
