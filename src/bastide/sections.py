@@ -98,6 +98,8 @@ class AlertRule(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
         "many-activations",
         "unexplained-change",
         "event-gap",
+        "not-monitored",
+        "reset-stopped",
     ] = ""
     severity: Literal["", "low", "medium", "high", "critical"] = ""
     enabled: bool = True

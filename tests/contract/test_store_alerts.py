@@ -87,18 +87,18 @@ def test_what_is_not_there_is_said_to_be_and_an_id_is_taken_once(store: SqlStore
         uow.alerts.add(alert(1, key="another"))
 
 
-def test_the_newest_of_a_rule_and_a_key_that_is_not_over(store: SqlStore) -> None:
+def test_the_newest_of_a_rule_and_a_key(store: SqlStore) -> None:
     kept(
         store,
         alert(1),
         alert(2, state=State.ACKNOWLEDGED),
-        alert(3, state=State.OVER),
+        alert(3, state=State.OVER, returns=2),
         alert(4, key="of somebody else"),
         alert(5, rule="of my own"),
     )
     with store.read() as uow:
-        assert uow.alerts.current("drift", alert(1).key) == alert(2, state=State.ACKNOWLEDGED)
-        assert uow.alerts.current("drift", "nobody") is None
+        assert uow.alerts.latest("drift", alert(1).key) == alert(3, state=State.OVER, returns=2)
+        assert uow.alerts.latest("drift", "nobody") is None
 
 
 def test_what_is_watched_is_oldest_first_and_the_list_newest_first(store: SqlStore) -> None:

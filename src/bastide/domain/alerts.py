@@ -3,6 +3,7 @@
 (1) An alert comes of a record of the audit, or of a state that was measured; of each it says why.
 (2) What a rule finds again within its window counts on in the alert that is there, and nobody is told anew.
 (3) What is right again settles its alert. An alert that was acknowledged or settled is not escalated.
+    What comes back soon after its first time (HOLD) opens the same alert again: what comes and goes rings once, and once more if it stands in the end.
 (4) In the quiet hours messages to people wait if their severity is low or medium; high and critical never wait.
 """
 
@@ -17,6 +18,8 @@ from bastide.domain.errors import Conflict
 
 #: An alert that reached nobody for so long is given up by its destination; the list of alerts keeps it.
 GIVE_UP = timedelta(hours=24)
+#: An alert that is over is opened again within its window, and so long after it was first seen at most.
+HOLD = timedelta(hours=1)
 #: An alert that is over goes after this long; the audit keeps its records.
 KEPT = timedelta(days=180)
 NOTE_LIMIT = 500
@@ -58,6 +61,8 @@ class Signal(StrEnum):
     MANY_ACTIVATIONS = "many-activations"
     UNEXPLAINED = "unexplained-change"
     EVENT_GAP = "event-gap"
+    NOT_MONITORED = "not-monitored"
+    RESET_STOPPED = "reset-stopped"
 
 
 #: Found by measuring, every so often; each names what it measures with `threshold` where it has one.
@@ -134,6 +139,8 @@ CATALOGUE: tuple[Rule, ...] = (
     Rule(name="many-activations", signal=Signal.MANY_ACTIVATIONS, severity=Severity.MEDIUM, per=Per.ALL, threshold=50),
     Rule(name="unexplained-change", signal=Signal.UNEXPLAINED, severity=Severity.HIGH),
     Rule(name="event-gap", signal=Signal.EVENT_GAP, severity=Severity.MEDIUM),
+    Rule(name="not-monitored", signal=Signal.NOT_MONITORED, severity=Severity.HIGH),
+    Rule(name="reset-stopped", signal=Signal.RESET_STOPPED, severity=Severity.HIGH),
 )  # fmt: skip
 
 
@@ -177,10 +184,27 @@ class Alert:
     note: str = ""
     over_at: datetime | None = None
     over_because: str = ""
+    #: How often it was opened again.
+    returns: int = 0
 
     def takes(self, sighting: Sighting, window: timedelta) -> bool:
         """(2): whether it stands for that as well."""
         return self.state is not State.OVER and sighting.at < self.first_at + window
+
+    def comes_back(self, sighting: Sighting, window: timedelta) -> bool:
+        """(3): whether it is over, and opens again for that."""
+        return self.state is State.OVER and sighting.at < self.held_until(window)
+
+    def held_until(self, window: timedelta) -> datetime:
+        """(3)."""
+        return self.first_at + min(window, HOLD)
+
+    def reopened(self, sighting: Sighting) -> "Alert":
+        """(3): it was right, and is not any more. Who acknowledged it has it in hand again."""
+        state = State.OPEN if self.acknowledged_at is None else State.ACKNOWLEDGED
+        return replace(
+            self.again(sighting), state=state, over_at=None, over_because="", returns=self.returns + 1
+        )
 
     def again(self, sighting: Sighting) -> "Alert":
         """Found once more: counted, with the words of now."""
@@ -274,6 +298,10 @@ _PLAIN: Mapping[str, tuple[Signal, str]] = {
     "break-glass.wrong-password": (Signal.BREAK_GLASS, "A wrong password for the emergency account {what}"),
     "kill-switch": (Signal.KILL_SWITCH, "The kill switch was used by {actor}"),
     "mfa.counter-back": (Signal.FAILING_GATES, "There may be a copy of the security key of {what}"),
+    "reset.key-copied": (Signal.FAILING_GATES, "There may be a copy of the security key of {what}"),
+    "reset.stopped": (Signal.RESET_STOPPED, "Somebody else was resetting the password of {what}"),
+    "monitor.blind": (Signal.NOT_MONITORED, "{what} cannot be read: nobody sees what happens there"),
+    "monitor.paused": (Signal.NOT_MONITORED, "Monitoring was paused by {actor}"),
     "passwords.controller-silent": (Signal.AGENT_SILENT, "The agent on {what} is silent"),
     "intake.unexplained": (Signal.UNEXPLAINED, "No grant explains a privileged change of {what}"),
     "intake.gap": (Signal.EVENT_GAP, "Events of the source {what} are missing"),
@@ -286,10 +314,20 @@ _SETTLES: Mapping[str, tuple[Signal, str]] = {
     "passwords.controller-heard": (Signal.AGENT_SILENT, "it was heard again"),
     "passwords.controller-forgotten": (Signal.AGENT_SILENT, "nobody waits for it any more"),
     "intake.heard": (Signal.EVENT_GAP, "it was heard again"),
+    "monitor.seen": (Signal.NOT_MONITORED, "it is read again"),
+    "monitor.resumed": (Signal.NOT_MONITORED, "it was resumed"),
 }
 #: What is counted for a signal.
 COUNTED: Mapping[Signal, frozenset[str]] = {
-    Signal.FAILING_GATES: frozenset({"mfa.refused", "mfa.invitation-refused", "session.refused"}),
+    Signal.FAILING_GATES: frozenset(
+        {
+            "mfa.refused",
+            "mfa.invitation-refused",
+            "session.refused",
+            "reset.gate-refused",
+            "help-desk.verification-refused",
+        }
+    ),
     Signal.MANY_ACTIVATIONS: frozenset({"request.active"}),
 }
 #: What is compared with the same person's earlier ones.
@@ -316,7 +354,6 @@ _DETAILS = (
     "last_contact",
     "message",
 )
-_HOURS = 24
 #: The action of drift that is put right without a word (domain/drift.py).
 _QUIETLY = "repair"
 
@@ -324,7 +361,7 @@ _QUIETLY = "repair"
 def plain(record: Record) -> tuple[Signal, Sighting] | None:
     """What a record signals by itself; None: nothing."""
     found = _PLAIN.get(record.kind)
-    if found is None or _data(record).get("action") == _QUIETLY:
+    if found is None or said_by(record).get("action") == _QUIETLY:
         return None
     signal, sentence = found
     what = record.subject_name or record.subject or "an object"
@@ -348,20 +385,21 @@ def settled(record: Record) -> tuple[Signal, str, str] | None:
 
 def _about(record: Record) -> str:
     """Of drift there is a number for each; two of one group are two."""
-    drift = _data(record).get("drift", "")
+    drift = said_by(record).get("drift", "")
     return (
         f"{record.subject or record.subject_name}/{drift}" if drift else record.subject or record.subject_name
     )
 
 
-def _data(record: Record) -> Mapping[str, object]:
+def said_by(record: Record) -> Mapping[str, object]:
+    """What the record says beside whom it is about."""
     data = json.loads(record.data)
     return data if isinstance(data, dict) else {}
 
 
 def _details(record: Record) -> str:
     """What the record itself says, in the order of _DETAILS."""
-    data = _data(record)
+    data = said_by(record)
     said = [f"{name}: {data[name]}" for name in _DETAILS if data.get(name) not in {None, ""}]
     return "; ".join([*said, f"audit record {record.seq} ({record.kind})"])
 
@@ -385,7 +423,7 @@ def counted(rule: Rule, records: Sequence[Record], after: int) -> Iterator[Sight
             continue
         last = full[-1]
         whom = {Per.PERSON: f" of {key}", Per.ROLE: f" of the role {key}", Per.ALL: ""}[rule.per]
-        people = len({_person(one) for one in last})
+        people = len({who(one) for one in last})
         yield Sighting(
             key=key,
             title=f"Many {what}{whom}",
@@ -402,11 +440,12 @@ def _group(per: Per, record: Record) -> str:
     if per is Per.ALL:
         return Per.ALL.value
     if per is Per.ROLE:
-        return str(_data(record).get("role", ""))
-    return _person(record)
+        return str(said_by(record).get("role", ""))
+    return who(record)
 
 
-def _person(record: Record) -> str:
+def who(record: Record) -> str:
+    """The person that a record is about, as people are shown it."""
     return record.subject_name or record.subject or record.actor_name or record.actor
 
 
@@ -414,55 +453,6 @@ def _span(window: timedelta) -> str:
     minutes = int(window.total_seconds() // 60)
     hours, left = divmod(minutes, 60)
     return f"{hours} h" if hours and not left else f"{minutes} min"
-
-
-def person_of(record: Record) -> str:
-    """Whose earlier records of the same kind say what is usual: a SID, or a name."""
-    return record.subject or record.actor or record.actor_name
-
-
-def compared(rule: Rule, record: Record, earlier: Sequence[Record], days: int) -> Sighting | None:
-    """Whether an hour or a host is one that a person was not seen in or at during the last `days`; None: it is usual, or too little is known to say."""
-    if len(earlier) < rule.threshold:
-        return None
-    who = _person(record)
-    if rule.signal is Signal.UNUSUAL_HOUR:
-        found = _unusual_hour(record, earlier)
-        title = f"{who} asks at an unusual hour"
-    else:
-        found = _unusual_host(record, earlier)
-        title = f"{who} signs in from an unusual place"
-    if not found:
-        return None
-    return Sighting(
-        key=person_of(record),
-        title=title,
-        text=f"{found}, among {len(earlier)} in the last {days} days; audit record {record.seq}",
-        at=record.at,
-        subject=person_of(record),
-        subject_name=who,
-        record=record.seq,
-    )
-
-
-def _unusual_hour(record: Record, earlier: Sequence[Record]) -> str:
-    """An hour is usual if there was one in it, in the one before or the one after it."""
-    hour = record.at.astimezone(UTC).hour
-    known = {one.at.astimezone(UTC).hour for one in earlier}
-    if known & {(hour + away) % _HOURS for away in (-1, 0, 1)}:
-        return ""
-    hours = ", ".join(f"{one:02}" for one in sorted(known))
-    return f"{record.at.astimezone(UTC):%H:%M} UTC is not near any hour before ({hours})"
-
-
-def _unusual_host(record: Record, earlier: Sequence[Record]) -> str:
-    here = str(_data(record).get("address", ""))
-    known = {str(_data(one).get("address", "")) for one in earlier} - {""}
-    if not here or not known or here in known:
-        return ""
-    few = sorted(known)[:5]
-    more = f" and {len(known) - len(few)} more" if len(known) > len(few) else ""
-    return f"{here} is none of the places before ({', '.join(few)}{more})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,9 +25,9 @@ _UPDATE = (
 _GET = select(_t.doc).where(_t.id == bindparam("id_"))
 _MANY = select(_t.doc).where(one_of(_t.id, "ids"))
 _OF = select(_t.doc).where(_t.state != State.OVER.value).order_by(_t.first_at, _t.id)
-_CURRENT = (
+_LATEST = (
     select(_t.doc)
-    .where(_t.rule == bindparam("rule_"), _t.key == bindparam("key_"), _t.state != State.OVER.value)
+    .where(_t.rule == bindparam("rule_"), _t.key == bindparam("key_"))
     .order_by(_t.first_at.desc(), _t.id.desc())
     .limit(1)
 )
@@ -92,9 +92,9 @@ class SqlAlerts(Alerts):
         found = (_DOCUMENT.load(row.doc) for row in self._session.run(_MANY, {"ids": ids}))
         return {alert.id: alert for alert in found}
 
-    def current(self, rule: str, key: str) -> Alert | None:
-        """The newest of a rule and a key that is not over."""
-        row = self._session.run(_CURRENT, {"rule_": rule, "key_": key}).first()
+    def latest(self, rule: str, key: str) -> Alert | None:
+        """The newest of a rule and a key."""
+        row = self._session.run(_LATEST, {"rule_": rule, "key_": key}).first()
         return None if row is None else _DOCUMENT.load(row.doc)
 
     def watched(self, signal: Signal) -> tuple[Alert, ...]:

@@ -2,7 +2,8 @@
 
 (1) What an alert that is there stands for counts on in it, and is told nobody anew.
 (2) A new one is told its rule's destinations; people in their quiet hours later, if it does not wake.
-(3) What is right again settles its alert; programs are told, people are not.
+(3) What is right again settles its alert; programs are told, people are not. What comes back soon opens it again: programs are told at once, people at the end of
+    its window, if it stands then.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,9 +37,12 @@ class Book:
 
     def found(self, uow: UnitOfWork, rule: Rule, sighting: Sighting, now: datetime) -> None:
         """A rule found something."""
-        known = uow.alerts.current(rule.name, key_of(rule, sighting))
+        known = uow.alerts.latest(rule.name, key_of(rule, sighting))
         if known is not None and known.takes(sighting, rule.window):  # (1)
             uow.alerts.save(known.again(sighting))
+            return
+        if known is not None and known.comes_back(sighting, rule.window):
+            self._reopen(uow, rule, known, sighting, now)
             return
         alert = made(rule, sighting, self._random.uuid(), now)
         uow.alerts.add(alert)
@@ -49,9 +53,27 @@ class Book:
             by_worker("alert.raised", now, subject=alert.subject, subject_name=alert.subject_name, data=data)
         )
         self.tell(uow, alert, Stage.RAISED, self._told(rule.to), now)  # (2)
+        self._plan_escalation(uow, rule, alert, now)
+
+    def _plan_escalation(self, uow: UnitOfWork, rule: Rule, alert: Alert, now: datetime) -> None:
         if rule.escalate_after > timedelta(0) and rule.escalate_to:
             due = self._policy.quiet.tells(rule.severity, now + rule.escalate_after)
             uow.work.poke(ALERT_LATE, alert.id, due)
+
+    def _reopen(self, uow: UnitOfWork, rule: Rule, alert: Alert, sighting: Sighting, now: datetime) -> None:
+        """(3)."""
+        after = alert.reopened(sighting)
+        uow.alerts.save(after)
+        data = {"alert": alert.id, "rule": alert.rule, "count": after.count, "record": sighting.record}
+        uow.audit.append(
+            by_worker(
+                "alert.reopened", now, subject=alert.subject, subject_name=alert.subject_name, data=data
+            )
+        )
+        self.tell_programs(uow, after, Stage.RAISED, now)
+        people = [name for name in self._told(rule.to) if self._outlets[name].people]
+        self.tell(uow, after, Stage.RAISED, people, max(now, alert.held_until(rule.window)))
+        self._plan_escalation(uow, rule, after, now)
 
     def escalate(self, uow: UnitOfWork, alert: Alert, names: frozenset[str], now: datetime) -> None:
         """Nobody acknowledged it in time: the next ones are told. Without any nothing changes."""

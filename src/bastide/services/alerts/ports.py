@@ -11,14 +11,15 @@ from bastide.services.notifications.ports import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What a destination is told. `id` is the same for each repetition."""
+    """What a destination is told. `id` is the same for each repetition, and another one when the alert was opened again."""
 
     alert: Alert
     stage: Stage
 
     @property
     def id(self) -> str:
-        return f"{self.alert.id}-{self.stage.value}"
+        again = f"-{self.alert.returns}" if self.alert.returns else ""
+        return f"{self.alert.id}-{self.stage.value}{again}"
 
 
 class Outlet(Protocol):
@@ -46,8 +47,8 @@ class Alerts(Protocol):
     def many(self, ids: Collection[str]) -> Mapping[str, Alert]:
         """Those that are there, by id."""
 
-    def current(self, rule: str, key: str) -> Alert | None:
-        """The newest of a rule and a key that is not over."""
+    def latest(self, rule: str, key: str) -> Alert | None:
+        """The newest of a rule and a key."""
 
     def watched(self, signal: Signal) -> tuple[Alert, ...]:
         """All of a signal that are not over, oldest first."""

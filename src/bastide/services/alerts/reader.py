@@ -17,13 +17,12 @@ from bastide.domain.alerts import (
     Policy,
     Rule,
     Sighting,
-    compared,
     counted,
-    person_of,
     plain,
     settled,
 )
 from bastide.domain.audit import Record
+from bastide.domain.unusual import compared, person_of
 from bastide.services.alerts.book import Book, kind_of
 from bastide.services.pace import ALERT
 from bastide.services.ports import AuditQuery, Store, UnitOfWork, Work

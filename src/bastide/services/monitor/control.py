@@ -19,6 +19,8 @@ from bastide.services.ports import AuditQuery, Store, UnitOfWork
 #: How far back what is over is looked for; older is in the audit.
 LOOKED_BACK = timedelta(days=30)
 _ANY = Wanted()
+#: What is paused: the subject of the record, and so of its alert.
+_ALL = "monitoring"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ class Control:
             after = tuple(replace(one, paused=not on) for one in before)
             self._save(uow, after)
             kind = "monitor.resumed" if on else "monitor.paused"
-            uow.audit.append(by_actor(kind, self._now(), actor, data={"reason": text}))
+            uow.audit.append(
+                by_actor(kind, self._now(), actor, subject=_ALL, subject_name=_ALL, data={"reason": text})
+            )
             uow.commit()
         return after
 

@@ -78,6 +78,8 @@ class Domain:
     resync: bool = False
     #: Why it cannot be read; empty: it can.
     problem: str = ""
+    #: It was said that it is not read any more.
+    blind: bool = False
 
     def is_late(self, now: datetime) -> bool:
         """Whether it should have been heard of by now."""

@@ -197,6 +197,8 @@ class Watch:
         if doubtful:  # the cookie stays where it was: what came with this one comes again
             return findings
         self._say(uow, known, reading, first=first, now=now)
+        if known.domain.blind:
+            self._say_sight("monitor.seen", uow, known.domain, now)
         known.domain = replace(
             known.domain,
             mark=reading.mark,
@@ -206,6 +208,7 @@ class Watch:
             changed_at=now if reading.cookie != known.domain.cookie else known.domain.changed_at,
             resync=False,
             problem="",
+            blind=False,
         )
         uow.monitored.save(known.domain)
         return findings
@@ -310,13 +313,24 @@ class Watch:
             data["why"] = reading.anew or "asked for"
             uow.audit.append(by_worker("monitor.resynced", now, subject=known.domain.side.value, data=data))
 
+    @staticmethod
+    def _say_sight(kind: str, uow: UnitOfWork, domain: Domain, now: datetime, **more: object) -> None:
+        """That a domain is not read any more, or is again: somebody there can see to it that Bastide reads nothing."""
+        last = domain.read_at.isoformat() if domain.read_at is not None else ""
+        data: dict[str, object] = {"last_contact": last, **more}
+        uow.audit.append(by_worker(kind, now, subject=domain.side.value, subject_name=domain.name, data=data))
+
     def _failed(self, work: Work, side: Forest, feed: ChangeFeed, error: DirectoryError) -> None:
         """The domain does not answer, or does not let us read. What was read stays; what is missed is read when it does."""
         _log.warning("%s is not monitored: %s", feed.domain, error.message)
         with self._store.write() as uow:
             domain = uow.monitored.domain(side) or Domain(side, feed.domain)
-            if domain.problem != error.message:
-                uow.monitored.save(replace(domain, problem=error.message))
+            blind = domain.blind or domain.is_late(self._now())
+            after = replace(domain, problem=error.message, blind=blind)
+            if blind and not domain.blind:
+                self._say_sight("monitor.blind", uow, domain, self._now(), problem=error.message)
+            if after != domain:
+                uow.monitored.save(after)
             uow.work.retry(work, self._now() + delay(self._jitter, work.attempts), error.message)
             uow.commit()
 
