@@ -117,8 +117,10 @@ def test_cool_off_unlock_and_this_was_not_me(
             world.deliver()
             nina.type("Code from the mail", world.last_code())
             nina.press("Go on")
-            nina.sees("come back with this browser then")
+            nina.sees("You passed all gates.")
             world.deliver()
+            nina.open("/reset")
+            nina.sees("come back with this browser then")
 
         until_cooling()
         look("cooling")
