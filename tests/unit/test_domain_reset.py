@@ -73,7 +73,13 @@ def test_cooling_off() -> None:
     early, ready = NOW + timedelta(hours=3, minutes=59), NOW + timedelta(hours=4)
     with pytest.raises(Conflict):
         flow.chosen(state, Choice.SET, "", early)
-    assert flow.chosen(state, Choice.SET, "", ready).stage is Stage.USED
+    with pytest.raises(Conflict):
+        flow.chosen(state, Choice.SET, "", ready)
+    told = NOW + timedelta(hours=3)
+    state = flow.warned(flow.warned(state, told), told + timedelta(hours=1))
+    with pytest.raises(Conflict):
+        flow.chosen(state, Choice.SET, "", ready)
+    assert flow.chosen(state, Choice.SET, "", told + timedelta(hours=4)).stage is Stage.USED
     with pytest.raises(Conflict):
         flow.chosen(flow.stopped(state), Choice.SET, "", ready)
 

@@ -85,7 +85,8 @@ class AppriseNotifier:
             return _Said(
                 wrong="no process can be started to send messages; give the service more processes or memory"
             )
-        said, secrets = _Said(), tuple(_secrets(address))
+        said = _Said()
+        secrets = (*_secrets(address), *(secret for one in messages for secret in one.secrets))
         late = f"no answer within {self._longest:.0f} s"
         said.broken_off = late if timed_out else "the process that sends messages ended"
         for line in lines:

@@ -22,7 +22,7 @@ from bastide.services.reset.courier import Courier
 from bastide.services.reset.everywhere import JoinedAccounts
 from bastide.services.reset.journey import Journey
 from bastide.services.reset.people import People, directory_of
-from bastide.services.reset.ports import Breached, NamedRule, PolicyReader, Settings, Texts
+from bastide.services.reset.ports import Breached, Everywhere, NamedRule, PolicyReader, Settings, Texts
 from bastide.services.reset.register import Registrations
 from bastide.services.reset.register_keys import ResetKeys
 from bastide.services.reset.registered import Registered
@@ -121,6 +121,7 @@ def assemble_reset(
             store=store,
             directory=directory,
             people=people,
+            everywhere=everywhere,
             sealer=sealer,
             random=random,
             now=now,
@@ -136,6 +137,7 @@ def _courier(
     store: Store,
     directory: Directory,
     people: People,
+    everywhere: Everywhere,
     sealer: Sealer,
     random: Random,
     now: Callable[[], datetime],
@@ -145,6 +147,7 @@ def _courier(
         store=store,
         directory=directory,
         people=people,
+        everywhere=everywhere,
         notifier=adapters.notifier,
         texts=adapters.texts,
         sealer=sealer,

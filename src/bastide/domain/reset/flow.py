@@ -4,7 +4,8 @@
 (2) A reset is over a quarter of an hour after it began, or after it may go on.
 (3) After eight wrong answers it has come to nothing.
 (4) A reset of nobody, begun for a name that is unknown, disabled, excluded or not registered, has the same steps and passes no gate.
-(5) With a time to cool off the choice comes after it, and not if the person said meanwhile that it was somebody else.
+(5) With a time to cool off the choice comes after it, and not if the person said meanwhile that it was somebody else. It begins when the first message about it was taken:
+    who is told of nothing can say nothing.
 (6) It ends once: with the choice it is used up, whatever comes of it.
 (7) It is dead if the password was changed by anybody else since.
 """
@@ -44,7 +45,7 @@ class Choice(StrEnum):
 class Reset:
     """`token_hash`: of the browser's cookie. `key`: what a name counts as (lockout.py). `person`, `account`: SID and name; empty: nobody's. `sealed_code`: the code that was
     sent for the gate that is open, or what a security key is asked there, sealed to this row. `known`: begun at an address that the person registered from. `stop_hash`: of what is typed to say "this wasn't me".
-    `reference`: of the change that came of it.
+    `reference`: of the change that came of it, `done_at`: when it was ordered. `warned`: a message about the time to cool off was taken; until then `ready_at` is the earliest.
     """
 
     id: str
@@ -62,6 +63,8 @@ class Reset:
     address: str = ""
     known: bool = False
     ready_at: datetime | None = None
+    warned: bool = False
+    done_at: datetime | None = None
     sealed_code: bytes = b""
     stop_hash: str = ""
     choice: str = ""
@@ -101,8 +104,19 @@ def passed(reset: Reset, gate: Gate, now: datetime) -> Reset:
         return further
     if not reset.cooling:
         return replace(further, stage=Stage.CHOOSE, expires_at=now + LIFE)
-    ready = now + reset.cooling
-    return replace(further, stage=Stage.COOLING, ready_at=ready, expires_at=ready + PICK_UP)
+    return _cooling(replace(further, stage=Stage.COOLING), now)
+
+
+def warned(reset: Reset, now: datetime) -> Reset:
+    """(5) A message was taken: the time to cool off begins, once."""
+    if reset.stage is not Stage.COOLING or reset.warned:
+        return reset
+    return _cooling(replace(reset, warned=True), now)
+
+
+def _cooling(reset: Reset, began: datetime) -> Reset:
+    ready = began + reset.cooling
+    return replace(reset, ready_at=ready, expires_at=ready + PICK_UP)
 
 
 def failed(reset: Reset, gate: Gate, now: datetime) -> Reset:
@@ -116,7 +130,8 @@ def failed(reset: Reset, gate: Gate, now: datetime) -> Reset:
 
 def at(reset: Reset, now: datetime) -> Reset:
     """As it is now: (5), the time to cool off may be over."""
-    if reset.stage is Stage.COOLING and reset.ready_at is not None and now >= reset.ready_at:
+    over = reset.warned and reset.ready_at is not None and now >= reset.ready_at
+    if reset.stage is Stage.COOLING and over:
         return replace(reset, stage=Stage.CHOOSE)
     return reset
 
@@ -126,7 +141,9 @@ def chosen(reset: Reset, choice: Choice, reference: str, now: datetime) -> Reset
     require_open(reset, now)
     if at(reset, now).stage is not Stage.CHOOSE:
         raise Conflict("that is not the next step of this reset", remedy="go on from the page that is open")
-    return replace(reset, stage=Stage.USED, choice=choice.value, reference=reference, stop_hash="")
+    return replace(
+        reset, stage=Stage.USED, choice=choice.value, reference=reference, done_at=now, stop_hash=""
+    )
 
 
 def require_current(reset: Reset, password_set: datetime | None) -> None:

@@ -7,6 +7,8 @@ from bastide.domain.neutral import neutral
 from bastide.domain.wording import Language
 
 _NAME = 80
+#: What became of a reset, beside the values of Choice.
+NOTHING, UNKNOWN = "nothing", "unknown"
 
 
 class Letter(StrEnum):
@@ -43,7 +45,7 @@ _ENGLISH = {
         "Somebody said that the reset of the password of $person is not theirs. It is over, and nothing was changed.",
     ),
     Letter.DONE: (
-        "The password of $person was reset",
+        "A reset of the password of $person",
         "By self-service, $at: $what.\n\nIf this wasn't you, tell your help desk at once.",
     ),
 }
@@ -71,7 +73,7 @@ _GERMAN = {
         "Jemand hat gesagt, dass das Zurücksetzen des Passworts von $person nicht von ihm kommt. Es ist vorbei, und nichts wurde geändert.",
     ),
     Letter.DONE: (
-        "Das Passwort von $person wurde zurückgesetzt",
+        "Das Zurücksetzen des Passworts von $person",
         "Durch Selbstbedienung, $at: $what.\n\nWaren Sie das nicht, sagen Sie es sofort Ihrem Helpdesk.",
     ),
 }
@@ -79,10 +81,14 @@ _WHAT = {
     Language.ENGLISH: {
         "unlock": "the account was unlocked, with its old password",
         "set": "a new password was set",
+        NOTHING: "nothing was changed, because no system took it",
+        UNKNOWN: "no system has said yet what became of it",
     },
     Language.GERMAN: {
         "unlock": "das Konto wurde entsperrt, mit seinem alten Passwort",
         "set": "ein neues Passwort wurde gesetzt",
+        NOTHING: "nichts wurde geändert, weil kein System es annahm",
+        UNKNOWN: "noch kein System hat gesagt, was daraus wurde",
     },
 }
 
@@ -94,10 +100,10 @@ def write(
     *,
     code: str = "",
     page: str = "",
-    choice: str = "",
+    what: str = "",
     at: datetime | None = None,
 ) -> tuple[str, str]:
-    """Subject and body. `at`: when it was done, or from when on it can be."""
+    """Subject and body. `what`: became of a reset. `at`: when it was done, or from when on it can be."""
     subject, body = (_GERMAN if language is Language.GERMAN else _ENGLISH)[letter]
     moment = f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at is not None else ""
     said = {
@@ -106,7 +112,7 @@ def write(
         "$page": page,
         "$ready": moment,
         "$at": moment,
-        "$what": _WHAT[language].get(choice, ""),
+        "$what": _WHAT[language].get(what, ""),
     }
     for name, value in said.items():
         subject, body = subject.replace(name, value), body.replace(name, value)

@@ -45,7 +45,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`id` is the same for each repetition. `to`: a mail address; empty: whom the channel's own address names. Plain text.
+    """`id` is the same for each repetition. `to`: a mail address; empty: whom the channel's own address names. Plain text. `secrets`: what of it nobody else may read, so that no
+    problem repeats it: filters quote what they refuse.
 
     Raises ValueError where one line is not one: whatever sends it, no header can come of it.
     """
@@ -54,6 +55,7 @@ class Message:
     to: str
     subject: str
     body: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for line in (self.id, self.to, self.subject):
@@ -72,7 +74,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`problem`: why it was refused, in words that hold no secret of the channel's."""
+    """`problem`: why it was refused, in words that hold no secret of the channel's or the message's."""
 
     fate: Fate
     problem: str = field(default="")

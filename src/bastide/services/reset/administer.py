@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bastide.domain.errors import Conflict, NotFound
-from bastide.domain.ids import typed
+from bastide.domain.ids import Sid, typed
 from bastide.domain.people import Actor, Right, require, require_reader
-from bastide.domain.reset import flow
-from bastide.domain.reset.flow import Stage
 from bastide.domain.reset.gates import Gate
-from bastide.domain.reset.lockout import Count, Kind
+from bastide.domain.reset.lockout import Count, Kind, folded, key_of
 from bastide.services.events import by_actor
-from bastide.services.ports import Store
+from bastide.services.ports import Store, UnitOfWork
+from bastide.services.reset import counters
 from bastide.services.reset.people import Found, People
 from bastide.services.reset.ports import Corpus, Registration, Settings
+from bastide.services.reset.registered import taken_away
 from bastide.services.reset.rules import NewPasswords
 
 _LOCKING = (Kind.PAIR, Kind.NAME)
@@ -107,7 +107,7 @@ class Administration:
         found = self._found(account)
         person = found.person.ref
         with self._store.write() as uow:
-            removed = uow.resets.remove_counts(person.name)
+            removed = counters.forget(uow, key_of(Kind.NAME, folded(person.name)), person.name)
             if not removed:
                 raise Conflict(f"nothing is counted against {person.name}")
             uow.audit.append(by_actor("reset.unlocked", self._now(), actor, subject=person.sid, subject_name=person.name, data={"counts": removed}))  # fmt: skip
@@ -115,19 +115,17 @@ class Administration:
         return person.name
 
     def unregister(self, actor: Actor, account: str) -> str:
-        """Take away what is registered, and end resets that are under way; the name. Raises NotAuthorized, NotFound."""
+        """Take away what is registered, and end resets that are under way; the name that it was registered by. Raises NotAuthorized, NotFound, DirectoryError."""
         require(actor, Right.ADMINISTER)
+        bare = self._people.bare(account)
+        sid = self._people.sid_of(bare)
         with self._store.write() as uow:
-            bare = self._people.bare(account).casefold()
-            held = next((one for one in uow.resets.registrations() if one.name.casefold() == bare), None)
+            held = _registration(uow, sid, bare)
             if held is None:
                 raise NotFound(
                     f"nothing is registered for {typed(account)}", remedy="`bastide reset registrations`"
                 )
-            uow.resets.unregister(held.person)
-            for reset in uow.resets.of_person(held.person):
-                if reset.stage not in {Stage.USED, Stage.STOPPED}:
-                    uow.resets.put(flow.stopped(reset))
+            taken_away(uow, held.person)
             uow.audit.append(by_actor("reset.unregistered", self._now(), actor, subject=held.person, subject_name=held.name))  # fmt: skip
             uow.commit()
         return held.name
@@ -141,6 +139,13 @@ class Administration:
                 remedy="write the account's name, or CORP\\name",
             )
         return found
+
+
+def _registration(uow: UnitOfWork, sid: Sid | None, name: str) -> Registration | None:
+    """Of the account that has the name now; by the name that was stored only where no account has it any more."""
+    if sid is not None:
+        return uow.resets.registration(sid)
+    return next((one for one in uow.resets.registrations() if one.name.casefold() == name.casefold()), None)
 
 
 def _locked(count: Count) -> Locked:

@@ -1,6 +1,7 @@
 """What is sealed: contacts and secrets of a registration, codes under way. Each text is sealed to what it is for, so that none can be put in the place of another."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from bastide.services.ports import Random, Sealer
 
 #: Without what people mistake for each other when they type it from another screen.
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+_SHOWN = re.compile(rf"\b[{_ALPHABET}]{{4}}(?:-[{_ALPHABET}]{{4}})+\b")
 #: 31 to the power of 8 is 2 to that of 39.6; eight wrong answers end a reset.
 CODE = 8
 #: 2 to the power of 79: by itself it says which reset is meant.
@@ -68,6 +70,11 @@ def as_typed(text: str) -> str:
 def shown(code: str) -> str:
     """In groups of four."""
     return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
+
+
+def codes_in(text: str) -> tuple[str, ...]:
+    """The codes of a message, as they stand there."""
+    return tuple(_SHOWN.findall(text))
 
 
 def code_context(reset: str, person: str, gate: Gate, place: int) -> str:

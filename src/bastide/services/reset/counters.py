@@ -1,7 +1,7 @@
 """Counts of one unit of work: what a caller may still try, and what messages may still be sent (domain/reset/lockout.py)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain.errors import TooManyTries
@@ -12,6 +12,8 @@ from bastide.services.ports import UnitOfWork
 _SAID = "too many wrong answers, so this waits"
 _REMEDY = "wait a quarter of an hour, then begin a new reset; your help desk can help at once"
 DAY = timedelta(days=1)
+#: Of the limits of messages, those that come first: of a name.
+_OF_A_NAME = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,28 @@ def clear(uow: UnitOfWork, caller: Caller) -> None:
     uow.resets.remove_count(Kind.PAIR, key_of(Kind.PAIR, caller.key, caller.address))
 
 
+def adopt(uow: UnitOfWork, key: str, address: str, name: str) -> None:
+    """What was counted against a name while it was nobody's is that person's from the registration on: an administrator sees it, and can take it away."""
+    for kind, one in (
+        (Kind.NAME, key_of(Kind.NAME, key)),
+        (Kind.SEND_NAME, key_of(Kind.SEND_NAME, key)),
+        (Kind.PAIR, key_of(Kind.PAIR, key, address)),
+    ):
+        held = uow.resets.count(kind, one)
+        if held is not None and not held.name:
+            uow.resets.put_count(replace(held, name=name))
+
+
+def forget(uow: UnitOfWork, key: str, name: str) -> int:
+    """All counts of a name, also one that was counted while it was nobody's; how many."""
+    removed = uow.resets.remove_counts(name)
+    for kind in (Kind.NAME, Kind.SEND_NAME):
+        if uow.resets.count(kind, key_of(kind, key)) is not None:
+            uow.resets.remove_count(kind, key_of(kind, key))
+            removed += 1
+    return removed
+
+
 def begin(uow: UnitOfWork, address: str, now: datetime) -> None:
     """A reset more that is begun at an address. Raises TooManyTries."""
     held = _of(uow, Kind.START, key_of(Kind.START, address), "", now)
@@ -82,7 +106,9 @@ def begin(uow: UnitOfWork, address: str, now: datetime) -> None:
 
 
 def spend(uow: UnitOfWork, caller: Caller, destination: str, gate: str, per_day: int, now: datetime) -> bool:
-    """Whether one message more may go to a destination; it is counted then. Nothing is counted otherwise."""
+    """Whether one message more may go to a destination; it is counted then. Nothing is counted otherwise. `destination` empty: nobody's. Nothing is sent there, so what all share
+    is not spent: invented names would use up everybody's messages.
+    """
     wanted: Sequence[tuple[Kind, str, Limit]] = (
         (Kind.SEND_PAIR, key_of(Kind.SEND_PAIR, caller.key, caller.address), lockout.SEND_PAIR),
         (Kind.SEND_NAME, key_of(Kind.SEND_NAME, caller.key), lockout.SEND_NAME),
@@ -90,7 +116,7 @@ def spend(uow: UnitOfWork, caller: Caller, destination: str, gate: str, per_day:
         (Kind.SEND_ALL, key_of(Kind.SEND_ALL, gate), Limit(per_day, DAY, timedelta(0))),
     )
     counts = []
-    for kind, key, limit in wanted:
+    for kind, key, limit in wanted if destination else wanted[:_OF_A_NAME]:
         known = caller.known or kind is Kind.SEND_PAIR
         more = lockout.spent(_of(uow, kind, key, caller.name, now), limit, now, known=known)
         if more is None:

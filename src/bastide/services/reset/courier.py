@@ -5,6 +5,9 @@
     (people.py (2)).
 (3) Only with a lease that is surely ours something is sent: at least once.
 (4) A code is given up when it counts no more, a notice after a day; the audit says so.
+(5) What became of a reset is told when a system said it, and that nobody knows it after a quarter of an hour.
+(6) The time to cool off counts from the first message about it that was taken (flow.py (5)).
+(7) What a mail server said of a message that it refused is kept without code and address: filters quote, and administrators read it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,17 +17,19 @@ from datetime import datetime, timedelta
 from bastide.domain.errors import BastideError, NotFound, TargetUnavailable
 from bastide.domain.ids import Sid
 from bastide.domain.notifications import pause
-from bastide.domain.reset.flow import LIFE, Reset, Stage
+from bastide.domain.reset import flow
+from bastide.domain.reset.flow import LIFE, Choice, Reset, Stage
 from bastide.domain.reset.gates import Gate
-from bastide.domain.reset.letters import Letter, write
+from bastide.domain.reset.letters import NOTHING, UNKNOWN, Letter, write
+from bastide.domain.spelling import told
 from bastide.domain.wording import Language
 from bastide.services.events import by_worker
 from bastide.services.notifications.people import is_address
 from bastide.services.notifications.ports import Fate, Message, Notifier
-from bastide.services.ports import Directory, Lease, Random, Sealer, Store, Work
-from bastide.services.reset.contents import code_context, shown, unseal
+from bastide.services.ports import Directory, Lease, Random, Sealer, Store, UnitOfWork, Work
+from bastide.services.reset.contents import code_context, codes_in, shown, unseal
 from bastide.services.reset.people import People
-from bastide.services.reset.ports import Settings, Texts
+from bastide.services.reset.ports import Everywhere, Settings, Texts
 
 BATCH = 10
 _NOTICE_LIFE = timedelta(days=1)
@@ -56,6 +61,7 @@ class Courier:
         store: Store,
         directory: Directory,
         people: People,
+        everywhere: Everywhere,
         notifier: Notifier,
         texts: Texts | None,
         sealer: Sealer,
@@ -68,6 +74,7 @@ class Courier:
         self._store = store
         self._directory = directory
         self._people = people
+        self._everywhere = everywhere
         self._notifier = notifier
         self._texts = texts
         self._sealer = sealer
@@ -109,10 +116,11 @@ class Courier:
                 raise NotFound("nothing is sent to telephones here")
             self._texts.send(letter.to, letter.body)
             return
-        message = Message(self._random.uuid(), letter.to, letter.subject, letter.body)
+        message = Message(self._random.uuid(), letter.to, letter.subject, letter.body, (letter.to, *codes_in(letter.body)))  # fmt: skip
         (outcome,) = self._notifier.send(self._settings.mail, [message])
         if outcome.fate is not Fate.TAKEN:
-            raise TargetUnavailable(f"the channel {self._settings.mail}: {outcome.problem or 'no answer'}")
+            problem = told(outcome.problem, message.secrets)
+            raise TargetUnavailable(f"the channel {self._settings.mail}: {problem or 'no answer'}")
 
     def _over(self, work: Work, letter: _Letter | None, problem: str) -> None:
         with self._store.write() as uow:
@@ -124,7 +132,15 @@ class Courier:
                     uow.audit.append(by_worker("reset.not-told", self._now(), subject=letter.person, subject_name=letter.name, data={**data, "problem": problem}))  # fmt: skip
                 else:
                     uow.audit.append(by_worker("reset.told", self._now(), subject=letter.person, subject_name=letter.name, data=data))  # fmt: skip
+                    self._warned(uow, work)
             uow.commit()
+
+    def _warned(self, uow: UnitOfWork, work: Work) -> None:
+        """(6)"""
+        kind, id_, _ = work.key.split(":")
+        reset = uow.resets.get(id_) if kind == Letter.COOLING.value else None
+        if reset is not None:
+            uow.resets.put(flow.warned(reset, self._now()))
 
     def _again(self, work: Work, problem: str) -> None:
         with self._store.write() as uow:
@@ -167,22 +183,38 @@ class Courier:
         return subject, body, reset.expires_at
 
     def _of_notice(self, reset: Reset, letter: Letter) -> tuple[str, str, datetime] | None:
-        code, at = "", self._now()
+        code, at, what = "", reset.done_at or self._now(), ""
+        if letter is Letter.DONE:
+            what = self._outcome(reset)
         if letter is Letter.COOLING:
             if reset.stage is not Stage.COOLING or reset.ready_at is None:
                 return None
             code = shown(self._sealer.open(reset.sealed_code, f"reset-stop:{reset.id}").decode())
-            at = reset.ready_at
+            at = reset.ready_at if reset.warned else self._now() + reset.cooling
         subject, body = write(
             letter,
             self._language,
             reset.account,
             code=code,
             page=f"{self._settings.home}/reset/stop",
-            choice=reset.choice,
+            what=what,
             at=at,
         )
         return subject, body, max(reset.expires_at, reset.started_at + LIFE) + _NOTICE_LIFE
+
+    def _outcome(self, reset: Reset) -> str:
+        """(5) Raises TargetUnavailable while nobody can say."""
+        if reset.choice == Choice.UNLOCK.value:
+            ended = [(good, True) for _, _, good in reset.said]
+        else:
+            ended = [(one.good, one.settled) for one in self._everywhere.states(reset.reference)]
+        if any(good for good, _ in ended):
+            return reset.choice
+        if ended and all(settled for _, settled in ended):
+            return NOTHING
+        if reset.done_at is None or self._now() >= reset.done_at + LIFE:
+            return UNKNOWN
+        raise TargetUnavailable("no system has said yet what became of the reset")
 
     def _of_draft(self, id_: str) -> _Letter | None:
         with self._store.read() as uow:

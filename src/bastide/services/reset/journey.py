@@ -8,7 +8,7 @@
 (6) Who may, by which rule, and whether the password was changed meanwhile, is asked again at each gate and before the choice: of all accounts that a new password goes to
     (people.py). A rule that asks for more by now ends the reset.
 (7) A new password is judged by everything that can be known of it before it is set; the order and the end of the reset are one commit.
-(8) Afterwards all contacts of the person are told, and other resets of the person are over.
+(8) Afterwards all contacts of the person are told what became of it, once that is known (courier.py), and other resets of the person are over.
 """
 
 import hashlib
@@ -224,6 +224,8 @@ class Journey:
             now = self._now()
             attempt = counters.count(uow, caller, 0, now)
             reset = uow.resets.by_stop(_digest(typed)) if len(typed) == STOP else None
+            if reset is not None and now >= reset.expires_at:
+                reset = None
             if reset is not None:
                 counters.take_back(uow, attempt)
                 uow.resets.put(flow.stopped(reset))
@@ -286,7 +288,7 @@ class Journey:
         if gate not in SENT or gate is None:
             return reset
         code = new_code(self._random, CODE)
-        destination = reset.key
+        destination = ""
         if registration is not None:
             contents = unseal(self._sealer, registration.person, registration.sealed)
             destination = contents.mail if gate is Gate.MAIL else contents.sms

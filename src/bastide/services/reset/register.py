@@ -28,7 +28,7 @@ from bastide.services.reset import counters
 from bastide.services.reset.contents import CODE, Contents, as_typed, new_code, unseal
 from bastide.services.reset.counters import Caller
 from bastide.services.reset.ports import Answer, Settings
-from bastide.services.reset.registered import Registered, gates_of
+from bastide.services.reset.registered import Registered, gates_of, taken_away
 
 _WRONG = 5
 _BY_CODE = SENT | {Gate.TOTP}
@@ -167,10 +167,10 @@ class Registrations:
             uow.commit()
 
     def remove(self, actor: Actor, password: str) -> None:
-        """Everything that is registered. Raises NotAuthenticated, Conflict."""
+        """Everything that is registered; resets that are under way end. Raises NotAuthenticated, Conflict."""
         self._registered.shown_again(actor, password)
         with self._store.write() as uow:
-            if not uow.resets.unregister(actor.sid):
+            if not taken_away(uow, actor.sid):
                 raise Conflict("nothing is registered for you")
             uow.audit.append(by_actor("reset.unregistered", self._now(), actor, subject=actor.sid, subject_name=actor.name))  # fmt: skip
             uow.commit()

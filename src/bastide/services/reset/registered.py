@@ -6,9 +6,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bastide.domain.errors import Conflict, NotAuthenticated, NotAuthorized
+from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Right, require
+from bastide.domain.reset import flow, lockout
+from bastide.domain.reset.flow import Stage
 from bastide.domain.reset.gates import Gate
 from bastide.services.ports import Sealer, UnitOfWork
+from bastide.services.reset import counters
 from bastide.services.reset.contents import Contents, seal, unseal
 from bastide.services.reset.courier import DRAFT_CONTEXT
 from bastide.services.reset.people import Found, People
@@ -93,6 +97,9 @@ class Registered:
             sealed=seal(self._sealer, person.sid, Contents()),
         )
         contents = change(unseal(self._sealer, person.sid, held.sealed))
+        counters.adopt(
+            uow, lockout.key_of(lockout.Kind.NAME, lockout.folded(person.name)), address, person.name
+        )
         others = tuple(one for one in held.addresses if one != address)
         uow.resets.register(
             replace(
@@ -105,6 +112,15 @@ class Registered:
                 last_step=held.last_step if last_step is None else last_step,
             )
         )
+
+
+def taken_away(uow: UnitOfWork, person: Sid) -> bool:
+    """Whether something was registered. Resets of the person that are under way are over."""
+    there = uow.resets.unregister(person)
+    for reset in uow.resets.of_person(person):
+        if reset.stage not in {Stage.USED, Stage.STOPPED}:
+            uow.resets.put(flow.stopped(reset))
+    return there
 
 
 def gates_of(found: Found) -> tuple[Gate, ...]:

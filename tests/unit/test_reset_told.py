@@ -1,0 +1,199 @@
+"""What people are told of a reset, and when: what became of it and no sooner than it is known, and nothing that somebody else could use."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bastide.domain.errors import Conflict
+from bastide.domain.reset.flow import Choice
+from bastide.domain.reset.gates import Gate
+from bastide.services.notifications.ports import Fate, Message, Outcome
+from bastide.services.passwords.at_once import AtOnce
+from bastide.services.reset.contents import codes_in
+from bastide.services.reset.ports import NamedRule
+from tests.support.reset_world import ELSEWHERE, NEW, ResetWorld, app_code
+
+pytest_plugins = ["tests.support.reset_world"]
+_COOLING = timedelta(hours=8)
+
+
+@pytest.fixture
+def world() -> Iterator[ResetWorld]:
+    made = ResetWorld()
+    made.register()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cooling() -> Iterator[tuple[ResetWorld, str]]:
+    """With the key URI of an authenticator: a way without any message but the one about the time to cool off."""
+    made = ResetWorld(rules=(NamedRule(gates=(Gate.TOTP,), cooling=_COOLING),))
+    yield made, made.register("nina", Gate.TOTP)
+    made.close()
+
+
+def notices(world: ResetWorld) -> list[str]:
+    return [one.body for _, one in world.notifier.taken if "By self-service" in one.body]
+
+
+def down(world: ResetWorld, *, now: bool = True) -> None:
+    for system in world.systems.systems.values():
+        system.faults.down = now
+
+
+# ----------------------------------------------------------------------------------------------------- what became of it
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"), [(Choice.UNLOCK, "was unlocked"), (Choice.SET, "new password was set")]
+)
+def test_what_was_done_is_told_to_all_contacts(world: ResetWorld, choice: Choice, words: str) -> None:
+    token = world.through()
+    world.reset.journey.choose(token, choice, NEW, ELSEWHERE)
+    world.clock.move(seconds=30)
+    world.deliver()
+    assert len(notices(world)) == 2
+    assert all(words in one for one in notices(world))
+
+
+def test_an_unlock_that_no_system_took_is_not_told_as_one(world: ResetWorld) -> None:
+    token = world.through()
+    down(world)
+    world.reset.journey.choose(token, Choice.UNLOCK, "", ELSEWHERE)
+    world.deliver()
+    assert len(notices(world)) == 2
+    assert all("nothing was changed" in one for one in notices(world))
+
+
+def test_a_set_is_told_when_the_first_system_took_it(world: ResetWorld) -> None:
+    token = world.through()
+    down(world)
+    world.finish(token)
+    assert notices(world) == []
+    down(world, now=False)
+    for _ in range(6):
+        world.clock.move(minutes=2)
+        world.deliver()
+    assert world.password("nina") == NEW
+    assert len(notices(world)) == 2
+    assert all("was set" in one for one in notices(world))
+
+
+def test_a_set_that_every_system_refuses_is_told_as_nothing(world: ResetWorld) -> None:
+    token = world.through()
+    for system in world.systems.systems.values():
+        system.policy = lambda _: "too short"
+    world.finish(token)
+    world.clock.move(seconds=30)
+    world.deliver()
+    assert len(notices(world)) == 2
+    assert all("nothing was changed" in one for one in notices(world))
+
+
+def test_a_node_that_dies_before_it_asks_tells_of_no_unlock(
+    world: ResetWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """As by kill -9."""
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    token = world.through()
+    with monkeypatch.context() as patch:
+        patch.setattr(AtOnce, "_each", killed)
+        with pytest.raises(Killed):
+            world.reset.journey.choose(token, Choice.UNLOCK, "", ELSEWHERE)
+    world.deliver()
+    assert notices(world) == []
+    for _ in range(20):
+        world.clock.move(minutes=2)
+        world.deliver()
+    assert len(notices(world)) == 2
+    assert all("no system has said" in one for one in notices(world))
+
+
+# ------------------------------------------------------------------------------------------------------- time to cool off
+
+
+def test_the_time_to_cool_off_begins_with_the_first_message(cooling: tuple[ResetWorld, str]) -> None:
+    world, uri = cooling
+    token = world.begin()
+    world.notifier.down["mail"] = "the mail server does not answer"
+    world.reset.journey.answer(token, Gate.TOTP, {"code": app_code(uri, world.clock.now())}, ELSEWHERE)
+    for _ in range(20):
+        world.clock.move(minutes=26)
+        world.deliver()
+    with pytest.raises(Conflict):
+        world.finish(token)
+    world.notifier.down.clear()
+    world.clock.move(minutes=26)
+    world.deliver()
+    ready = world.row(token).ready_at
+    assert ready == world.clock.now() + _COOLING
+    told = next(
+        one.body
+        for _, one in world.notifier.taken
+        if "this wasn't me" in one.body.lower() or "stop" in one.body
+    )
+    assert f"{ready:%Y-%m-%d %H:%M}" in told
+    world.clock.move(hours=7, minutes=59)
+    with pytest.raises(Conflict):
+        world.finish(token)
+    world.clock.move(minutes=1)
+    world.finish(token)
+    assert world.password("nina") == NEW
+
+
+def test_a_second_message_does_not_begin_it_anew(cooling: tuple[ResetWorld, str]) -> None:
+    world, uri = cooling
+    token = world.begin()
+    world.reset.journey.answer(token, Gate.TOTP, {"code": app_code(uri, world.clock.now())}, ELSEWHERE)
+    world.deliver()
+    ready = world.row(token).ready_at
+    world.clock.move(hours=1)
+    world.deliver()
+    assert world.row(token).ready_at == ready
+
+
+# --------------------------------------------------------------------------------------------------- everybody's messages
+
+
+def test_names_of_nobody_spend_none_of_everybodys_messages() -> None:
+    world = ResetWorld((Gate.SMS,), texts_per_day=5)
+    world.register()
+    for number in range(20):
+        world.begin(f"nobody{number}", "192.0.2.66")
+    before = len(world.texts.taken)
+    world.begin("nina", ELSEWHERE)
+    world.deliver()
+    assert len(world.texts.taken) == before + 1
+    world.close()
+
+
+# --------------------------------------------------------------------------------------------- what a mail server repeats
+
+
+def test_what_a_mail_server_repeats_of_a_refused_message_is_kept_nowhere(
+    world: ResetWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Message] = []
+
+    def repeating(_: str, messages: Sequence[Message]) -> tuple[Outcome, ...]:
+        seen.extend(messages)
+        return tuple(Outcome(Fate.REFUSED, f"554 {one.to}: {one.body[60:140]}") for one in messages)
+
+    monkeypatch.setattr(world.notifier, "send", repeating)
+    world.begin()
+    world.deliver()
+    (message,) = seen
+    (code,) = codes_in(message.body)
+    with world.store.read() as uow:
+        rows = repr(uow.work.listing())
+    assert "the channel mail" in rows
+    assert code in message.body[60:140]
+    assert code not in rows
+    assert message.to not in rows
