@@ -4,7 +4,7 @@ Either a folder with a file for each of the 1,048,576 prefixes of five hexadecim
 with lines `HASH:COUNT`, sorted by hash. A look-up reads one small file, or a few blocks of the large one: memory is the same for any size.
 
 (1) Only SHA-1 in upper case hexadecimal, as the corpus has it; it finds what is in the list, and protects nothing.
-(2) What cannot be read is an error, never "not found".
+(2) What cannot be read is an error, never "not found": a file that is empty or has a line that is none of the corpus, as one that was cut off or a page of a proxy.
 """
 
 import hashlib
@@ -88,19 +88,20 @@ def _is_prefix(name: str) -> bool:
 
 
 def _in_range(path: Path, suffix: bytes) -> int:
+    """(2) All lines are looked at: what stands behind the one that fits, or was cut off before it, says whether it is the whole file."""
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size > _MOST:
+        if not 0 < os.fstat(file.fileno()).st_size <= _MOST:
             raise ValueError
-        for line in file:
-            if line[: len(suffix)].upper() == suffix:
-                return _count_of(line, len(suffix))
-    return 0
+        times = [(line[: len(suffix)].upper(), _count_of(line, len(suffix))) for line in file]
+    return next((count for found, count in times if found == suffix), 0)
 
 
 def _in_sorted(path: Path, wanted: bytes) -> int:
     """The first line that is not before the wanted one, by halving the file."""
     with path.open("rb") as file:
         low, high = 0, os.fstat(file.fileno()).st_size
+        if not high:
+            raise ValueError
         while low < high:
             middle = (low + high) // 2
             line = _line_from(file, middle)
