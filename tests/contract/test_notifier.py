@@ -174,3 +174,16 @@ def test_a_channel_that_is_down_says_so_and_the_rest_is_not_tried(side: Side) ->
 def test_a_channel_that_works_has_no_problem(side: Side) -> None:
     assert side.notifier.problem(side.good) == ""
     assert side.received() == [], "nothing is sent"
+
+
+def test_what_a_mail_server_quotes_of_a_message_holds_none_of_its_secrets() -> None:
+    code = "K7QW-Z2MN"
+    with mail_server(None) as server:
+        server.quotes = "The code"
+        url = f"mailto://localhost:{server.port}?from=bastide@corp.test&mode=insecure&smtp=127.0.0.1"
+        message = Message("1" * 32, TO, "Your code", f"Hello.\n\nThe code is {code}. It counts.", (TO, code))
+        (outcome,) = AppriseNotifier({"mail": lambda: url}).send("mail", [message])
+    assert outcome.fate is Fate.REFUSED
+    assert outcome.problem
+    assert "K7QW" not in outcome.problem
+    assert TO not in outcome.problem

@@ -23,11 +23,12 @@ TOKEN = "webhook-token-5d1e88b4a0"
 
 @dataclass
 class MailServer:
-    """`refuses`: recipients that it does not know."""
+    """`refuses`: recipients that it does not know. `quotes`: it refuses every message, and repeats it from this word on."""
 
     port: int
     letters: list[tuple[str, EmailMessage]] = field(default_factory=list)
     refuses: set[str] = field(default_factory=set)
+    quotes: str = ""
 
     async def handle_RCPT(self, *given: Any) -> str:  # noqa: N802  # aiosmtpd's name
         _server, _session, envelope, address, _options = given
@@ -39,6 +40,9 @@ class MailServer:
     async def handle_DATA(self, *given: Any) -> str:  # noqa: N802  # aiosmtpd's name
         envelope: Envelope = given[2]
         parsed = message_from_bytes(cast("bytes", envelope.content), policy=policy.default)
+        if self.quotes:
+            body = parsed.get_content()
+            return f"554 refused for {envelope.rcpt_tos[0]}, near: {body[body.index(self.quotes) :].strip()[:60]}"
         self.letters.append((str(envelope.rcpt_tos[0]), parsed))
         return "250 taken"
 
