@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bastide.domain.ids import ObjectRef
-from bastide.domain.monitored import Kind, Seen
+from bastide.domain.monitored import WEAKENING, Kind, Seen
 from bastide.domain.roles import Scope
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused
 from tests.support.changes_world import ChangesWorld, MemoryChangesWorld, SambaChangesWorld
@@ -91,6 +91,14 @@ def test_a_person_that_changes_is_told_and_shown(world: ChangesWorld, reader: Re
     assert reader.told(person, lambda: world.disable(person)).enabled is False
     assert reader.told(person, lambda: world.rename(person, f"{person.name}x")).name == f"{person.name}x"
     assert shown.ref.guid == person.guid
+
+
+def test_what_makes_an_account_easier_to_misuse_is_told(world: ChangesWorld, reader: Reader) -> None:
+    person = world.person()
+    assert not reader.one(person).facts.keys() & set(WEAKENING)
+    facts = reader.told(person, lambda: world.weaken(person)).facts
+    assert facts["weakness"] == "no pre-authentication"
+    assert facts["servicePrincipalName"] == f"HTTP/{person.name}"
 
 
 def test_members_come_and_go(world: ChangesWorld, reader: Reader) -> None:

@@ -71,6 +71,9 @@ class ChangesWorld(Protocol):
     def mail(self, person: ObjectRef, address: str) -> None: ...
     def disable(self, person: ObjectRef) -> None: ...
     def rename(self, person: ObjectRef, name: str) -> None: ...
+    def weaken(self, person: ObjectRef) -> None:
+        """No pre-authentication, and a service principal name."""
+
     def rescope(self, group: ObjectRef) -> None:
         """From domain-local to universal."""
 
@@ -114,6 +117,10 @@ class MemoryChangesWorld:
 
     def disable(self, person: ObjectRef) -> None:
         self._change(person, enabled=False)
+
+    def weaken(self, person: ObjectRef) -> None:
+        facts = {"weakness": "no pre-authentication", "servicePrincipalName": f"HTTP/{person.name}"}
+        self.memory.add(Seen(person.guid, Kind.PERSON, person.sid, person.name, person.dn, facts, rights=()))
 
     def rename(self, person: ObjectRef, name: str) -> None:
         self._change(person, ref=replace(person, name=name))
@@ -159,6 +166,11 @@ class SambaChangesWorld:
     def disable(self, person: ObjectRef) -> None:
         control = AccountControl.NORMAL | AccountControl.DISABLED | 0x20
         self._modify(person, REPLACE, "userAccountControl", str(int(control)))
+
+    def weaken(self, person: ObjectRef) -> None:
+        control = AccountControl.NORMAL | AccountControl.DONT_REQUIRE_PREAUTH | 0x20
+        self._modify(person, REPLACE, "userAccountControl", str(int(control)))
+        self._modify(person, REPLACE, "servicePrincipalName", f"HTTP/{person.name}")
 
     def rename(self, person: ObjectRef, name: str) -> None:
         self._modify(person, REPLACE, "sAMAccountName", name)

@@ -1,10 +1,11 @@
-"""Monitoring of a domain whose administrator hides: members and permissions that are not shown any more prove nothing."""
+"""Monitoring of a domain whose administrator hides: members and permissions that are not shown any more prove nothing. And what is done to PRIV accounts."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
 
+from bastide.directory.memory import MemoryDirectory
 from bastide.domain.drift import Rule
 from bastide.domain.ids import ObjectRef
 from bastide.domain.monitored import Kind, Seen
@@ -106,3 +107,71 @@ def test_a_group_that_is_not_found_any_more_ends_no_finding_of_its_members(world
     world.look(seconds=61)
     assert {Rule.OTHER_MEMBER, Rule.GROUP_CHANGED} <= world.standing().keys()
     assert world.told("drift.gone") == []
+
+
+# ------------------------------------------------------------------------------------------- PRIV accounts, and repairs
+
+
+def priv_of(world: MonitoredWorld) -> ObjectRef:
+    with world.store.read() as uow:
+        return uow.users.all()[0].priv
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weakness", "no pre-authentication"),
+        ("servicePrincipalName", "HTTP/roast.priv.bastide.test"),
+        ("msDS-AllowedToDelegateTo", "cifs/dc1.priv.bastide.test"),
+    ],
+)
+def test_a_priv_account_that_is_made_easier_to_misuse_is_drift(
+    world: MonitoredWorld, name: str, value: str
+) -> None:
+    """(3)."""
+    priv = priv_of(world)
+    world.feeds[Forest.PRIV].add(
+        Seen(priv.guid, Kind.PERSON, priv.sid, priv.name, priv.dn, {name: value}, rights=())
+    )
+    world.look()
+    found = world.standing()[Rule.ACCOUNT_CHANGED]
+    assert f"{name} was none, is {value}" in found.drift.reason
+
+
+def test_a_kept_account_that_stays_closed_when_its_person_is_back_is_drift() -> None:
+    """(3)."""
+    world = MonitoredWorld()
+    (alice,) = world.prepare("alice", kept_alive=True)
+    world.look()
+    world.change_person(CORP, alice.corp.sid, enabled=False)
+    world.look(seconds=61)
+    world.look(seconds=61)
+    assert world.standing() == {}
+    world.change_person(CORP, alice.corp.sid, enabled=True)
+    world.look(seconds=61)
+    world.look(seconds=61)
+    found = world.standing()[Rule.ACCOUNT_CHANGED]
+    assert "kept alive, and has expired" in found.drift.reason
+    world.priv.change(world.priv.account(alice.priv.sid), None)
+    world.look(seconds=61)
+    assert world.standing() == {}
+    world.close()
+
+
+def test_a_repair_that_changes_nothing_is_said_once(
+    world: MonitoredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(4): Samba takes the removal of a member whose primary group it is, and does nothing."""
+    with world.store.read() as uow:
+        group = uow.groups.all()[0].priv
+    mallory = world.priv.add_person("mallory2").ref
+    with monkeypatch.context() as deaf:
+        deaf.setattr(MemoryDirectory, "remove_members", lambda *_: None)
+        world.add_by_hand(Forest.PRIV, group, mallory.sid)
+        for _ in range(4):
+            world.look(seconds=61)
+    (said,) = world.told("drift.not-repaired")
+    assert "primary group" in said["wrong"]
+    world.look(seconds=61)
+    assert world.standing() == {}
+    assert len(world.told("drift.repaired")) == 1

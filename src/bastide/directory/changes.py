@@ -38,16 +38,24 @@ WATCHABLE = (
     "(objectClass=container)(objectClass=domainDNS))"
 )
 _PERSON_FACTS = ("displayName", "mail", "mobile", "telephoneNumber", "userPrincipalName")
+#: What makes an account easier to take or to misuse; several values each.
+_MISUSED = ("servicePrincipalName", "msDS-AllowedToDelegateTo")
+_WEAK = {
+    AccountControl.TRUSTED_FOR_DELEGATION: "trusted for delegation",
+    AccountControl.TRUSTED_TO_AUTH_FOR_DELEGATION: "trusted to authenticate for delegation",
+    AccountControl.DONT_REQUIRE_PREAUTH: "no pre-authentication",
+}
 _TRUST_FACTS = ("trustAttributes", "trustDirection", "trustType")
 _SHADOW = "msDS-ShadowPrincipalSid"
 _STATE = ("userAccountControl", "accountExpires", "groupType")
 #: A rename or a move shows as a change of `name`.
 CHANGES = (
-    "name", "sAMAccountName", "member", "nTSecurityDescriptor", "securityIdentifier", *_STATE, *_PERSON_FACTS, *_TRUST_FACTS,
+    "name", "sAMAccountName", "member", "nTSecurityDescriptor", "securityIdentifier", *_STATE, *_PERSON_FACTS, *_MISUSED,
+    *_TRUST_FACTS,
 )  # fmt: skip
 _LOOK = (
     "objectGUID", "objectSid", "objectClass", "sAMAccountName", "name", "trustPartner", "securityIdentifier", "member", "nTSecurityDescriptor",
-    _SHADOW, *_STATE, *_PERSON_FACTS, *_TRUST_FACTS,
+    _SHADOW, *_STATE, *_PERSON_FACTS, *_MISUSED, *_TRUST_FACTS,
 )  # fmt: skip
 _RIGHTS = LDAPControl(
     security_descriptor.CONTROL_SD_FLAGS, True, encodedControlValue=security_descriptor.OWNER_AND_DACL
@@ -179,6 +187,9 @@ def _seen(session: Session, entry: Entry, primary: Mapping[int, set[Sid]]) -> Se
     raw = entry.all("nTSecurityDescriptor")
     names = _TRUST_FACTS if kind is Kind.TRUST else _PERSON_FACTS if kind is Kind.PERSON else ()
     facts = {name: entry.text(name) for name in names if entry.all(name)}
+    if kind is Kind.PERSON:
+        facts |= {name: ", ".join(sorted(entry.texts(name))) for name in _MISUSED if entry.all(name)}
+        facts |= _weakness(entry.number("userAccountControl"))
     if kind is Kind.TRUST and entry.all("securityIdentifier"):
         facts["securityIdentifier"] = str(entry.sid("securityIdentifier"))
     sid = next((entry.sid(name) for name in (_SHADOW, "objectSid") if entry.all(name)), Sid(""))
@@ -199,6 +210,11 @@ def _seen(session: Session, entry: Entry, primary: Mapping[int, set[Sid]]) -> Se
         scope=scope_of(entry.number("groupType")) if is_group and entry.all("groupType") else None,
         security=not entry.all("groupType") or bool(entry.number("groupType") & GroupType.SECURITY),
     )
+
+
+def _weakness(control: int) -> dict[str, str]:
+    found = ", ".join(word for flag, word in _WEAK.items() if control & flag)
+    return {"weakness": found} if found else {}
 
 
 def _kind(entry: Entry) -> Kind:

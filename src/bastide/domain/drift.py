@@ -4,7 +4,8 @@ A finding stands as long as what it says is true; what was true once (a sign-in,
 
   (1) A member of a PAM group that no request explains, before or after the directory was read; in a group that others keep too, one that was not accepted.
   (2) A member that a settled request demands, before and after, and that is not there.
-  (3) A PAM group or a PRIV account that was renamed, moved, rescoped, disabled or deleted; a CORP group that was rescoped or deleted.
+  (3) A PAM group or a PRIV account that was renamed, moved, rescoped, disabled or deleted; a PRIV account that was made easier to misuse, or is kept alive and
+      has expired; a CORP group that was rescoped or deleted.
   (4) An account that is open though nothing keeps it open.
   (5) Permissions or a trust that are not what was accepted, or permissions that were shown and are not any more.
   (6) Who hides a group's members hides no drift: while its permissions are not the accepted ones, no finding of its members is over.
@@ -17,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Kind, Moment, Seen, Watched
+from bastide.domain.monitored import WEAKENING, Kind, Moment, Seen, Watched
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.roles import Carrier, PamGroup
 
@@ -253,6 +254,8 @@ def _of_account(
     changed = ["deleted, or not shown any more"] if one.gone_at is not None else []
     if one.gone_at is None:
         changed = list(_differences(one.accepted, one.now, _ACCOUNT))
+        if _must_be_open(user, one, person, moment):
+            changed.append("it is kept alive, and has expired")
     if changed:
         yield _drift(
             Rule.ACCOUNT_CHANGED,
@@ -269,6 +272,13 @@ def _of_account(
             f"the PRIV account {one.now.name} is open, and {why}",
             f"set accountExpires of {one.now.name} to a time that is over, or disable it",
         )
+
+
+def _must_be_open(user: PamUser, one: Watched, person: Watched | None, moment: Moment) -> bool:
+    """(3): Bastide closes an account whose person leaves (4). Whether it is opened again when the person is back, an administrator says."""
+    expired = bool(one.now.enabled) and not one.now.open_at(moment.now)
+    same = one.accepted.expires == one.now.expires
+    return user.kept_alive and user.enabled and expired and not same and not _why_closed(user, person, moment)
 
 
 def _why_closed(user: PamUser, person: Watched | None, moment: Moment) -> str:
@@ -403,7 +413,11 @@ _SCOPED: _Field = ("scope", lambda one: one.scope.value if one.scope else "none"
 _SECURITY: _Field = ("security", lambda one: one.security)
 _GROUP = (_NAME, _DN, _SCOPED, _SECURITY, ("SID", lambda one: str(one.sid)))
 _SCOPE = (_SCOPED, _SECURITY)
-_ACCOUNT = (_NAME, _DN, ("enabled", lambda one: one.enabled))
+_WEAK: tuple[_Field, ...] = tuple(
+    (name, lambda one, name=name: one.facts.get(name, "") or "none")  # type: ignore[misc]  # mypy cannot infer a default of a lambda
+    for name in WEAKENING
+)
+_ACCOUNT = (_NAME, _DN, ("enabled", lambda one: one.enabled), *_WEAK)
 _TRUST: tuple[_Field, ...] = tuple(
     (name, lambda one, name=name: one.facts.get(name, ""))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
     for name in ("trustAttributes", "trustDirection", "trustType", "securityIdentifier")

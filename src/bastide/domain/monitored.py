@@ -205,6 +205,9 @@ Step = Moved | Left | Lost | Back | Rescoped | Noted
 #: Of a CORP person: what is said when it changes. Values are theirs and in no record.
 CONTACT = ("displayName", "mail", "mobile", "telephoneNumber", "userPrincipalName")
 
+#: Of an account, as facts: what makes it easier to take or to misuse. `weakness`: in words, out of userAccountControl.
+WEAKENING = ("weakness", "servicePrincipalName", "msDS-AllowedToDelegateTo")
+
 
 def follow(
     watched: Mapping[str, Watched],

@@ -9,6 +9,9 @@ from bastide.domain.people import Forest
 from bastide.services.events import by_worker
 from bastide.services.ports import UnitOfWork
 
+#: Why a repair that nobody refused is said to have failed.
+NO_AVAIL = "the directory refused nothing, and it is as it was; a member whose primary group it is must be given another primary group first"
+
 
 def settle(
     uow: UnitOfWork, side: Forest, found: Iterable[Drift], rules: Rules, now: datetime
@@ -29,7 +32,7 @@ def settle(
     uow.monitored.keep(changed)
     over = known.keys() - standing.keys()
     for key in sorted(over):
-        mended = known[key].tried is not None and not known[key].wrong
+        mended = known[key].tried is not None and known[key].wrong in {"", NO_AVAIL}
         on_drift("drift.repaired" if mended else "drift.gone", uow, known[key], now)
     uow.monitored.drop(over)
     return tuple(standing.values())

@@ -5,7 +5,8 @@
 (2) The database is asked once more: what a request explains by now is left alone.
 (3) A stranger is taken out of the group; an account that should be closed ends now. A member that was taken away is put back by the work of its
     account, one at a time with what else happens to it; a link of CORP likewise.
-(4) What the directory refuses is kept with the finding, and said once. That it worked is said when it was read.
+(4) What the directory refuses is kept with the finding, and said once. So is what it takes without a word and does not do: a member whose primary group it is
+    cannot be taken out. That it worked is said when it was read.
 """
 
 import logging
@@ -20,7 +21,7 @@ from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
 from bastide.domain.roles import PamGroup
-from bastide.services.monitor.findings import on_drift
+from bastide.services.monitor.findings import NO_AVAIL, on_drift
 from bastide.services.pace import ACCOUNT, LINK
 from bastide.services.ports import Directory, Store, UnitOfWork
 
@@ -53,6 +54,9 @@ class Repairs:
         except DirectoryError as error:
             _log.warning("%s: %s", finding.key, error.message)
             self._refused(finding, tried, error.message)  # (4)
+        else:
+            if finding.tried is not None:
+                self._refused(finding, tried, NO_AVAIL)  # (4)
 
     def _follows(self, before: Finding, after: Finding) -> bool:
         """Whether it stands as it did, and is kept as it is now. Raises StoreError."""
