@@ -92,7 +92,7 @@ class State(StrEnum):
 
 
 class Code(StrEnum):
-    """What a target, or we on its behalf, said. The first seven are never tried again."""
+    """What a target, or we on its behalf, said. The first eight are never tried again."""
 
     OUT_OF_DATE = "out-of-date"  # 6919
     NOT_ENABLED = "not-enabled"  # 6921
@@ -103,6 +103,7 @@ class Code(StrEnum):
     KEY_GONE = (
         "key-gone"  # the vault has no key for it, or the row was tampered with: nobody can open it any more
     )
+    OUT_OF_REACH = "out-of-reach"  # of an order: the person has privileges by now
     SUCCESS = "success"
     UNAVAILABLE = "server-down"
     DENIED = "access-denied"
@@ -120,6 +121,7 @@ FINAL = frozenset(
         Code.POLICY,
         Code.SET_UNSUPPORTED,
         Code.KEY_GONE,
+        Code.OUT_OF_REACH,
     }
 )
 

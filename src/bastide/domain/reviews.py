@@ -10,6 +10,8 @@ The rules this module keeps:
   (4) A decision can be changed until the review ends, and each one is in the audit. Afterwards nothing can.
   (5) On silence the review does what it said from the start, and reviewers are shown that.
   (6) What is said to be removed was read back. A right that comes through a group is not taken away by Bastide, and is not said to be.
+  (7) Who is under review does not end it. With four eyes one person alone takes nobody out: who planned a review neither ends it nor says remove, and where silence
+      removes, it takes decisions for SILENT at least.
 """
 
 import calendar
@@ -29,6 +31,8 @@ from bastide.domain.usage import UNUSED, Usage
 REASON_LIMIT = 400
 SHORTEST, LONGEST = timedelta(hours=1), timedelta(days=120)
 LOOKBACK_LONGEST = timedelta(days=730)
+#: So long reviewers can speak, where four eyes are asked for and their silence removes.
+SILENT = timedelta(days=7)
 _MONTHS = 24
 _DAYS = 730
 
@@ -153,8 +157,8 @@ class Line:
     said: str = ""
 
 
-def check(review: Review, now: datetime) -> Review:
-    """Raises InvalidInput for what can never work."""
+def check(review: Review, now: datetime, *, four_eyes: bool = False) -> Review:
+    """Raises InvalidInput for what can never work, or breaks (7)."""
     parse_name("name", review.name)
     if not SHORTEST <= review.lasts <= LONGEST:
         raise InvalidInput("for", f"a review lasts from {length(SHORTEST)} to {length(LONGEST)}")
@@ -166,6 +170,7 @@ def check(review: Review, now: datetime) -> Review:
         )
     if review.closes_at <= now:
         raise InvalidInput("opens_at", "the review would be over already")
+    _check_silence(review, now, four_eyes=four_eyes)
     every = review.every
     if every is not None:
         if (every.days > 0) == (every.months > 0) or every.days > _DAYS or every.months > _MONTHS:
@@ -173,6 +178,13 @@ def check(review: Review, now: datetime) -> Review:
         if every.after(review.opens_at) < review.closes_at:
             raise InvalidInput("every", "the next review would begin before this one ends")
     return review
+
+
+def _check_silence(review: Review, now: datetime, *, four_eyes: bool) -> None:
+    """(7). Time before now is none to speak in."""
+    left = review.closes_at - max(review.opens_at, now)
+    if four_eyes and review.silence is Verdict.REMOVE and left < SILENT:
+        raise InvalidInput("for", f"with four eyes, silence removes after {length(SILENT)} at the earliest")
 
 
 def assign(
@@ -207,6 +219,7 @@ def decide(
     verdict: Verdict,
     reason: str,
     now: datetime,
+    four_eyes: bool = False,
 ) -> Line:
     """The line as it was decided. `own`: all accounts of the caller. Raises Conflict, NotAuthorized, MfaRefused, InvalidInput."""
     if review.state is not State.OPEN or now >= review.closes_at:  # (4)
@@ -215,6 +228,11 @@ def decide(
         raise NotAuthorized("nobody reviews himself", remedy="ask the administrator of the review")
     if not may_decide(line, actor, own):
         raise NotAuthorized(f"{actor.name} is not the reviewer of this line")
+    if four_eyes and verdict is Verdict.REMOVE and review.created_by in own:  # (7)
+        raise NotAuthorized(
+            "you planned this review, and four eyes are asked for: somebody else says remove",
+            remedy="plan it with another reviewer, or let another administrator plan it",
+        )
     proof = require_fresh_mfa(actor.mfa, now)  # (3)
     text = parse_text("reason", reason, REASON_LIMIT)
     if verdict is Verdict.REMOVE and not text:
@@ -225,6 +243,21 @@ def decide(
 def verdict_of(review: Review, line: Line) -> Verdict:
     """(5)."""
     return review.silence if line.decision is None else line.decision.verdict
+
+
+def require_may_end(
+    review: Review, lines: Collection[Line], own: Collection[Sid], *, four_eyes: bool
+) -> None:
+    """(7). `own`: all accounts of the caller. Raises NotAuthorized."""
+    if any(not set(own).isdisjoint(line.accounts) for line in lines):
+        raise NotAuthorized(
+            "who is under review does not end it", remedy="ask another administrator, or let it end by itself"
+        )
+    if four_eyes and review.created_by in own:
+        raise NotAuthorized(
+            "you planned this review, and four eyes are asked for",
+            remedy="ask another administrator, or let it end by itself",
+        )
 
 
 def close(review: Review, now: datetime) -> Review:

@@ -46,7 +46,7 @@ from bastide.services.upkeep import Upkeep
 from bastide.wiring.adapters import Adapters
 from bastide.wiring.alerts import AlertServices, assemble_alerts
 from bastide.wiring.break_glass import BreakGlass, assemble_break_glass
-from bastide.wiring.help_desk import assemble_help_desk
+from bastide.wiring.help_desk import assemble_help_desk, order_rules
 from bastide.wiring.intake import IntakeServices, assemble_intake
 from bastide.wiring.monitor import Monitoring, assemble_monitoring
 from bastide.wiring.notifications import Notifications, assemble_notifications
@@ -145,7 +145,7 @@ def _services(adapters: Adapters, preparation: Preparation, tracer: Tracer, term
     factors, security_keys = _second_factors(adapters, subjects, terms.party, preparation)
     authn = _authenticator(adapters, terms.session_life)
     recovery = Recovery(store=store, mark=adapters.mark, now=now)
-    passwords = _passwords(adapters)
+    passwords = _passwords(adapters, forests)
     roles, reach = _roles(adapters, subjects, authn, terms), Reach(forests=forests, now=now)
     return Services(
         store=store,
@@ -164,7 +164,7 @@ def _services(adapters: Adapters, preparation: Preparation, tracer: Tracer, term
         audit=audit,
         probes=Probes(prober=adapters.prober, forests=forests),
         reports=Reports(store=store, now=now),
-        oversight=_oversight(adapters, forests, subjects, reach, roles),
+        oversight=_oversight(adapters, forests, subjects, reach, roles, terms),
         measures=_measures(adapters),
         grants=_grants(adapters, forests, recovery, terms.party, jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
@@ -202,7 +202,12 @@ def _roles(adapters: Adapters, subjects: Subjects, authn: Authenticator, terms: 
 
 
 def _oversight(
-    adapters: Adapters, forests: Mapping[Forest, Directory], subjects: Subjects, reach: Reach, roles: Roles
+    adapters: Adapters,
+    forests: Mapping[Forest, Directory],
+    subjects: Subjects,
+    reach: Reach,
+    roles: Roles,
+    terms: _Terms,
 ) -> Oversight:
     return assemble_oversight(
         adapters.oversight,
@@ -214,6 +219,7 @@ def _oversight(
         signer=adapters.signer,
         random=adapters.random,
         now=adapters.clock.now,
+        four_eyes=terms.four_eyes,
     )
 
 
@@ -454,7 +460,7 @@ def _intake(
     )
 
 
-def _passwords(adapters: Adapters) -> Passwords | None:
+def _passwords(adapters: Adapters, forests: Mapping[Forest, Directory]) -> Passwords | None:
     if adapters.passwords is None:
         return None
     return assemble_passwords(
@@ -464,4 +470,11 @@ def _passwords(adapters: Adapters) -> Passwords | None:
         sealer=adapters.sealer,
         random=adapters.random,
         now=adapters.clock.now,
+        orders=order_rules(
+            adapters.help_desk,
+            store=adapters.store,
+            forests=forests,
+            reset=adapters.reset,
+            now=adapters.clock.now,
+        ),
     )

@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bastide.config import Config
+from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.services.factors import Factors
 from bastide.services.help_desk.desk import HelpDesk
+from bastide.services.help_desk.orders import StillInReach
 from bastide.services.help_desk.ports import Settings
 from bastide.services.help_desk.rules import Rules
 from bastide.services.help_desk.tier import Tier
 from bastide.services.help_desk.verify import Post, Verify
 from bastide.services.notifications.people import AddressBook
 from bastide.services.ports import CodeHasher, Directory, Random, Store
+from bastide.services.reset.people import People, directory_of
 from bastide.services.reset.ports import PolicyReader
 from bastide.services.reset.rules import NewPasswords
 from bastide.wiring.notifications import NotificationAdapters
@@ -65,6 +68,32 @@ def assemble_help_desk(
         settings=settings,
         now=now,
     )
+
+
+def order_rules(
+    settings: Settings | None,
+    *,
+    store: Store,
+    forests: Mapping[Forest, Directory],
+    reset: ResetAdapters | None,
+    now: Callable[[], datetime],
+) -> StillInReach:
+    """What is asked of an order once more, right before it is delivered. Also where neither table is there any more: an order of before may wait."""
+    own, guarded = frozenset[str](), tuple[str, ...]()
+    if settings is not None:
+        own, guarded = settings.own_names, settings.guarded
+    if reset is not None:
+        own, guarded = own | reset.settings.own, tuple(dict.fromkeys((*guarded, *reset.settings.guarded)))
+    tier = Tier(store=store, forests=forests, settings=Settings(own_names=own, guarded=guarded))
+    if reset is None:
+        return StillInReach(store=store, tier=tier, excluded=None)
+    people = People(store=store, directory=directory_of(forests), tier=tier, settings=reset.settings, now=now)
+
+    def excluded(account: Sid) -> str:
+        found = people.of(account)
+        return "" if found is None else found.excluded
+
+    return StillInReach(store=store, tier=tier, excluded=excluded)
 
 
 def _rules(

@@ -48,6 +48,7 @@ def assemble_oversight(
     signer: Signer,
     random: Random,
     now: Callable[[], datetime],
+    four_eyes: bool = False,
 ) -> Oversight:
     """Wire the use cases to these adapters."""
     eligibility = Eligibility(store=store, forests=forests, now=now)
@@ -55,7 +56,9 @@ def assemble_oversight(
         tables=Tables(store=store, eligibility=eligibility, censuses=adapters.censuses, now=now),
         baseline=Baseline(store=store, censuses=adapters.censuses, own=adapters.own, now=now),
         access_graphs=AccessGraphs(store=store, eligibility=eligibility, reach=reach),
-        reviews=Campaigns(store=store, subjects=subjects, signer=signer, random=random, now=now),
+        reviews=Campaigns(
+            store=store, subjects=subjects, signer=signer, random=random, now=now, four_eyes=four_eyes
+        ),
         review_work=ReviewWork(
             store=store,
             forests=forests,

@@ -22,6 +22,7 @@ from bastide.services.passwords.ports import (
     EventLog,
     NtHasher,
     Opener,
+    OrderRules,
     PasswordDates,
     Vault,
 )
@@ -78,8 +79,9 @@ def assemble_passwords(
     sealer: Sealer,
     random: Random,
     now: Callable[[], datetime],
+    orders: OrderRules | None = None,
 ) -> Passwords:
-    """Wire them."""
+    """Wire them. `orders` None: there is nobody who orders."""
     vault, events = adapters.vault, adapters.events
     eraser = Eraser(store=store, vault=vault)
     switchboard = Switchboard(store=store, vault=vault, eraser=eraser, events=events, now=now)
@@ -105,6 +107,7 @@ def assemble_passwords(
             events=events,
             now=now,
             lanes=Lanes(),
+            orders=orders,
             threads=adapters.threads,
         ),
         queue=Queue(store=store, eraser=eraser, events=events, now=now),

@@ -36,8 +36,8 @@ class Tier:
         """Why the person is out of reach; empty: in reach. Raises NotFound, Conflict, DirectoryUnavailable."""
         return why_above(self._operator(actor), self._standing(person), self.guarded())
 
-    def above(self, account: Sid, person: MvId | None) -> str:
-        """As `why`, for whoever acts: a reset has no operator. `account`: surely the person's; `person` None: nobody joined it. Raises as `why`."""
+    def above(self, account: Sid | None, person: MvId | None) -> str:
+        """As `why`, for whoever acts: a reset has no operator. `account`: surely the person's, if one is known; `person` None: nobody joined it. Raises as `why`."""
         return why_above((), self._standing(person, account), self.guarded())
 
     def members(self, person: MvId, among: Collection[CsId] | None = None) -> tuple[Sid, ...]:

@@ -7,7 +7,7 @@
       object is still joined to that person too, and its agent still passes passwords to this one; the key is there.
   (5) The targets are served at the same time, each with a connection of its own. A target without a way to set passwords: 6922.
   (6) A connection not known to be secure gets no password, unless the agent waives that.
-  (7) Set, in parts, each only while the rows are surely ours (Lease); in shadow mode all but this. Verify what was accepted, if the agent asks for it: accepted and proved are two things.
+  (7) Set, in parts, each only while the rows are surely ours (Lease), an order only to whom it may still be given to (still_allowed.py); in shadow mode all but this. Verify what was accepted, if the agent asks for it: accepted and proved are two things.
   (8) One commit for each target, and one more whenever a slow one has been at work for SETTLE: results, stamps, audit, what is due next. Then
       the keys of changes that are over are destroyed.
 
@@ -59,12 +59,14 @@ from bastide.services.passwords.ports import (
     Envelope,
     EventLog,
     NewPassword,
+    OrderRules,
     PasswordTarget,
     Result,
     Security,
     Vault,
 )
 from bastide.services.passwords.setting import failure, set_all
+from bastide.services.passwords.still_allowed import refused_now
 from bastide.services.passwords.switch import Switchboard
 from bastide.services.ports import Lease, Sealer, Store, Work
 
@@ -115,7 +117,7 @@ class _Loaded:
 
 
 class Deliver:
-    """The worker's side of password synchronization. `threads` 1: one target after the other, in the calling thread."""
+    """The worker's side of password synchronization. `threads` 1: one target after the other, in the calling thread. `orders` None: there is nobody who orders."""
 
     def __init__(
         self,
@@ -130,6 +132,7 @@ class Deliver:
         events: EventLog,
         now: Callable[[], datetime],
         lanes: Lanes,
+        orders: OrderRules | None = None,
         threads: int = _THREADS,
     ) -> None:
         self._store = store
@@ -142,6 +145,7 @@ class Deliver:
         self._events = events
         self._now = now
         self._lanes = lanes
+        self._orders = orders
         self._threads = threads
         self._late = LateWrites(store=store, eraser=eraser, events=events)
 
@@ -288,9 +292,12 @@ class Deliver:
     def _opened(
         self, task: _Task, rules: PasswordManagement, keys: Mapping[str, bytes]
     ) -> NewPassword | None:
-        """None, with a result, if nobody can open it any more."""
+        """None, with a result, if nobody can open it any more, or it may not be given any more."""
         delivery = task.delivery
         if delivery is None or task.object is None:
+            return None
+        task.result = refused_now(self._orders, delivery)
+        if task.result is not None:
             return None
         key = keys.get(delivery.reference)
         if key is None:

@@ -333,6 +333,13 @@ class PasswordDates(Protocol):
         """Enabled users whom the domain's configuration includes, with a password set at `moment` or later. Raises DirectoryUnavailable, DirectoryDenied."""
 
 
+class OrderRules(Protocol):
+    """Whether what somebody ordered may still be delivered."""
+
+    def refusal(self, reference: str) -> str:
+        """Of the order with that reference: why it may not be; empty: it may. Raises NotFound, Conflict, DirectoryError."""
+
+
 class EventLog(Protocol):
     """The numbered events of password-events.csv, for people and monitoring: component sync. Fields hold no secret."""
 

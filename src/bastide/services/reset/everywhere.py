@@ -13,7 +13,8 @@ from bastide.services.ports import Store
 from bastide.services.reset.people import owner_of
 from bastide.services.reset.ports import SystemState, Within
 
-_BY = By("bastide", "self-service reset")
+#: Who orders, as the order has it.
+ORDERED_BY = By("bastide", "self-service reset")
 _REASON = "self-service reset"
 _UNLOCKED = "the account is not locked any more, and has its old password"
 _HELP = "ask your help desk; `bastide passwords explain` tells it why"
@@ -43,14 +44,21 @@ class JoinedAccounts:
         chosen = [one.object.id for one in accounts if not one.hindrance]
         _require_some(chosen, "whose password can be set here")
         return self._person.set_for(
-            owner, chosen, password, must_change=False, unlock=True, by=_BY, reason=_REASON, within=within
+            owner,
+            chosen,
+            password,
+            must_change=False,
+            unlock=True,
+            by=ORDERED_BY,
+            reason=_REASON,
+            within=within,
         )
 
     def unlock(self, person: ObjectRef, within: Within) -> Sequence[SystemState]:
         owner, accounts = self._owned(person)
         chosen = [one.object.id for one in accounts if not one.unlock_hindrance]
         _require_some(chosen, "that can be unlocked here")
-        answers = self._at_once.unlock(owner, chosen, by=_BY, reason=_REASON, within=within)
+        answers = self._at_once.unlock(owner, chosen, by=ORDERED_BY, reason=_REASON, within=within)
         return tuple(
             SystemState(
                 one.agent,

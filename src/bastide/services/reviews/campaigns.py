@@ -42,7 +42,7 @@ class Signed:
 
 
 class Campaigns:
-    """The use cases. All raise NotAuthorized."""
+    """The use cases. All raise NotAuthorized. `four_eyes`: as of roles (services/roles.py)."""
 
     def __init__(
         self,
@@ -52,12 +52,14 @@ class Campaigns:
         signer: Signer,
         random: Random,
         now: Callable[[], datetime],
+        four_eyes: bool = False,
     ) -> None:
         self._store = store
         self._subjects = subjects
         self._signer = signer
         self._random = random
         self._now = now
+        self._four_eyes = four_eyes
 
     def create(self, actor: Actor, draft: Draft) -> Review:
         """Plan a review. Raises InvalidInput, NotFound, Ambiguous, DirectoryUnavailable."""
@@ -83,7 +85,7 @@ class Campaigns:
                 created_by_name=actor.name,
                 every=draft.every,
             )
-            uow.reviews.add(reviews.check(review, now))
+            uow.reviews.add(reviews.check(review, now, four_eyes=self._four_eyes))
             uow.audit.append(self._review_event("review.created", actor, review, **_rules(review)))
             uow.work.poke(REVIEW, review.id, review.opens_at)
             uow.commit()
@@ -128,7 +130,14 @@ class Campaigns:
             line = uow.reviews.line(review.id, parse_id("line", line_id))
             own = owner_of(uow, actor)[1]
             after = reviews.decide(
-                review, line, actor=actor, own=own, verdict=verdict, reason=reason, now=now
+                review,
+                line,
+                actor=actor,
+                own=own,
+                verdict=verdict,
+                reason=reason,
+                now=now,
+                four_eyes=self._four_eyes,
             )
             uow.reviews.save_line(after)
             # A decision after the end would count for nothing: who ends the review meanwhile wins over it.
@@ -144,7 +153,10 @@ class Campaigns:
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
             now = self._now()
-            review = reviews.close(uow.reviews.get(parse_id("review", id_)), now)
+            found = uow.reviews.get(parse_id("review", id_))
+            own = owner_of(uow, actor)[1]
+            reviews.require_may_end(found, uow.reviews.lines(found.id), own, four_eyes=self._four_eyes)
+            review = reviews.close(found, now)
             saved = uow.reviews.save(review)
             uow.audit.append(self._review_event("review.ended", actor, review))
             uow.work.poke(REVIEW, review.id, now)

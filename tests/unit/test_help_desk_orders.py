@@ -1,0 +1,132 @@
+"""An order that waited is delivered only to whom it could still be given (services/help_desk/orders.py, services/passwords/still_allowed.py)."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from bastide.directory.memory import MemoryDirectory
+from bastide.domain.errors import DirectoryUnavailable
+from bastide.domain.ids import Sid
+from bastide.domain.management_agents import MaId, MvId
+from bastide.domain.passwords import Code, State
+from bastide.domain.people import Forest
+from bastide.services.passwords.person import Outcome
+from bastide.services.ports import AuditQuery
+from bastide.services.reset.everywhere import ORDERED_BY
+from tests.support.help_desk import HelpDeskWorld
+from tests.support.reset_world import ResetWorld
+from tests.support.sync_world import guid_of
+from tests.unit.test_help_desk import NEW, proved, set_it
+
+pytest_plugins = ["tests.support.help_desk"]
+OLD = "Old-Horse-1"
+
+
+@pytest.fixture
+def world(help_desk_world: HelpDeskWorld) -> HelpDeskWorld:
+    return help_desk_world
+
+
+def waiting(world: HelpDeskWorld) -> str:
+    """An order of an operator for the account in CORP, which is down."""
+    world.systems.systems["corp"].faults.down = True
+    given = set_it(world, accounts=world.accounts("corp"), verification=proved(world))
+    world.runner.run_due()
+    assert world.there("corp").password == OLD
+    return given.operation
+
+
+def comes_up(world: HelpDeskWorld, operation: str) -> Outcome:
+    """What became of it."""
+    world.systems.systems["corp"].faults.down = False
+    for _ in range(5):
+        world.clock.move(minutes=2)
+        world.runner.run_due()
+    (outcome,) = world.desk.operation(world.operator("otto"), operation).outcomes
+    return outcome
+
+
+def _no_answer(*_: object) -> None:
+    raise DirectoryUnavailable("no controller answers")
+
+
+def on_the_board(world: HelpDeskWorld) -> None:
+    world.services.forests[Forest.CORP].add_members(world.desks["Board"].ref, [Sid(world.sid_of("alice"))])
+
+
+def a_pam_user(world: HelpDeskWorld) -> None:
+    world.prepare("alice")
+
+
+@pytest.mark.parametrize(
+    ("becomes", "why"), [(on_the_board, "that the settings protect"), (a_pam_user, "a PAM user")]
+)
+def test_1_who_is_privileged_by_then_does_not_get_it(
+    world: HelpDeskWorld, becomes: Callable[[HelpDeskWorld], None], why: str
+) -> None:
+    operation = waiting(world)
+    becomes(world)
+    outcome = comes_up(world, operation)
+    assert world.there("corp").password == OLD
+    assert (outcome.state, outcome.code) == (State.FAILED, Code.OUT_OF_REACH)
+    assert why in outcome.words
+    with world.store.read() as uow:
+        (told,) = uow.audit.read(AuditQuery(kind="password.failed", limit=0))
+    assert json.loads(told.data)["code"] == "out-of-reach"
+
+
+def test_1_who_is_in_reach_still_gets_it(world: HelpDeskWorld) -> None:
+    outcome = comes_up(world, waiting(world))
+    assert (outcome.code, world.there("corp").password) == (Code.SUCCESS, NEW)
+
+
+def test_1_where_nobody_can_say_it_waits(world: HelpDeskWorld) -> None:
+    operation = waiting(world)
+    world.systems.systems["corp"].faults.down = False
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MemoryDirectory, "find_caller", _no_answer)
+        world.clock.move(minutes=2)
+        world.runner.run_due()
+    (outcome,) = world.desk.operation(world.operator("otto"), operation).outcomes
+    assert (outcome.state, world.there("corp").password) == (State.PENDING, OLD)
+    assert comes_up(world, operation).code is Code.SUCCESS
+
+
+def test_2_a_reset_that_waited_sets_nothing_for_who_may_not_reset_any_more() -> None:
+    world = ResetWorld(excluded=("Executives",))
+    try:
+        group = world.corp.add_group("Executives").ref
+        nina = world.services.forests[Forest.CORP].find_person("nina").ref
+        system, anchor = world.systems.systems["corp"], _anchor(world)
+        before = system.account(anchor).password
+        system.faults.down = True
+        reference = _ordered(world)
+        world.runner.run_due()
+        world.services.forests[Forest.CORP].add_members(group, [nina.sid])
+        world.clock.move(minutes=10)  # names of groups are remembered no longer
+        system.faults.down = False
+        world.runner.run_due()
+        passwords = world.services.passwords
+        assert passwords is not None
+        (outcome,) = passwords.person.operation(reference).outcomes
+        assert (outcome.code, system.account(anchor).password) == (Code.OUT_OF_REACH, before)
+    finally:
+        world.close()
+
+
+def _ordered(world: ResetWorld) -> str:
+    passwords = world.services.passwords
+    assert passwords is not None
+    owner = MvId(guid_of("mv nina"))
+    (account,) = [one.object.id for one in passwords.person.accounts(owner) if one.agent == "corp"]
+    return passwords.person.set_for(
+        owner, [account], NEW, must_change=False, unlock=True, by=ORDERED_BY, reason="a reset"
+    )
+
+
+def _anchor(world: ResetWorld) -> str:
+    with world.store.read() as uow:
+        return next(
+            one.anchor for one in uow.space.of_mv(MvId(guid_of("mv nina"))) if one.ma == MaId("ma-corp")
+        )
