@@ -13,7 +13,7 @@ from bastide.services.notifications.ports import Fate, Message, Outcome
 from bastide.services.passwords.at_once import AtOnce
 from bastide.services.reset.contents import codes_in
 from bastide.services.reset.ports import NamedRule
-from tests.support.reset_world import ELSEWHERE, NEW, ResetWorld, app_code
+from tests.support.reset_world import ELSEWHERE, MAIL, NEW, ResetWorld, app_code
 
 pytest_plugins = ["tests.support.reset_world"]
 _COOLING = timedelta(hours=8)
@@ -114,6 +114,25 @@ def test_a_node_that_dies_before_it_asks_tells_of_no_unlock(
         world.deliver()
     assert len(notices(world)) == 2
     assert all("no system has said" in one for one in notices(world))
+
+
+# ------------------------------------------------------------------------------------------------------ registering anew
+
+
+def test_old_contacts_hear_of_a_new_destination(world: ResetWorld) -> None:
+    before = len(world.notifier.taken)
+    actor, use = world.everyday("nina"), world.reset.registrations
+    use.begin(actor, "of a thief", Gate.MAIL, "thief@evil.example", "nina-corp-pw", ELSEWHERE)
+    world.deliver()
+    use.confirm(actor, "of a thief", Gate.MAIL, world.last_code(), ELSEWHERE)
+    world.deliver()
+    told = {one.to for _, one in world.notifier.taken[before:] if "A new way" in one.subject}
+    assert told == {MAIL, "nina@corp.bastide.test"}
+
+
+def test_the_first_registration_is_told_to_nobody(world: ResetWorld) -> None:
+    world.deliver()
+    assert not [one for _, one in world.notifier.taken if "A new way" in one.subject]
 
 
 # ------------------------------------------------------------------------------------------------------- time to cool off

@@ -16,6 +16,7 @@ class Letter(StrEnum):
 
     CODE = "code"
     DRAFT = "draft"
+    ADDED = "added"
     COOLING = "cooling"
     STOPPED = "stopped"
     DONE = "done"
@@ -32,6 +33,13 @@ _ENGLISH = {
     Letter.DRAFT: (
         "Your code to confirm this address",
         "The code is $code. Type it on the page that is open: then this address is registered to reset the password of $person.",
+    ),
+    Letter.ADDED: (
+        "A new way to reset the password of $person",
+        (
+            "Somebody who knows the password of $person registered a new way to reset it: another address or number, an authenticator, a security key or answers.\n\n"
+            "If this wasn't you, tell your help desk at once."
+        ),
     ),
     Letter.COOLING: (
         "The password of $person can soon be reset",
@@ -60,6 +68,13 @@ _GERMAN = {
     Letter.DRAFT: (
         "Ihr Code, um diese Adresse zu bestätigen",
         "Der Code ist $code. Geben Sie ihn auf der Seite ein, die offen ist: Dann ist diese Adresse eingetragen, um das Passwort von $person zurückzusetzen.",
+    ),
+    Letter.ADDED: (
+        "Ein neuer Weg, um das Passwort von $person zurückzusetzen",
+        (
+            "Jemand, der das Passwort von $person kennt, hat einen neuen Weg eingetragen, um es zurückzusetzen: eine andere Adresse oder Nummer, eine Authenticator-App, einen "
+            "Sicherheitsschlüssel oder Antworten.\n\nWaren Sie das nicht, sagen Sie es sofort Ihrem Helpdesk."
+        ),
     ),
     Letter.COOLING: (
         "Das Passwort von $person kann bald zurückgesetzt werden",

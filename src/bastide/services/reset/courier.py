@@ -151,8 +151,8 @@ class Courier:
         """(1) None: there is nothing to send. Raises DirectoryError, StoreError."""
         kind, id_, to = key.split(":")
         letter = Letter(kind)
-        if letter is Letter.DRAFT:
-            return self._of_draft(id_)
+        if letter in {Letter.DRAFT, Letter.ADDED}:
+            return self._of_draft(id_, letter)
         with self._store.read() as uow:
             reset = uow.resets.get(id_)
             if reset is None or not reset.person:
@@ -216,14 +216,19 @@ class Courier:
             return UNKNOWN
         raise TargetUnavailable("no system has said yet what became of the reset")
 
-    def _of_draft(self, id_: str) -> _Letter | None:
+    def _of_draft(self, id_: str, letter: Letter) -> _Letter | None:
         with self._store.read() as uow:
             draft = uow.resets.draft(id_)
         if draft is None:
             return None
         code, destination = self._sealer.open(draft.sealed, DRAFT_CONTEXT + draft.id).decode().split("\n", 1)
-        name = self._directory.find_person(draft.person).ref.name
-        subject, body = write(Letter.DRAFT, self._language, name, code=shown(code))
+        person = self._directory.find_person(draft.person)
+        name = person.ref.name
+        if letter is Letter.ADDED and not destination:
+            destination = person.mail
+            if not is_address(destination):
+                return None
+        subject, body = write(letter, self._language, name, code=shown(code))
         by_text = draft.gate is Gate.SMS
         return _Letter(by_text, destination, subject, body, draft.expires_at, draft.person, name)
 

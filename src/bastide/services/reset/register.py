@@ -5,6 +5,7 @@
 (3) A destination or an authenticator counts when a code from it was shown, in the same session, once, within a quarter of an hour. Where the code belongs to is kept here:
     what is confirmed comes from no call.
 (4) What was registered before stays until then. The audit tells what was registered, never where to.
+(5) A new destination, or what takes the place of something registered, is told to the contacts that there were before, and to the one of the directory.
 """
 
 import hmac

@@ -10,7 +10,9 @@ from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Right, require
 from bastide.domain.reset import flow, lockout
 from bastide.domain.reset.flow import Stage
-from bastide.domain.reset.gates import Gate
+from bastide.domain.reset.gates import SENT, Gate
+from bastide.domain.reset.letters import Letter
+from bastide.services.pace import RESET
 from bastide.services.ports import Sealer, UnitOfWork
 from bastide.services.reset import counters
 from bastide.services.reset.contents import Contents, seal, unseal
@@ -21,6 +23,8 @@ from bastide.services.signin import PasswordChecker
 
 LIFE = timedelta(minutes=15)
 _ADDRESSES = 5
+#: A notice is tried so long.
+_TOLD = timedelta(days=1)
 _AGAIN = "begin anew on this page"
 
 
@@ -96,7 +100,10 @@ class Registered:
             registered_at=now,
             sealed=seal(self._sealer, person.sid, Contents()),
         )
-        contents = change(unseal(self._sealer, person.sid, held.sealed))
+        old = unseal(self._sealer, person.sid, held.sealed)
+        if held.gates and (gate in SENT or gate in held.gates):
+            self._tell(uow, person.sid, gate, old, now)
+        contents = change(old)
         counters.adopt(
             uow, lockout.key_of(lockout.Kind.NAME, lockout.folded(person.name)), address, person.name
         )
@@ -112,6 +119,18 @@ class Registered:
                 last_step=held.last_step if last_step is None else last_step,
             )
         )
+
+    def _tell(self, uow: UnitOfWork, person: Sid, gate: Gate, old: Contents, now: datetime) -> None:
+        """(5) of register.py. What it is told by is kept as a draft: the old destination stands nowhere else any more. An empty one is that of the directory."""
+        for by, to in dict.fromkeys([(Gate.MAIL, ""), (Gate.MAIL, old.mail), (Gate.SMS, old.sms)]):
+            if by is Gate.SMS and not to:
+                continue
+            id_ = hashlib.sha256(
+                f"bastide reset added\0{person}\0{now}\0{gate.value}\0{to}".encode()
+            ).hexdigest()
+            sealed = self._sealer.seal(f"\n{to}".encode(), DRAFT_CONTEXT + id_)
+            uow.resets.put_draft(Draft(id=id_, person=person, gate=by, sealed=sealed, expires_at=now + _TOLD))
+            uow.work.poke(RESET, f"{Letter.ADDED.value}:{id_}:", now)
 
 
 def taken_away(uow: UnitOfWork, person: Sid) -> bool:
