@@ -17,6 +17,7 @@ class Act(Enum):
 
     LOOK = (60, timedelta(minutes=1))
     WRITE = (20, timedelta(minutes=10))
+    VERIFY = (15, timedelta(minutes=10))
 
 
 class Pace:

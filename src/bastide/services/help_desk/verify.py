@@ -1,7 +1,7 @@
 """Who is on the telephone: a one-time code that only the caller can read out. The rules are those of domain/help_desk.py.
 
 (1) The operator has the right to set passwords, and the person is in reach.
-(2) Few for one person within an hour.
+(2) Few for one person within an hour, and few by one operator (pace.py): a stolen sign-in sends no codes to everybody.
 (3) A code that is sent goes to the address that the directory has now, and to none that the caller or the operator names; only its Argon2 hash is kept.
 (4) A code that is read from an authenticator counts as any other: once, and five wrong ones lock it (services/factors.py).
 (5) A wrong code is counted before anybody learns that it was wrong; Argon2 runs outside of the transaction.
@@ -21,6 +21,7 @@ from bastide.domain.management_agents import MvId
 from bastide.domain.people import Actor, Right, require
 from bastide.services.events import by_actor
 from bastide.services.factors import Factors
+from bastide.services.help_desk.pace import Act, Pace
 from bastide.services.help_desk.ports import Settings
 from bastide.services.help_desk.tier import Tier
 from bastide.services.notifications.people import AddressBook
@@ -57,8 +58,9 @@ class Post:
         """Through the first channel that takes it. What the last one said; empty: it was taken."""
         subject, body = say_code(operator, shown(code), LIFE // timedelta(minutes=1), self._language)
         problem = "help_desk.code_channels names no channel"
+        message = Message(id, to, subject, body, secrets=(to, code, shown(code)))
         for channel in self._channels:
-            (outcome,) = self._notifier.send(channel, [Message(id, to, subject, body)])
+            (outcome,) = self._notifier.send(channel, [message])
             if outcome.fate is Fate.TAKEN:
                 return ""
             problem = outcome.problem or "it did not answer in time"
@@ -87,6 +89,7 @@ class Verify:
         self._hasher = hasher
         self._random = random
         self._now = now
+        self._pace = Pace(now)
 
     def methods(self, person: MvId) -> tuple[Method, ...]:
         """By which this person can be verified now. Raises NotFound, DirectoryError."""
@@ -99,6 +102,7 @@ class Verify:
     def begin(self, actor: Actor, person: MvId, method: Method) -> Verification:
         """Ask for a code. Raises NotAuthorized, MfaRefused, NotFound, Conflict, TooManyTries, TargetUnavailable, DirectoryUnavailable."""
         require(actor, Right.SET)
+        self._pace.count(Act.VERIFY, actor.sid)  # (2)
         self._tier.require(actor, person)  # (1)
         sids, now, code = self._tier.members(person), self._now(), ""
         address = ""
