@@ -75,12 +75,7 @@ def assemble_reset(
 ) -> ResetServices:
     """Wire them."""
     settings, directory = adapters.settings, directory_of(forests)
-    tier = Tier(
-        store=store,
-        forests=forests,
-        settings=Reach(own_names=settings.own, guarded=settings.guarded),
-    )
-    people = People(store=store, directory=directory, tier=tier, settings=settings, now=now)
+    people = _people(settings, store=store, forests=forests, now=now)
     rules = _rules(adapters, directory)
     everywhere = JoinedAccounts(
         store=store, person=passwords.person, at_once=passwords.at_once, domain=settings.domain
@@ -96,6 +91,7 @@ def assemble_reset(
         texts=adapters.texts is not None,
         now=now,
     )
+    courier = _courier(adapters, store=store, directory=directory, people=people, everywhere=everywhere, sealer=sealer, random=random, now=now, jitter=jitter)  # fmt: skip
     return ResetServices(
         journey=Journey(
             store=store,
@@ -116,19 +112,18 @@ def assemble_reset(
         administration=Administration(
             store=store, people=people, passwords=rules, settings=settings, now=now
         ),
-        courier=_courier(
-            adapters,
-            store=store,
-            directory=directory,
-            people=people,
-            everywhere=everywhere,
-            sealer=sealer,
-            random=random,
-            now=now,
-            jitter=jitter,
-        ),
+        courier=courier,
         settings=settings,
     )
+
+
+def _people(
+    settings: Settings, *, store: Store, forests: Mapping[Forest, Directory], now: Callable[[], datetime]
+) -> People:
+    """They are judged as by the help desk."""
+    reach = Reach(own_names=settings.own, guarded=settings.guarded)
+    tier = Tier(store=store, forests=forests, settings=reach)
+    return People(store=store, directory=directory_of(forests), tier=tier, settings=settings, now=now)
 
 
 def _courier(
