@@ -355,6 +355,10 @@ def stamp(what: str) -> str:
 
 
 def make_venv() -> None:
+    if VENV.is_symlink():
+        raise InstallError(
+            f"{VENV} is a link to {VENV.resolve()}: what is installed here would take the place of that one's; remove the link"
+        )
     if not PYTHON.exists():
         say(".venv")
         try:

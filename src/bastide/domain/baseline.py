@@ -200,7 +200,7 @@ def _cap(one: Privileged, _: bool) -> Iterator[Weakness]:
     yield Weakness(
         account, "ticket-cap", Severity.WARNING, f"no authentication policy caps the tickets of {account.name}", why,
         evidence=f"no policy that is enforced is assigned; {seen}",
-        remedy="assign a policy with a short msDS-UserTGTLifetime: `bastide delegation --dialect policy` writes one", change=Change.TICKET_CAP,
+        remedy="assign a policy with a short msDS-UserTGTLifetime: `bastide delegation script --for policy` writes one", change=Change.TICKET_CAP,
     )  # fmt: skip
 
 
