@@ -260,11 +260,11 @@ def test_what_stopped_half_way_goes_on_there(house: House, monkeypatch: pytest.M
     kind = work.__class__
     real, calls = kind._settled, []
 
-    def once(self: Any, uow: Any, of: Review, line: Line) -> Line:
+    def once(self: Any, uow: Any, of: Review, line: Line, found: Any) -> Line:
         calls.append(line.id)
         if len(calls) == 2:
             raise Conflict("the machine went away")
-        return real(self, uow, of, line)
+        return real(self, uow, of, line, found)
 
     monkeypatch.setattr(kind, "_settled", once)
     with pytest.raises(Conflict, match="went away"):

@@ -3,7 +3,8 @@
 (1) Begin: who may ask for what is read from the directories, with the evidence and a reviewer for each line; lines, state and audit are one commit.
 (2) Tell: each reviewer once when it begins, and again every so often while lines of theirs wait, as an audit record that notifications read.
 (3) End: from `closes_at` on no decision counts.
-(4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it.
+(4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it, and right before it the
+    directories were asked whether a group leads to the person still.
 (5) Sign: the digest over all lines, with the key that signs the audit; the next review of a row is planned in the same commit.
 """
 
@@ -25,6 +26,7 @@ from bastide.services.events import by_worker
 from bastide.services.history import requests_since
 from bastide.services.pace import REVIEW
 from bastide.services.ports import Directory, Person, Random, Signer, Store, UnitOfWork, Work
+from bastide.services.reviews.ways import Found, Ways
 from bastide.services.roles import Roles
 
 _log = logging.getLogger(__name__)
@@ -226,9 +228,11 @@ class ReviewWork:
         """(4), (5)."""
         with self._store.read() as uow:
             waiting = [line for line in uow.reviews.lines(review.id) if line.outcome is None]
+        ways = Ways(self._forests)
         for line in waiting:
+            found = self._looked(ways, review, line)
             with self._store.write() as uow:
-                done = self._settled(uow, review, line)
+                done = self._settled(uow, review, line, found)
                 uow.reviews.save_line(done)
                 data = {
                     "review": review.id, "line": line.id, "role": line.role_name, "person": line.person,
@@ -244,7 +248,20 @@ class ReviewWork:
                 uow.commit()
         self._sign(work, review)
 
-    def _settled(self, uow: UnitOfWork, review: Review, line: Line) -> Line:
+    def _looked(self, ways: Ways, review: Review, line: Line) -> Found:
+        """What leads to a person who is to be removed, before the transaction: a directory may take its time. Raises StoreError."""
+        with self._store.read() as uow:
+            users = [user for sid in line.accounts if (user := uow.users.by_sid(sid)) is not None]
+            found = Found(frozenset(line.accounts).union(*(user.sids for user in users)))
+            if reviews.verdict_of(review, line) is Verdict.KEEP:
+                return found
+            try:
+                role = uow.roles.get(line.role)
+            except NotFound:
+                return found
+        return ways.of(role, found.accounts)
+
+    def _settled(self, uow: UnitOfWork, review: Review, line: Line, found: Found) -> Line:
         """What becomes of one line, in this transaction."""
         if reviews.verdict_of(review, line) is Verdict.KEEP:
             return replace(line, outcome=Outcome.KEPT)
@@ -252,7 +269,8 @@ class ReviewWork:
             role = uow.roles.get(line.role)
         except NotFound:
             return replace(line, outcome=Outcome.GONE, said="the role is gone")
-        if _names(role, line):
+        named = _names(role, line)
+        if named:
             because = {"review": review.id, "line": line.id}
             if role.enabled or [one for one in role.candidates if one.sid not in line.accounts]:
                 self._roles.withdraw(uow, role.id, line.accounts, because)
@@ -260,12 +278,12 @@ class ReviewWork:
             if _names(role, line):
                 said = f"the only candidate stays, and {role.name} is switched off: remove the role, or give it other candidates"
                 return replace(line, outcome=Outcome.BY_HAND, said=said)
-        through = [one.name for one in role.candidates if one.is_group and one.name in line.through]
-        if through:
-            said = f"still a candidate through {', '.join(through)}: take {line.person} out of that group, or the group out of the role"
+        if said := found.still(role, line.person):
             return replace(line, outcome=Outcome.BY_HAND, said=said)
-        if not line.direct:
-            return replace(line, outcome=Outcome.GONE, said="the group is no candidate any more")
+        if not (line.direct or named):
+            return replace(
+                line, outcome=Outcome.GONE, said="no group among the candidates leads to them any more"
+            )
         return replace(line, outcome=Outcome.REMOVED)
 
     def _sign(self, work: Work, review: Review) -> None:
