@@ -58,7 +58,7 @@ def test_a_call_from_the_search_to_the_result(
         look("desk-found")
         hanna.press("Alice")
         look("desk-person")
-        hanna.press("Send a code to the address in the directory")
+        hanna.press("Send a code to the registered address, else to the one in the directory")
         hanna.type("Code that the caller reads out", code(api))
         look("desk-verify")
         hanna.press("Check the code")

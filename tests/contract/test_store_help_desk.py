@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bastide.domain.errors import Conflict, NotFound
-from bastide.domain.help_desk import Method, Purpose, Stage, Verification
+from bastide.domain.help_desk import Differs, Method, Purpose, Route, Stage, Verification
 from bastide.domain.management_agents import MvId
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
@@ -40,6 +40,7 @@ def begun(store: SqlStore, *several: Verification) -> None:
 def test_it_reads_as_it_was_written(store: SqlStore) -> None:
     sent = verification(1)
     shown = verification(2, method=Method.TOTP, code_hash="", factor="factor-1", person=BOB)
+    sent = replace(sent, route=Route.DIRECTORY, differs=Differs.BEFORE, sealed_to=b"\x00\xff sealed")
     begun(store, sent, shown)
     with store.read() as uow:
         assert uow.verifications.get(sent.id) == sent
@@ -86,6 +87,17 @@ def test_the_old_ones_are_forgotten_and_how_many_is_said(store: SqlStore) -> Non
         assert uow.verifications.get(verification(3).id) == verification(3)
         with pytest.raises(NotFound, match="no such verification"):
             uow.verifications.get(verification(1).id)
+
+
+def test_the_newest_of_each_person_stays_however_old(store: SqlStore) -> None:
+    begun(store, *(verification(number) for number in (2, 3, 1)), verification(4, person=BOB))
+    with store.write() as uow:
+        assert uow.verifications.forget(NOW + timedelta(days=400)) == 2
+        uow.commit()
+    with store.read() as uow:
+        assert uow.verifications.latest(ALICE) == verification(3)
+        assert uow.verifications.latest(BOB) == verification(4, person=BOB)
+        assert uow.verifications.latest(MvId(build.uid("person nobody"))) is None
 
 
 def test_what_is_not_there_and_what_is_there_already_are_refused(store: SqlStore) -> None:

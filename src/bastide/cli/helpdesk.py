@@ -26,6 +26,7 @@ app = commands(
     ),
     ("she only locked herself out", "bastide helpdesk unlock alice"),
 )
+_DIFFERS = "the directory has another address now than the one that is known of this person: ask who calls"
 #: How often the server is asked what became of a set, in seconds, and how many times.
 _PAUSE, _LOOKS = 1.0, 30
 
@@ -111,12 +112,17 @@ def verify(
     call: Call,
     person: Person,
     send: Annotated[
-        bool, typer.Option("--send", help="Send a code to the address in the directory.")
+        bool,
+        typer.Option(
+            "--send", help="Send a code to what the person registered, else to the address in the directory."
+        ),
     ] = False,
 ) -> None:
     """Verify who calls, by a code that the caller reads out: from the authenticator, or from a message. Prints the id that `set` takes."""
     method = "sent" if send else "totp"
     begun = call.client.post(f"{_person(call, person)}/verifications", {"method": method})
+    if begun.fields.get("differs"):
+        call.screen.note(_DIFFERS, "yellow")
     code = call.world.ask(f"The code that {begun.fields.get('name')} reads out")
     answer = call.client.post(
         f"/help-desk/verifications/{quote(str(begun.fields['id']), safe='')}", {"code": code}

@@ -13,7 +13,9 @@ A caller is verified by a one-time code (`Verification`), which is
 
   (6) for one person, one operator and one purpose, and for nobody and nothing else,
   (7) dead after LIFE, or after TRIES wrong codes,
-  (8) of use once: what uses it and its end are one commit.
+  (8) of use once: what uses it and its end are one commit,
+  (9) sent to where the person registered to get codes, else to the directory's `mail`; that the directory says something else than what was registered, or than where a
+      code went before, is part of it (`differs`): somebody may have changed it for this call.
 """
 
 from collections.abc import Collection
@@ -98,7 +100,21 @@ class Method(StrEnum):
     """How a caller shows who it is."""
 
     TOTP = "totp"  # the caller reads a code from the authenticator that is registered here
-    SENT = "sent"  # the caller reads a code that was sent to the address in the directory
+    SENT = "sent"  # the caller reads a code that was sent to where the person registered to get codes, else to the address in the directory
+
+
+class Route(StrEnum):
+    """Where a code that is sent goes."""
+
+    REGISTERED = "registered"
+    DIRECTORY = "directory"
+
+
+class Differs(StrEnum):
+    """(9) From what the directory's `mail` differs."""
+
+    REGISTERED = "registered"
+    BEFORE = "before"
 
 
 class Stage(StrEnum):
@@ -118,7 +134,9 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """(6). `code_hash`: of a code that was sent; `factor`: the authenticator that showed one. Not for logs: its repr holds no hash."""
+    """(6). `code_hash`: of a code that was sent; `factor`: the authenticator that showed one. `route` None: no code was sent. `sealed_to`: where the
+    last code for this person went, sealed to the person. Not for logs: its repr holds no hash.
+    """
 
     id: str
     person: MvId
@@ -129,6 +147,9 @@ class Verification:
     begun_at: datetime
     code_hash: str = ""
     factor: str = ""
+    route: Route | None = None
+    differs: Differs | None = None
+    sealed_to: bytes = b""
     stage: Stage = Stage.WAITING
     wrong: int = 0
     operation: str = ""
@@ -140,6 +161,13 @@ class Verification:
     def until(self) -> datetime:
         """When it is dead, whatever happens."""
         return self.begun_at + LIFE
+
+
+def differs(route: Route, to: str, directory: str, before: str) -> Differs | None:
+    """(9) `before`: where the last code went; empty: nowhere. Addresses are compared without case."""
+    if route is Route.REGISTERED:
+        return Differs.REGISTERED if directory and directory.casefold() != to.casefold() else None
+    return Differs.BEFORE if before and before.casefold() != to.casefold() else None
 
 
 def require_waiting(one: Verification, operator: Sid, now: datetime) -> None:

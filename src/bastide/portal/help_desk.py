@@ -17,7 +17,7 @@ from bastide.domain.errors import (
     Refused,
     TargetUnavailable,
 )
-from bastide.domain.help_desk import Method
+from bastide.domain.help_desk import Differs, Method
 from bastide.domain.ids import parse_id
 from bastide.domain.management_agents import CsId, MvId
 from bastide.domain.people import Right
@@ -41,6 +41,12 @@ _FIELDS = 150
 _ACCOUNT = "account-"
 _DONE = {
     "begun": "Ask the caller for the code, and type it below.",
+    f"begun-{Differs.REGISTERED.value}": (
+        "Ask the caller for the code, and type it below. It went to what the person registered; the directory has another address now. Somebody may have changed it: ask who calls."
+    ),
+    f"begun-{Differs.BEFORE.value}": (
+        "Ask the caller for the code, and type it below. The directory has another address now than the one that the last code went to. Somebody may have changed it: ask who calls."
+    ),
     "verified": "The caller is verified. The verification is good for one set.",
 }
 
@@ -101,7 +107,8 @@ def begin(person: FromPath[str], visit: Visited, services: UseCases, body: RawBo
         made = _desk(services).verify.begin(visit.actor, MvId(parse_id("person", person)), _method(fields))
     except _SAID as error:
         return _person(visit, services, person, error)
-    return see(f"{DESK}/people/{person}?said=begun&begun={made.id}")
+    said = "begun" if made.differs is None else f"begun-{made.differs.value}"
+    return see(f"{DESK}/people/{person}?said={said}&begun={made.id}")
 
 
 @post(f"{_ONE}/prove", opt=_WRITE, sync_to_thread=True)

@@ -9,6 +9,8 @@ Who may register is said in admission.py. A proof, in order:
   (4) After five wrong codes the factor is locked for a quarter of an hour, and for twice as long each further time, up to a day, until a
       good code; counted in the database.
   (5) Every outcome is committed and audited before the caller learns it.
+  (6) A code that is read out to the help desk is not judged, and not counted, after two wrong ones: whoever calls in a person's name does not lock the person out. A
+      good code of the person's sets that back.
 
 Argon2 takes its time on purpose, so it runs before the transaction and never in it: the write lock is one for all.
 """
@@ -32,6 +34,8 @@ TOTP = "totp"
 RECOVERY = "recovery"
 RECOVERY_CODES = 10
 FAILURES = 5
+#: Wrong codes after which nobody may read one out to somebody else: the person's own tries are left.
+READ_OUT_FAILURES = 2
 LOCK = timedelta(minutes=15)
 LONGEST_LOCK = timedelta(hours=24)
 _DOUBLINGS = 7
@@ -40,6 +44,7 @@ _CODE_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _WRONG = "the code is wrong, used up or too old"
 _OTHERS = "other accounts are written CORP\\name or PRIV\\name"
 _AGAIN = "wait for the next code, and try again with it"
+_NOT_READ_OUT = "too many wrong codes: this authenticator is not asked by the help desk now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Factors:
         return self._prove(actor, code, confirmed=True)
 
     def read_out(self, actor: Actor, person: Sid, name: str, code: str) -> MfaProof:
-        """A code of a person's authenticator that the person reads out to the caller. Counts as any other; a recovery code is for nobody's ears. Raises MfaRefused."""
+        """A code of a person's authenticator that the person reads out to the caller. Counts as any other, as long as (6) lets it; a recovery code is for nobody's ears. Raises MfaRefused."""
         code = code.replace(" ", "")
         if len(code) != totp.DIGITS:
             raise MfaRefused(_WRONG, remedy=_AGAIN)
@@ -187,23 +192,10 @@ class Factors:
             held = registered(uow, person)
             if held and not confirmed:
                 require_own(held, actor, now)
-            if _is_locked(factor, now):  # (1)
-                uow.audit.append(
-                    by_actor(
-                        "mfa.refused",
-                        now,
-                        actor,
-                        subject=subject,
-                        subject_name=name,
-                        data={"factor": factor.id, "method": factor.method},
-                    )
-                )
-                uow.commit()
-                raise MfaRefused(
-                    "too many wrong codes: the second factor is locked",
-                    remedy=f"wait until {factor.locked_until:%Y-%m-%d %H:%M} UTC, or ask an administrator",
-                )
-            checked, proof = self._verify(factor, code, recovery, now)
+            refusal = _refusal(factor, now, read_out=bool(subject))
+            checked, proof = (
+                (factor, None) if refusal is not None else self._verify(factor, code, recovery, now)
+            )
             uow.factors.save(checked)  # (5)
             kind = "mfa.proved" if proof is not None else "mfa.refused"
             method = proof.method if proof is not None else factor.method
@@ -211,7 +203,7 @@ class Factors:
             uow.audit.append(by_actor(kind, now, actor, subject=subject, subject_name=name, data=data))
             uow.commit()
         if proof is None:
-            raise MfaRefused(_WRONG, remedy=_AGAIN)
+            raise refusal or MfaRefused(_WRONG, remedy=_AGAIN)
         return proof
 
     def _matching_recovery(self, factor: Factor, code: str) -> str:
@@ -273,6 +265,20 @@ def lock_after(locks: int) -> timedelta:
 
 def _is_locked(factor: Factor, now: datetime) -> bool:
     return factor.locked_until is not None and factor.locked_until > now
+
+
+def _refusal(factor: Factor, now: datetime, *, read_out: bool) -> MfaRefused | None:
+    """Why no code of it is judged now; None: one is."""
+    if factor.locked_until is not None and factor.locked_until > now:  # (1)
+        return MfaRefused(
+            "too many wrong codes: the second factor is locked",
+            remedy=f"wait until {factor.locked_until:%Y-%m-%d %H:%M} UTC, or ask an administrator",
+        )
+    if read_out and factor.failures >= READ_OUT_FAILURES:  # (6)
+        return MfaRefused(
+            _NOT_READ_OUT, remedy="verify in another way; it is asked again once its owner signed in with it"
+        )
+    return None
 
 
 def _factor_of(uow: UnitOfWork, person: Sid, *, confirmed: bool) -> Factor:

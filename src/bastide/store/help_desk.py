@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 from bastide.domain.errors import NotFound
 from bastide.domain.help_desk import Verification
@@ -24,7 +24,12 @@ _COUNT = (
     .select_from(tables.help_desk_verifications)
     .where(_t.person == bindparam("person_"), _t.begun_at >= bindparam("since"))
 )
-_FORGET = delete(tables.help_desk_verifications).where(_t.begun_at < bindparam("before"))
+_LATEST = select(_t.doc).where(_t.person == bindparam("person_")).order_by(_t.begun_at.desc(), _t.id).limit(1)
+_newer = tables.help_desk_verifications.alias()
+_FORGET = delete(tables.help_desk_verifications).where(
+    _t.begun_at < bindparam("before"),
+    exists().where(_newer.c.person == _t.person, _newer.c.begun_at > _t.begun_at),
+)
 
 
 class SqlVerifications(Verifications):
@@ -61,8 +66,13 @@ class SqlVerifications(Verifications):
         """How many were begun for a person."""
         return int(self._session.run(_COUNT, {"person_": person, "since": micros(since)}).scalar_one())
 
+    def latest(self, person: MvId) -> Verification | None:
+        """The one that was begun last; None: never one."""
+        row = self._session.run(_LATEST, {"person_": person}).first()
+        return None if row is None else _DOCUMENT.load(row.doc)
+
     def forget(self, before: datetime) -> int:
-        """Those that were begun before. How many."""
+        """Those that were begun before, but for each person's newest. How many."""
         return int(self._session.run(_FORGET, {"before": micros(before)}).rowcount)
 
 

@@ -421,6 +421,7 @@ def _help_desk(
         factors=factors,
         notifications=adapters.notifications,
         hasher=adapters.hasher,
+        sealer=adapters.sealer,
         random=adapters.random,
         now=adapters.clock.now,
     )

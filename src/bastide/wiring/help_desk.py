@@ -10,11 +10,12 @@ from bastide.services.factors import Factors
 from bastide.services.help_desk.desk import HelpDesk
 from bastide.services.help_desk.orders import StillInReach
 from bastide.services.help_desk.ports import Settings
+from bastide.services.help_desk.post import Post, RegisteredContacts
 from bastide.services.help_desk.rules import Rules
 from bastide.services.help_desk.tier import Tier
-from bastide.services.help_desk.verify import Post, Verify
+from bastide.services.help_desk.verify import Verify
 from bastide.services.notifications.people import AddressBook
-from bastide.services.ports import CodeHasher, Directory, Random, Store
+from bastide.services.ports import CodeHasher, Directory, Random, Sealer, Store
 from bastide.services.reset.people import People, directory_of
 from bastide.services.reset.ports import PolicyReader
 from bastide.services.reset.rules import NewPasswords
@@ -34,6 +35,7 @@ def assemble_help_desk(
     factors: Factors,
     notifications: NotificationAdapters | None,
     hasher: CodeHasher,
+    sealer: Sealer,
     random: Random,
     now: Callable[[], datetime],
 ) -> HelpDesk:
@@ -43,8 +45,10 @@ def assemble_help_desk(
     if notifications is not None:
         post = Post(
             notifier=notifications.notifier,
-            settings=notifications.settings,
+            language=notifications.settings.language,
             book=AddressBook(store=store, forests=forests, now=now),
+            contacts=RegisteredContacts(store=store, sealer=sealer),
+            text=None if reset is None or reset.texts is None else reset.texts.send,
             channels=settings.channels,
         )
     verify = Verify(
@@ -53,6 +57,7 @@ def assemble_help_desk(
         factors=factors,
         post=post,
         hasher=hasher,
+        sealer=sealer,
         random=random,
         settings=settings,
         now=now,

@@ -122,12 +122,18 @@ class ShownView(View, frozen=True, kw_only=True):
 
 
 class VerificationView(View, frozen=True, kw_only=True):
+    """`route`: `registered` or `directory`, where a code that was sent went; empty: none was sent. `differs`: the directory's address is not the `registered` one, or not
+    the one that the last code went to (`before`); empty: nothing is known to differ.
+    """
+
     id: str
     person: str
     name: str
     method: str
     stage: str
     until: datetime
+    route: str
+    differs: str
 
 
 class OutcomeView(View, frozen=True, kw_only=True):
@@ -206,6 +212,8 @@ def verification(one: Verification) -> VerificationView:
         method=one.method.value,
         stage=one.stage.value,
         until=one.until,
+        route="" if one.route is None else one.route.value,
+        differs="" if one.differs is None else one.differs.value,
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bastide.domain.help_desk import Verification
+from bastide.domain.ids import Sid
 from bastide.domain.management_agents import MvId
 
 
@@ -21,8 +22,18 @@ class Verifications(Protocol):
     def count(self, person: MvId, since: datetime) -> int:
         """How many were begun for a person."""
 
+    def latest(self, person: MvId) -> Verification | None:
+        """The one that was begun last, however long ago; None: never one."""
+
     def forget(self, before: datetime) -> int:
-        """Those that were begun before. How many."""
+        """Those that were begun before, but for each person's newest. How many."""
+
+
+class Contacts(Protocol):
+    """What people registered for self-service resets."""
+
+    def of(self, person: Sid) -> tuple[str, str]:
+        """Mail address and telephone number; empty: not registered. Raises StoreError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
