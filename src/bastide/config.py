@@ -301,13 +301,16 @@ def load(path: Path) -> Config:
     # ValueError: not TOML, or a number so long that Python takes it for an attack.
     except (ValueError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    for proxy in config.server.trusted_proxies:
-        if not is_some_network(proxy):
-            raise ConfigError(
-                f"{path}: server.trusted_proxies: {proxy!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
-            )
-    wrong = (
-        _wrong_node(config.server)
+    if wrong := contradiction(config):
+        raise ConfigError(f"{path}: {wrong}")
+    return config
+
+
+def contradiction(config: Config) -> str:
+    """What cannot be, of settings whose types are right; empty: nothing."""
+    return (
+        _wrong_proxy(config.server)
+        or _wrong_node(config.server)
         or _wrong_logs(config.logs)
         or ("" if config.telemetry is None else wrong_collector(config.telemetry.endpoint))
         or _wrong_number(config)
@@ -322,9 +325,6 @@ def load(path: Path) -> Config:
         or wrong_monitoring(config.monitoring)
         or _wrong_reset(config)
     )
-    if wrong:
-        raise ConfigError(f"{path}: {wrong}")
-    return config
 
 
 def source_domains(config: Config) -> dict[str, SourceDomain]:
@@ -342,6 +342,14 @@ def source_domains(config: Config) -> dict[str, SourceDomain]:
         )
         for one in (*own, *named)
     }
+
+
+def _wrong_proxy(server: Server) -> str:
+    """The first trusted proxy that is no address; empty: all are."""
+    wrong = next((one for one in server.trusted_proxies if not is_some_network(one)), None)
+    if wrong is None:
+        return ""
+    return f"server.trusted_proxies: {wrong!r} is no address (192.0.2.9) and no network (192.0.2.0/24)"
 
 
 def _wrong_node(server: Server) -> str:

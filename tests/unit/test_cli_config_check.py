@@ -243,3 +243,16 @@ def test_an_error_without_a_file_names_none(error: OSError, said: str) -> None:
 def test_an_empty_file_says_what_makes_a_good_one(tmp_path: Path) -> None:
     (tmp_path / "key").touch(0o600)
     assert secret("key", str(tmp_path / "key"), "`make it`").remedy == "`make it`"
+
+
+def test_answers_that_are_looked_at_as_settings_say_what_makes_settings_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "answers.toml"
+    for answers in (
+        '[priv]\ndomain = "x"\nkeytab = "/x"\n',
+        '[rights]\napprovers = ["A"]\n[priv]\ndomain = "x"\n',
+        "[rights]\n",
+    ):
+        file.write_text(answers)
+        result = CliRunner().invoke(app, ["config", "check", "--config", str(file)])
+        assert result.exit_code == Exit.REFUSED
+        assert "`bastide init --answers FILE`" in result.stderr

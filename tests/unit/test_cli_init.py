@@ -145,13 +145,15 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
         ('[priv]\ndomain = "x"\nkeytabs = "y"\n', "unknown field `keytabs`"),
         ("[priv", "answers.toml"),
         ('[priv]\ndomain = "x"\n[server]\nport = "many"\n', "port"),
+        (f"{ANSWERS}[help_desk]\nset = ['Desk']\n", "help_desk needs the table [passwords]"),
+        (f"{ANSWERS}[reset]\nmail = 'm'\nrules = []\n", "[reset] needs [passwords]"),
     ],
 )
 def test_wrong_answers_are_named(tmp_path: Path, answers: str, said: str) -> None:
     result, output = init(tmp_path, answers=answers)
     assert result.exit_code == Exit.USAGE
     assert said in result.stderr
-    assert not output.exists()
+    assert not output.parent.exists()
 
 
 def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:

@@ -200,6 +200,24 @@ def test_the_program_that_others_can_change_is_an_error(tmp_path: Path) -> None:
     assert wrong.severity is Severity.ERROR
 
 
+def test_the_files_of_self_service_reset_are_looked_at_before_the_start(tmp_path: Path) -> None:
+    words, lost = tmp_path / "words", tmp_path / "lost"
+    table = Reset(mail="mail", banned_words=str(words), breached=str(lost), rules=[ResetRule(gates=["mail"])])
+    world = looking_at(msgspec.structs.replace(MINIMAL, reset=table))
+    missing = by_key(configuration.reset(world))
+    assert {one.severity for one in missing.values()} == {Severity.ERROR}
+    assert str(words) in missing["reset: banned_words"].text
+    assert "leave reset.banned_words out" in missing["reset: banned_words"].remedy
+    assert str(lost) in missing["reset: breached"].text
+    words.write_text("# ours\nBastide\n", encoding="utf-8")
+    lost.mkdir()
+    there = by_key(configuration.reset(world))
+    assert there["reset: banned_words"].text == f"{words} holds 1 word"
+    assert there["reset: breached"].ok
+    words.write_bytes(b"\xff\xfe")
+    assert not by_key(configuration.reset(world))["reset: banned_words"].ok
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")
 def test_who_looks_is_not_who_starts_the_program(tmp_path: Path) -> None:
     """Root looks for the service, whose program may be the service's own."""

@@ -283,6 +283,9 @@ _UNKNOWN = re.compile(r"unknown field `(?P<name>\w+)`(?: - at `\$\.?(?P<path>[^`
 _MISSING = re.compile(r"missing required field `(?P<name>\w+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
 _AT = re.compile(r" - at `\$\.(?P<path>[^`]*)`")
 _LOOK = "then `bastide config check` looks again"
+#: What `bastide init` fills in: where one is missing, the file may be answers.
+_FILLED = frozenset({"keys", "rights", "priv.principal", "priv.keytab", "priv.users_container", "priv.groups_container", "rights.administrators", "rights.auditors", "rights.approvers"})  # fmt: skip
+_ANSWERS = "are these answers? `bastide init --answers FILE` makes the settings of them. Else "
 
 
 def remedy_for(message: str) -> str:
@@ -298,11 +301,16 @@ def remedy_for(message: str) -> str:
     path = ""
     if found := _MISSING.search(message):
         path = ".".join(filter(None, (_plain(found["path"]), found["name"])))
-    elif found := _AT.search(message):
+        return (_ANSWERS if path in _FILLED else "") + _set(path)
+    if found := _AT.search(message):
         path = _plain(found["path"])
     else:
         named = [one for one in COMMENTS if "." in one and one in message]
         path = max(named, key=len, default="")
+    return _set(path)
+
+
+def _set(path: str) -> str:
     if path in COMMENTS:
         return f"set {path}. {COMMENTS[path]} Mend it, {_LOOK}"
     return f"mend it, {_LOOK}"

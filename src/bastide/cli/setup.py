@@ -24,7 +24,7 @@ from bastide.cli.files import document_of
 from bastide.cli.remote import local
 from bastide.cli.validate import look, print_result
 from bastide.clock import SystemClock
-from bastide.config import DEFAULT_PATH, Config
+from bastide.config import DEFAULT_PATH, Config, contradiction
 from bastide.domain.health import Finding, together
 
 Answers = dict[str, Any]
@@ -244,11 +244,14 @@ def _convert(given: Answers) -> Config:
             "the answers do not name the PRIV forest", remedy="set domain below [priv]", status=Exit.USAGE
         )
     try:
-        return msgspec.convert(given, Config)
+        config = msgspec.convert(given, Config)
     except msgspec.ValidationError as error:
         raise Stop(
             f"the answers: {error}", remedy="use the names of bastide.toml", status=Exit.USAGE
         ) from None
+    if wrong := contradiction(config):
+        raise Stop(f"the answers: {wrong}", remedy="answer otherwise; nothing was written", status=Exit.USAGE)
+    return config
 
 
 def _missing_keys(config: Config) -> tuple[Path, ...]:

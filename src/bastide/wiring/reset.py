@@ -213,7 +213,7 @@ def _settings(config: Config, table: Table) -> Settings:
         permanent_after=table.permanent_after,
         mails_per_day=table.mails_per_day,
         texts_per_day=table.texts_per_day,
-        banned=_words(table.banned_words),
+        banned=banned_words(table),
         secret=hmac.digest(key, b"bastide reset: names of nobody", "sha256"),
     )
 
@@ -227,7 +227,9 @@ def guarded_groups(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def _words(path: str) -> tuple[str, ...]:
+def banned_words(table: Table) -> tuple[str, ...]:
+    """What no new password holds. Raises ConfigError."""
+    path = table.banned_words
     if not path:
         return ()
     try:

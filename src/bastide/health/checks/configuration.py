@@ -16,12 +16,13 @@ from bastide.config import (
     Passwords,
     secret_path,
 )
+from bastide.domain.counted import counted
 from bastide.domain.errors import BastideError
 from bastide.domain.health import Category, Finding
 from bastide.health.check import PATIENT, Check, Need
 from bastide.health.look import CREDENTIAL, Problem, good, is_open, look, owner_of, secret
 from bastide.health.world import World
-from bastide.sections import AlertDestination, Alerts, NotificationChannel, Notifications
+from bastide.sections import AlertDestination, Alerts, NotificationChannel, Notifications, Reset
 
 #: What `bastide keys generate` makes, and does not overwrite.
 _KEY_FILES = ("master.key", "signing.key", "signing.pub")
@@ -31,6 +32,7 @@ _HOW_TO_MONITOR = (
 )
 _HOW_TO_NAME = "write one address into it, as in mailtos://user:password@mail.example.com, mode 0600, or set notifications.channels.url"
 _HOW_TO_RESET = "docs/how-to/self-service-reset.md says what it has to be"
+_HOW_TO_BAN = "write one word into each line of it, in UTF-8, or leave reset.banned_words out"
 _HOW_TO_ALERT = "write one address into it, as in mailtos://user:password@mail.example.com?to=ops@example.com, mode 0600, or set alerts.destinations.url"
 
 
@@ -204,11 +206,33 @@ def _destination(table: Alerts, one: AlertDestination) -> str:
 
 
 def reset(world: World) -> Iterator[Finding]:
-    """The program of self-service reset; its mail goes by one of configuration.channels. No message is sent."""
+    """The program and the files of self-service reset; its mail goes by one of configuration.channels. No message is sent."""
     table = world.config.reset
-    if table is not None and table.text_program:
+    if table is None:
+        return
+    if table.text_program:
         master = world.config.keys.master
         yield look("reset: text_program", partial(_text_program, table.text_program, master), _HOW_TO_RESET)
+    if table.banned_words:
+        yield look("reset: banned_words", partial(_banned_words, table), _HOW_TO_BAN)
+    if table.breached:
+        yield look("reset: breached", partial(_breached, table))
+
+
+def _banned_words(table: Reset) -> str:
+    from bastide.wiring.reset import banned_words  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    found = counted(len(banned_words(table)), "word", "words")
+    return f"{table.banned_words} holds {found}"
+
+
+def _breached(table: Reset) -> str:
+    """Whether it can be read at all; whether it is whole and not old says targets.lost-passwords."""
+    from bastide.wiring.reset import breached_of  # noqa: PLC0415  # SQLAlchemy takes its time
+
+    if (files := breached_of(table)) is not None:
+        files.corpus()
+    return f"{table.breached} can be read"
 
 
 def _text_program(program: str, master: str) -> str:
@@ -293,8 +317,8 @@ CHECKS = (
     Check(
         id="configuration.reset",
         category=Category.CONFIGURATION,
-        subject="the program that sends codes of self-service reset",
-        why="Without the program no code reaches a telephone, and whoever could change it would read every code.",
+        subject="the program and the files of self-service reset",
+        why="Without the program no code reaches a telephone, and whoever could change it would read every code; without a file that the settings name the service does not start, or no password can be set.",
         run=reset,
     ),
     Check(
