@@ -48,6 +48,7 @@ def test_each_name_and_each_line_is_drawn_once() -> None:
         "FileAdmins",
         "Other",
     ]
+    assert "2 people, 1 role, 2 groups" in svg
     assert svg.count("<path") == 4
     assert svg.count('class="box protected"') == 1
 

@@ -129,7 +129,7 @@ def test_what_names_no_address_is_found_before_it_is_needed(tmp_path: Path) -> N
     for file, is_good in ((good, True), (empty, False)):
         config = _checked(tmp_path, PEOPLE.format(file) + SIEM)
         rules, people, siem = configuration.destinations(looking_at(config))
-        assert "16 of 16 rules are on" in rules.text
+        assert "18 of 18 rules are on" in rules.text
         assert people.severity.is_problem is not is_good
         assert "bastide alert test siem" in siem.text
 
@@ -200,6 +200,8 @@ def test_from_the_list_to_the_acknowledgement(api: AlertApi) -> None:
 
 def test_rules_destinations_and_a_test(api: AlertApi) -> None:
     said = cli(api, "rules")[1]
+    of_persons = {line.split()[0] for line in said.splitlines() if " person " in line}
+    assert of_persons == {"failing-gates-of-one", "many-activations-of-one"}
     assert "many-activations-of-a-role" in said
     assert "a program" in said
     assert cli(api, "test", "program")[0] == 0

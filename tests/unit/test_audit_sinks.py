@@ -289,6 +289,11 @@ def test_nobody_listening_raises() -> None:
             SyslogSink(address).write(records(1))
 
 
+def test_a_socket_that_is_not_there_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="/nonexistent/log"):
+        SyslogSink("unix:/nonexistent/log").write(records(1))
+
+
 def test_unix_and_udp_send_one_datagram_each(tmp_path: Path) -> None:
     made = records(3)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:

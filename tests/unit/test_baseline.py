@@ -307,10 +307,12 @@ def run(*words: str, wanted: int = 0) -> Result:
 def test_the_command_says_what_is_lacking_and_changes_nothing_until_it_is_told_to(node: House) -> None:
     node.person("admin", "Domain Admins", preauth_off=True)
     said = run("check", wanted=Exit.REFUSED).output
-    assert "admin signs in without pre-authentication" in said
+    domain = node.census.domain
+    assert f"{domain}: admin signs in without pre-authentication" in said
     assert "admin is not in Protected Users" in said
     plan = run("fix", "--account", "admin")
-    assert "dry run: nothing was changed" in plan.output
+    assert f"dry run in {domain}: nothing was changed" in plan.output
+    assert f"{domain}: admin: " in plan.output
     assert set(node.found("admin")) == {"pre-authentication", "protected-users", "ticket-cap"}
     run("fix", "--account", "ADMIN", "--rule", "pre-authentication", "--apply", "--yes")
     assert set(node.found("admin")) == {"protected-users", "ticket-cap"}

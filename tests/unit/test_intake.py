@@ -395,7 +395,7 @@ def test_the_report_says_what_it_could_not_see(world: IntakeWorld) -> None:
     dave = world.sign_in("dave")
     everything = world.intake.changes.report(dave, None, unexplained=False)
     assert len(everything.changes) == 2
-    assert any("1 lines of dc1 were refused" in note for note in everything.notes)
+    assert any("1 line of dc1 was refused" in note for note in everything.notes)
     assert "wec was never heard" in everything.notes
     (one,) = world.intake.changes.report(dave, None, unexplained=True).changes
     assert one.change.group.dn == ADMINS

@@ -251,7 +251,7 @@ def test_the_report_over_the_api() -> None:
         assert said["report"] == "privileged-changes"
         row = dict(zip(said["columns"], said["rows"][0], strict=True))
         assert (row["verdict"], row["what"], row["group"]) == ("unexplained", "member-added", ADMINS)
-        assert any("were refused" in note for note in said["notes"])
+        assert any("refused, the last" in note for note in said["notes"])
         assert world.corp_caller("alice").get("/privileged-changes").status_code == 403
     world.close()
 

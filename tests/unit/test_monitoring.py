@@ -145,6 +145,7 @@ def test_a_member_of_the_corp_group_is_reported_and_can_be_accepted(world: Monit
     world.look()
     found = world.standing()[Rule.OTHER_MEMBER]
     assert bob.sid in found.drift.reason
+    assert f"`bastide monitor accept {found.key} --reason TEXT`" in found.drift.remedy
     world.monitoring.control.accept(world.dave, found.key, "he is the owner")
     world.look(seconds=MINUTE)
     assert world.standing() == {}

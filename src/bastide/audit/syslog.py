@@ -37,7 +37,10 @@ class SyslogSender:
         """Send, and wait until the receiver has taken all of it. Raises OSError."""
         if not messages:
             return
-        if self._scheme in {"udp", "unix"}:
+        if self._scheme == "unix":
+            with _naming(self._path):
+                self._datagrams(messages)
+        elif self._scheme == "udp":
             self._datagrams(messages)
         else:
             self._stream(b"".join(b"%d %s" % (len(message), message) for message in messages))
@@ -91,6 +94,17 @@ class SyslogSink:
     def write(self, records: Sequence[Record]) -> None:
         """Send, and wait until the receiver has taken all of it. Raises OSError."""
         self._sender.send([syslog_message(record, self._own_name) for record in records])
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """The system's words for a socket do not say which one it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = path
+        raise
 
 
 def _finish(channel: socket.socket) -> None:

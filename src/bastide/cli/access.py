@@ -10,6 +10,7 @@ import typer
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.report_tables import keep
+from bastide.domain.counted import counted
 
 _GRAPH = "bastide access graph --group FileAdmins --out access.svg"
 app = commands(
@@ -57,4 +58,4 @@ def graph(
         call.screen.out.file.write(text)
         return
     keep(out, text)
-    call.screen.note(f"{len(found['ways'])} ways in {out}")
+    call.screen.note(f"{counted(len(found['ways']), 'way', 'ways')} in {out}")

@@ -6,6 +6,7 @@ from xml.sax.saxutils import escape
 
 from bastide.cli.exits import Exit, Stop
 from bastide.cli.text import one_line
+from bastide.domain.counted import counted
 
 #: More in a column is no picture.
 MOST = 120
@@ -34,7 +35,8 @@ def draw(ways: Sequence[Mapping[str, Any]]) -> str:
     height = _HEAD + _ROW * max(len(found) for found in places) + _FOOT
     width = 2 * _MARGIN + 3 * _BOX + 2 * _GAP
     guarded = {str(way["group"]) for way in ways if way["protected"]}
-    title = f"{len(places[0])} people, {len(places[1])} roles, {len(places[2])} groups"
+    people, roles, groups = map(len, places)
+    title = f"{counted(people, 'person', 'people')}, {counted(roles, 'role', 'roles')}, {counted(groups, 'group', 'groups')}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-labelledby="t">',
         f'<title id="t">Who can reach which group by which role: {title}</title><style>{_STYLE}</style>',

@@ -10,7 +10,7 @@ from bastide.cli.console import Column
 from bastide.cli.group import group as commands
 from bastide.cli.remote import Call, remote
 from bastide.cli.text import span, when
-from bastide.domain.alerts import State
+from bastide.domain.alerts import COUNTED, State
 
 app = commands(
     "Alerts: drift, emergency accounts, failing sign-ins, silent agents, unusual hours, and more.",
@@ -34,7 +34,7 @@ _RULES: list[Column] = [
     ("WATCHES", lambda r: r.get("signal")),
     ("SEVERITY", lambda r: r.get("severity") if r.get("enabled") else "off"),
     ("THRESHOLD", lambda r: r.get("threshold")),
-    ("PER", lambda r: r.get("per")),
+    ("PER", lambda r: r.get("per") if r.get("signal") in COUNTED else ""),
     ("WINDOW", lambda r: span(r.get("window"))),
     ("TO", lambda r: ", ".join(r.get("to") or []) or "all"),
     (

@@ -99,7 +99,7 @@ def fix(
         seen = services.oversight.baseline.look(smart_cards=smart_cards, instead=directory)
         wanted = _chosen(seen, accounts or [], rules or [])
         if not apply:
-            _show_plan(screen, seen, wanted, as_json=as_json)
+            _show_plan(screen, seen, wanted, directory.domain, as_json=as_json)
             return
         if not as_json:
             _print_plan(screen, wanted)
@@ -138,14 +138,20 @@ def _chosen(seen: "Seen", accounts: Sequence[str], rules: Sequence[str]) -> "lis
     ]
 
 
-def _show_plan(screen: Screen, seen: "Seen", wanted: "Sequence[Weakness]", *, as_json: bool) -> None:
+def _show_plan(
+    screen: Screen, seen: "Seen", wanted: "Sequence[Weakness]", domain: str, *, as_json: bool
+) -> None:
     if as_json:
         screen.json(
             {"dry_run": True, "changes": [_weakness(one) for one in wanted], "problems": list(seen.problems)}
         )
     else:
         _print_plan(screen, wanted)
-        screen.note("dry run: nothing was changed; --apply does it" if wanted else "nothing to change")
+        screen.note(
+            f"dry run in {domain}: nothing was changed; --apply does it. Other domains: with a ticket of theirs"
+            if wanted
+            else "nothing to change"
+        )
     if seen.problems:
         for problem in seen.problems:
             screen.note(problem, "yellow")
@@ -154,12 +160,14 @@ def _show_plan(screen: Screen, seen: "Seen", wanted: "Sequence[Weakness]", *, as
 
 def _print_plan(screen: Screen, wanted: "Sequence[Weakness]") -> None:
     for one in wanted:
-        screen.line(f"{one.account.name}: {one.change.value if one.change else ''} ({one.text})")
+        screen.line(
+            f"{one.account.domain}: {one.account.name}: {one.change.value if one.change else ''} ({one.text})"
+        )
 
 
 def _told(screen: Screen, one: "Mended", *, as_json: bool) -> "Mended":
     if not as_json:
-        said = f"{one.account.name}: {one.change.value}"
+        said = f"{one.account.domain}: {one.account.name}: {one.change.value}"
         if one.problem:
             screen.line(f"{said} FAILED: {one.problem}", "bold red")
         elif one.already:
@@ -171,7 +179,7 @@ def _told(screen: Screen, one: "Mended", *, as_json: bool) -> "Mended":
 
 def _print(screen: Screen, seen: "Seen") -> None:
     for one in seen.weaknesses:
-        print_finding(screen, _weakness(one))
+        print_finding(screen, {**_weakness(one), "text": f"{one.account.domain}: {one.text}"})
         if one.severity.is_problem:
             screen.line(
                 f"         why: {one.why} [{one.rule}{', mended by fix' if one.change else ''}]", "dim"

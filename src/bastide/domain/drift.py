@@ -13,7 +13,7 @@ A finding stands as long as what it says is true; what was true once (a sign-in,
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -133,7 +133,12 @@ def drifts(
             found += _of_account(user, watched.get(user.priv.guid), people.get(user.corp.guid), moment)
     for one in watched.values():
         found += _of_object(one)
-    return tuple(found)
+    return tuple(map(_addressed, found))
+
+
+def _addressed(drift: Drift) -> Drift:
+    """A remedy that can be copied: with the drift's own key."""
+    return replace(drift, remedy=drift.remedy.replace(" accept DRIFT ", f" accept {drift.key} "))
 
 
 # ---------------------------------------------------------------------------------------------------------------- groups
@@ -185,7 +190,7 @@ def _others(group: PamGroup, one: Watched, known: Iterable[Sid], side: Forest) -
             one.now.name,
             str(sid),
             f"{sid} became a member of {one.now.name}, which {group.name} gives by request only",
-            f"take it out of {one.now.name}, or accept it: `bastide monitor accept`",
+            f"take it out of {one.now.name}, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
         )
 
 
@@ -239,7 +244,7 @@ def _shape(one: Watched, side: Forest, what: str, *, moved: bool) -> Iterator[Dr
             one.accepted.name,
             "",
             f"{what} {one.accepted.name}: {'; '.join(changed)}",
-            "undo it in the directory, or accept it: `bastide monitor accept`",
+            "undo it in the directory, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
         )
 
 
@@ -262,7 +267,7 @@ def _of_account(
             one,
             "",
             f"the PRIV account {one.accepted.name}: {'; '.join(changed)}",
-            "undo it in the directory, or accept it: `bastide monitor accept`",
+            "undo it in the directory, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
         )
     if one.gone_at is None and one.now.open_at(moment.now) and (why := _why_closed(user, person, moment)):
         yield _drift(
@@ -294,13 +299,14 @@ def _why_closed(user: PamUser, person: Watched | None, moment: Moment) -> str:
 
 def used_outside(account: Watched, controller: str, at: datetime) -> Drift:
     """A sign-in that no request covers."""
-    return _drift(
+    found = _drift(
         Rule.USED_OUTSIDE,
         account,
         f"{controller} {at:%Y-%m-%dT%H:%M:%SZ}",
         f"{account.now.name} signed in at {controller}, {at:%Y-%m-%d %H:%M:%S} UTC, outside of any request",
-        "ask whose sign-in it was; if nobody knows, set another password. Then `bastide monitor accept`",
+        "ask whose sign-in it was; if nobody knows, set another password. Then `bastide monitor accept DRIFT --reason TEXT`",
     )
+    return _addressed(found)
 
 
 # --------------------------------------------------------------------------------------------------------------- objects
@@ -325,7 +331,7 @@ def _of_object(one: Watched) -> Iterator[Drift]:
                 one,
                 "",
                 f"the trust with {one.accepted.name}: {'; '.join(changed)}",
-                "see `bastide domain test --trust`; undo it, or accept it: `bastide monitor accept`",
+                "see `bastide domain test --trust`; undo it, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
             )
     if one.gone_at is None and one.now.rights is None and one.accepted.rights is not None:
         yield _drift(
@@ -345,7 +351,7 @@ def _of_object(one: Watched) -> Iterator[Drift]:
                 f"permissions of {one.now.dn}: {_listed('added', after - before)}{_listed('taken away', before - after)}".rstrip(
                     "; "
                 ),
-                "compare with `bastide delegation`; undo it, or accept it: `bastide monitor accept`",
+                "compare with `bastide delegation`; undo it, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
             )
 
 
@@ -360,15 +366,16 @@ def missed(domain: Forest, before: Seen | None, after: Seen | None, fields: Iter
     """A full read showed what no delta had said."""
     shown = after or before
     assert shown is not None  # noqa: S101  # one of the two is there: nothing differs from nothing
-    return Drift(
+    found = Drift(
         Rule.MISSED_CHANGE,
         domain,
         shown.guid,
         shown.name,
         ",".join(fields),
         f"a full read of {shown.dn} showed what no change had told: {', '.join(fields)}",
-        "look at the replication of that domain's controllers. Then `bastide monitor accept`",
+        "look at the replication of that domain's controllers. Then `bastide monitor accept DRIFT --reason TEXT`",
     )
+    return _addressed(found)
 
 
 def unreadable(domain: Forest, name: str, lost: int, watched: int) -> Drift:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bastide.domain.counted import counted
 from bastide.domain.observed import Judged, Verdict
 from bastide.domain.people import Actor, require_reader
 from bastide.services.intake.ports import Source
@@ -49,9 +50,8 @@ class PrivilegedChanges:
             elif one.silent:
                 notes.append(f"{source.name} is silent since {one.heard_at:%Y-%m-%d %H:%M} UTC")
             if one is not None and one.refused:
-                notes.append(
-                    f"{one.refused} lines of {source.name} were refused, the last because {one.refusal}"
-                )
+                lines = counted(one.refused, f"line of {source.name} was", f"lines of {source.name} were")
+                notes.append(f"{lines} refused, the last because {one.refusal}")
         if len(found) > MOST:
             notes.append(f"there are more than {MOST}: say a later --since")
         return Report(begin, now, found[:MOST], tuple(notes))
