@@ -88,6 +88,14 @@ def test_find_show_verify_set_history(world: HelpDeskWorld, hanna: Hanna) -> Non
     assert made not in history
 
 
+def test_another_address_than_before_is_said(world: HelpDeskWorld, hanna: Hanna) -> None:
+    assert "another address" not in hanna.run("verify", "alice", "--send").output
+    world.set_mail("alice", "other@corp.bastide.test")
+    said = hanna.run("verify", "alice", "--send")
+    assert "another address" in said.stderr
+    assert "other@corp.bastide.test" not in said.output
+
+
 def test_a_typed_password_is_never_shown(world: HelpDeskWorld, hanna: Hanna) -> None:
     done = hanna.run(
         "set", "alice", "--in", "crm", "--verified", verified(hanna), "--no-must-change", typed=f"{NEW}\n"

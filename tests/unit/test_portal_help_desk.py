@@ -66,6 +66,18 @@ def test_no_form_is_taken_without_the_token_of_its_session(
         assert (page.status, "does not belong to your session" in page.text) == (403, True), path
 
 
+def test_the_page_says_that_the_directory_has_another_address_now(
+    served_desk: HelpDeskWorld, hanna: Browser
+) -> None:
+    verified(served_desk, hanna)
+    served_desk.set_mail("alice", "other@corp.bastide.test")
+    page = hanna.open(alice(served_desk))
+    page = hanna.send(page.form(f"{alice(served_desk)}/verify"), button="method=sent")
+    assert "another address now than the one that the last code went to" in page.text
+    assert "other@corp.bastide.test" not in page.text
+    is_sound(page)
+
+
 def test_search_verify_set_and_look(served_desk: HelpDeskWorld, hanna: Browser) -> None:
     page = found(served_desk, hanna)
     is_sound(page)
