@@ -46,6 +46,7 @@ def node(directory_lab: DirectoryLab, tmp_path_factory: pytest.TempPathFactory) 
         made.let_ask_for_a_change()
         made.start()
         yield made
+        made.let_ask_no_more()
         made.close()
 
 

@@ -39,11 +39,18 @@ class HelpDeskNode(ResetNode):
 
     def let_ask_for_a_change(self) -> None:
         """What docs/how-to/password-targets.md names for `must_change`, beside what the delegation of the reset gives."""
+        self._dsacl("set")
+
+    def let_ask_no_more(self) -> None:
+        """The container is as the script of the delegation left it: other tests say what its account may not do."""
+        self._dsacl("delete")
+
+    def _dsacl(self, act: str) -> None:
         database = self.lab.site.database(plan.host("corpdc"))
         command: list[str | Path] = [
             "samba-tool",
             "dsacl",
-            "set",
+            act,
             "-H",
             database,
             "--objectdn",

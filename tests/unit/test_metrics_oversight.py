@@ -94,6 +94,7 @@ def test_resets_that_cool_off_and_those_that_are_done() -> None:
     world.register()
     token = world.through()
     assert figures(world)["bastide_resets_open", "cooling"] == 1
+    world.deliver()
     world.clock.move(hours=2, minutes=1)
     world.finish(token)
     assert not any(value for (name, *_), value in figures(world).items() if name == "bastide_resets_open")
