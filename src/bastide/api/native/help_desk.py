@@ -55,7 +55,7 @@ def history(
 def verify(
     person: FromPath[str], data: JSONBody[views.VerificationIn], actor: Caller, services: UseCases
 ) -> Response[views.VerificationView]:
-    """Begin. With `sent`, a code goes to the address in the directory; with `totp`, the caller has an authenticator."""
+    """Begin. With `sent`, a code goes to what the person registered, else to the address in the directory; with `totp`, the caller has an authenticator."""
     made = desk_of(services).verify.begin(actor, MvId(parse_id("person", person)), data.method)
     return Response(views.verification(made), status_code=201)
 
