@@ -62,6 +62,7 @@ RIGHTS = {
     "POST /reviews": "administer",
     "GET /reviews/{review_id}": "administer or audit",
     "POST /reviews/{review_id}/end": "administer",
+    "POST /reviews/{review_id}/cancel": "administer",
     "GET /reviews/{review_id}/result": "administer or audit",
     "POST /reviews/{review_id}/lines/{line_id}": "use",
     "GET /me/reviews": "use",

@@ -48,7 +48,7 @@ def test_the_commands_that_were_promised_are_there() -> None:
         pcns extend-schema | pcns list | pcns service
         pcns target add | pcns target edit | pcns target enable | pcns target disable | pcns target remove
         access graph |
-            review create | review list | review show | review decide | review close | review export
+            review create | review list | review show | review decide | review close | review cancel | review export
             report eligible | report activations | report unused | report standing | report privileged-changes | report approvals
             baseline check | baseline fix
             audit tail | audit show | audit verify | audit status | audit activity | audit export | audit who

@@ -35,7 +35,7 @@ _REVIEWS: list[Column] = [
     ("REVIEWER", lambda r: r.get("reviewer") or "each person's manager"),
     ("ON SILENCE", lambda r: r.get("silence")),
     ("FROM", lambda r: when(r.get("opens_at"))),
-    ("TO", lambda r: when(r.get("closes_at"))),
+    ("TO", lambda r: when(r.get("ended_at") or r.get("closes_at"))),
 ]
 _LINES: list[Column] = [
     ("LINE", lambda r: r.get("id")),
@@ -151,15 +151,29 @@ def decide(
 def close(
     call: Call, review: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> None:
-    """End a review now. What nobody decided goes by what it said of silence."""
+    """End a review now. What nobody decided goes by what it said of silence; a role that is left without candidates by it is switched off."""
     path = f"/reviews/{quote(review, safe='')}"
     shown = call.client.get(path).fields
     left = sum(not line["verdict"] for line in shown.get("lines", ()))
-    ask.confirm(f"End {shown.get('name')}? {left} lines are not decided: {shown.get('silence')}.", yes=yes)
+    off = (
+        " A role that is left without candidates is switched off." if shown.get("silence") == "remove" else ""
+    )
+    said = "1 line is" if left == 1 else f"{left} lines are"
+    ask.confirm(f"End {shown.get('name')}? {said} not decided: {shown.get('silence')}.{off}", yes=yes)
     call.done(
         call.client.post(f"{path}/end"),
         "ended; what was decided is being done: `bastide review show` says what",
     )
+
+
+@remote(app, "cancel", example="bastide review cancel 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11")
+def cancel(
+    call: Call, review: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Cancel a review that did not begin. One that comes back does so no more."""
+    path = f"/reviews/{quote(review, safe='')}"
+    ask.confirm(f"Cancel {call.client.get(path).fields.get('name')}? It comes back no more.", yes=yes)
+    call.done(call.client.post(f"{path}/cancel"), "cancelled: it does not begin, and comes back no more")
 
 
 @remote(app, "export", example="bastide review export 6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d11 --out winter.json")
@@ -181,7 +195,8 @@ def export(
 
 def _print(call: Call, review: Mapping[str, Any]) -> None:
     call.screen.line(
-        f"{review['name']} ({review['id']}): {review['state']}, to {when(review['closes_at'])}", "bold"
+        f"{review['name']} ({review['id']}): {review['state']}, to {when(review.get('ended_at') or review['closes_at'])}",
+        "bold",
     )
     call.screen.line(f"Where nobody decides: {review['silence']}.")
     for note in review["notes"]:

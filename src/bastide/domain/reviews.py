@@ -2,6 +2,8 @@
 
     planned -> open -> closing -> closed
     (begins at `opens_at`; ends at `closes_at`, or when an administrator ends it)
+    planned -> cancelled
+    (by an administrator, before it begins)
 
 The rules this module keeps:
   (1) Nobody reviews himself, with neither account. Who would be is replaced by the fallback; where that is the same person, by any administrator but them.
@@ -12,6 +14,8 @@ The rules this module keeps:
   (6) What is said to be removed was read back. A right that comes through a group is not taken away by Bastide, and is not said to be.
   (7) Who is under review does not end it. With four eyes one person alone takes nobody out: who planned a review neither ends it nor says remove, and where silence
       removes, it takes decisions for SILENT at least.
+  (8) What did not begin can be cancelled, and comes back no more. (7) holds for it too: who would be under review does not cancel it, and with four eyes nor does
+      who planned it.
 """
 
 import calendar
@@ -47,6 +51,7 @@ class State(StrEnum):
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+    CANCELLED = "cancelled"
 
 
 class Outcome(StrEnum):
@@ -117,7 +122,7 @@ class Review:
                 return min(self.closes_at, (self.reminded_at or self.opens_at) + self.remind)
             case State.CLOSING:
                 return self.ended_at or self.closes_at
-            case State.CLOSED:
+            case State.CLOSED | State.CANCELLED:
                 return None
 
 
@@ -263,8 +268,38 @@ def require_may_end(
 def close(review: Review, now: datetime) -> Review:
     """No decision counts any more; what was decided is done next. Raises Conflict."""
     if review.state is not State.OPEN:
-        raise Conflict(f"the review {review.name} cannot be ended: it is {review.state.value}")
+        remedy = (
+            "`bastide review cancel` takes back one that did not begin"
+            if review.state is State.PLANNED
+            else ""
+        )
+        raise Conflict(f"the review {review.name} cannot be ended: it is {review.state.value}", remedy=remedy)
     return replace(review, state=State.CLOSING, ended_at=now)
+
+
+def cancel(
+    review: Review,
+    candidates: Collection[Subject],
+    mine: Collection[Sid],
+    own: Collection[Sid],
+    *,
+    four_eyes: bool,
+) -> Review:
+    """(8). `candidates`: of its roles; `mine`: all accounts and groups of the caller; `own`: the accounts alone. Raises Conflict, NotAuthorized."""
+    if review.state is not State.PLANNED:
+        remedy = "`bastide review close` ends it now" if review.state is State.OPEN else ""
+        raise Conflict(
+            f"the review {review.name} cannot be cancelled: it is {review.state.value}", remedy=remedy
+        )
+    if any(one.sid in mine for one in candidates):
+        raise NotAuthorized(
+            "who would be under review does not cancel it", remedy="ask another administrator"
+        )
+    if four_eyes and review.created_by in own:
+        raise NotAuthorized(
+            "you planned this review, and four eyes are asked for", remedy="ask another administrator"
+        )
+    return replace(review, state=State.CANCELLED)
 
 
 def following(review: Review, id_: str, now: datetime) -> Review | None:

@@ -34,7 +34,10 @@ class Subjects:
                 directory.find_group(name).ref.sid, f"{forest.value.upper()}\\{name}", is_group=True
             )
         except NotFound:
-            raise NotFound(f"{field}: no user or group {typed(text)} in {forest.value.upper()}") from None
+            raise NotFound(
+                f"{field}: no user or group {typed(text)} in {forest.value.upper()}",
+                remedy="write its sAMAccountName after the forest; it must be in the directory already",
+            ) from None
 
     def count_people(self, subject: Subject) -> frozenset[str]:
         """SIDs of the people behind a subject who can sign in: neither disabled nor expired. Raises DirectoryUnavailable."""

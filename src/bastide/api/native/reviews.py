@@ -96,7 +96,7 @@ class LineView(View, frozen=True, kw_only=True):
 
 
 class ReviewView(View, frozen=True, kw_only=True):
-    """`notes`: what could not be found out when it began. `digest`: of its signed result."""
+    """`notes`: what could not be found out when it began. `ended_at`: when it ended, which can be before `closes_at`. `digest`: of its signed result."""
 
     id: str
     name: str
@@ -107,6 +107,7 @@ class ReviewView(View, frozen=True, kw_only=True):
     silence: str
     opens_at: datetime
     closes_at: datetime
+    ended_at: datetime | None
     every_days: int
     every_months: int
     created_by: str
@@ -170,6 +171,19 @@ def end_review(review_id: FromPath[str], actor: Caller, services: UseCases) -> R
     return ReviewView(**_fields(services.oversight.reviews.close(actor, review_id)))
 
 
+@post(
+    "/reviews/{review_id:str}/cancel",
+    opt=_ADMINISTER,
+    sync_to_thread=True,
+    status_code=200,
+    tags=TAGS,
+    summary="Cancel a review that did not begin",
+)
+def cancel_review(review_id: FromPath[str], actor: Caller, services: UseCases) -> ReviewView:
+    """It never begins, and comes back no more."""
+    return ReviewView(**_fields(services.oversight.reviews.cancel(actor, review_id)))
+
+
 @get(
     "/reviews/{review_id:str}/result",
     opt=_READ,
@@ -226,6 +240,7 @@ def _fields(one: Review) -> dict[str, Any]:
         "silence": one.silence.value,
         "opens_at": one.opens_at,
         "closes_at": one.closes_at,
+        "ended_at": one.ended_at,
         "every_days": every.days,
         "every_months": every.months,
         "created_by": one.created_by_name,
@@ -271,4 +286,13 @@ def _usage(one: Usage) -> UsageView:
     )
 
 
-HANDLERS = [list_reviews, create_review, show_review, end_review, show_result, list_mine, decide_line]
+HANDLERS = [
+    list_reviews,
+    create_review,
+    show_review,
+    end_review,
+    cancel_review,
+    show_result,
+    list_mine,
+    decide_line,
+]

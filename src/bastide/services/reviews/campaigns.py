@@ -1,4 +1,4 @@
-"""What people do with access reviews: plan one, look, decide a line, end it, hand on its signed result. Each change is one commit with its audit record."""
+"""What people do with access reviews: plan one, look, decide a line, end or cancel it, hand on its signed result. Each change is one commit with its audit record."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -160,6 +160,21 @@ class Campaigns:
             saved = uow.reviews.save(review)
             uow.audit.append(self._review_event("review.ended", actor, review))
             uow.work.poke(REVIEW, review.id, now)
+            uow.commit()
+        return saved
+
+    def cancel(self, actor: Actor, id_: str) -> Review:
+        """Take back one that did not begin; it comes back no more. Raises NotFound, Conflict."""
+        require(actor, Right.ADMINISTER)
+        with self._store.write() as uow:
+            found = uow.reviews.get(parse_id("review", id_))
+            own = owner_of(uow, actor)[1]
+            roles = [one for one in uow.roles.all() if not found.roles or one.id in found.roles]
+            candidates = [one for role in roles for one in role.candidates]
+            review = reviews.cancel(found, candidates, {*own, *actor.sids}, own, four_eyes=self._four_eyes)
+            saved = uow.reviews.save(review)
+            uow.audit.append(self._review_event("review.cancelled", actor, review))
+            uow.work.poke(REVIEW, review.id, self._now())
             uow.commit()
         return saved
 
