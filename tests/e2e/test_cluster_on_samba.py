@@ -329,13 +329,18 @@ def signed_in(person: Person, cluster: FailoverWorld, who: Caller, account: str)
     person.press("Sign in")
 
 
-def follows(person: Person, look: Look, text: str | re.Pattern[str]) -> None:
-    """By itself with scripts; without them somebody loads the page again."""
+def follows(cluster: FailoverWorld, person: Person, look: Look, text: str | re.Pattern[str]) -> None:
+    """By itself with scripts; without them somebody loads the page again. Of a page that does not, the node may say why."""
     deadline = time.monotonic() + PATIENCE
     while not look.scripts and not person.page.get_by_text(text).count() and time.monotonic() < deadline:
         time.sleep(0.5)
         person.page.reload()
-    person.sees(text)
+    try:
+        person.sees(text)
+    except AssertionError as error:
+        for node in cluster.nodes:
+            error.add_note(f"{node.name}:\n{node.tail()}")
+        raise
 
 
 @pytest.mark.parametrize("look", [DESK, PHONE], ids=["javascript-wide-light", "plain-narrow-dark"])
@@ -357,10 +362,10 @@ def test_in_the_portal_a_ticket_signs_in_another_node_approves_and_the_page_foll
         alice.sees("Waits for approval")
         (request,) = cluster.requests_of(people.alice_id) - before
         approve(playwright, cluster, people.grace, tmp_path / "grace", look)
-        follows(alice, look, re.compile(r"^Active$"))
+        follows(cluster, alice, look, re.compile(r"^Active$"))
         assert cluster.request(request).directory_end is not None, "it was read back"
         alice.press("End now")
-        follows(alice, look, "Ended early")
+        follows(cluster, alice, look, "Ended early")
         cluster.patiently(lambda: cluster.request(request).state, lambda state: state is State.CLOSED)
         assert [one.kind for one in cluster.records(request)].count("request.active") == 1
         ask_and_extend(cluster, people, alice, look)
@@ -377,7 +382,7 @@ def ask_and_extend(cluster: FailoverWorld, people: People, alice: Person, look: 
     alice.type("What are you going to do?", "one more look")
     alice.press("Ask")
     (request,) = cluster.requests_of(people.alice_id) - before
-    follows(alice, look, re.compile(r"^Active$"))
+    follows(cluster, alice, look, re.compile(r"^Active$"))
     first = cluster.request(request).directory_end
     assert first is not None
     alice.type("How many", "10")
@@ -387,14 +392,15 @@ def ask_and_extend(cluster: FailoverWorld, people: People, alice: Person, look: 
         lambda: cluster.request(request).directory_end, lambda end: end is not None and end > first
     )
     alice.press("End now")
-    follows(alice, look, "Ended early")
+    follows(cluster, alice, look, "Ended early")
 
 
 @pytest.mark.parametrize("look", [DESK, PHONE], ids=["javascript-wide-light", "plain-narrow-dark"])
 def test_in_the_portal_a_role_is_edited_and_the_kill_switch_ends_what_is_active(
     cluster: FailoverWorld, people: People, playwright: Playwright, tmp_path: Path, look: Look
 ) -> None:
-    request = people.alice.ask(cluster.nodes[0], FILES)
+    # Longer than somebody takes who types on a busy machine.
+    request = people.alice.ask(cluster.nodes[0], FILES, ttl_seconds=1800)
     cluster.patiently(lambda: state_of(cluster, request), lambda state: state is State.ACTIVE)
     with person_at(playwright, cluster.nodes[1], "priv", tmp_path / "dave", look) as dave:
         signed_in(dave, cluster, people.dave, "PRIV\\adm.dave")

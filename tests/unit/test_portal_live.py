@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bastide.domain.errors import Conflict, StoreUnavailable
+from bastide.domain.errors import Conflict, StoreBusy, StoreUnavailable
 from bastide.domain.people import Actor
 from bastide.domain.requests import Decision
 from bastide.portal import live
@@ -229,6 +229,28 @@ def test_a_database_that_is_away_ends_nothing(
                 await heard.until(lambda: "not kept up to date: the database is away" in caplog.text)
             api.ask()
             await heard.until(lambda: bool(heard.said))
+
+    run(body)
+
+
+def test_a_look_that_failed_is_made_again_without_a_new_record(
+    api: ApiWorld, streams: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:  # (3)
+    """A page of the lab's that was busy said for minutes that access is being ended, which was over."""
+    failing = iter([StoreBusy("the database is busy")])
+    look = live._now
+
+    def busy_once(*asked: Any) -> str:
+        for error in failing:
+            raise error
+        return look(*asked)
+
+    async def body() -> None:
+        async with listening(api, streams, api.alice(), REQUESTS) as (heard, _):
+            monkeypatch.setattr(live, "_now", busy_once)
+            api.ask()
+            await heard.until(lambda: bool(heard.said))
+        assert next(failing, None) is None, "it did fail"
 
     run(body)
 

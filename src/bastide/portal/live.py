@@ -43,6 +43,8 @@ LIFE = timedelta(minutes=5)
 KEEP_ALIVE = 20.0
 #: What happens together is told together.
 PAUSE = 0.3
+#: Seconds until the next look, where one failed: what changed is still to be told.
+AGAIN = 1.0
 _STAMP_LENGTH = 16
 #: X-Accel-Buffering: nginx would keep the events until it has a bufferful.
 _HEADERS = {"X-Accel-Buffering": "no"}
@@ -202,24 +204,37 @@ class Live:
         store = self._services.store
         store.wait(0)
         listening.set()
+        problem = ""
         while not self._stop.is_set():
-            store.wait(None)
+            store.wait(AGAIN if problem else None)
             self._stop.wait(PAUSE)
-            try:
-                self._look()
-            except BastideError as error:
-                _log.warning("pages are not kept up to date: %s", error.message)
+            before, problem = problem, self._look()
+            if problem and problem != before:
+                _log.warning("pages are not kept up to date: %s", problem)
 
-    def _look(self) -> None:
+    def _look(self) -> str:
+        """What went wrong, of the first who could not be told; then nobody is done with what is new. Empty: nothing did."""
         followers = self._all()
         if not followers or self._stop.is_set():
-            return
-        with self._services.store.read() as uow:
-            head = uow.audit.head()
-        if head != self._head:
+            return ""
+        try:
+            with self._services.store.read() as uow:
+                head = uow.audit.head()
+        except BastideError as error:
+            return error.message
+        if head == self._head:
+            return ""
+        problems = [problem for follower in followers if (problem := self._problem_with(follower))]
+        if not problems:
             self._head = head
-            for follower in followers:
-                self._compare(follower)
+        return next(iter(problems), "")
+
+    def _problem_with(self, follower: Follower) -> str:
+        try:
+            self._compare(follower)
+        except BastideError as error:
+            return error.message
+        return ""
 
     def _compare(self, follower: Follower) -> None:
         """(1), (2)"""
