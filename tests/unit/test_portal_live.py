@@ -188,7 +188,7 @@ def test_without_a_new_record_nobody_is_looked_at(
     async def body() -> None:
         async with listening(api, streams, api.alice(), REQUESTS) as (heard, _):
             poke(api)
-            await heard.until(lambda: streams._head is not None)
+            await heard.until(lambda: all(one.looked is not None for one in streams._all()))
             looked: list[Follower] = []
             monkeypatch.setattr(streams, "_compare", looked.append)
             reads = threading.Event()

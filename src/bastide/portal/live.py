@@ -91,6 +91,8 @@ class Follower:
         self.what = what
         self.seen = seen
         self.until = until
+        #: The end of the audit at the last look on its behalf.
+        self.looked: tuple[int, str] | None = None
         self.over = False
         self._loop = asyncio.get_running_loop()
         self._told = asyncio.Event()
@@ -129,7 +131,6 @@ class Live:
         self._followers: set[Follower] = set()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._head: tuple[int, str] | None = None
 
     def follow(self, follower: Follower) -> None:
         """(4). Raises Conflict."""
@@ -213,7 +214,7 @@ class Live:
                 _log.warning("pages are not kept up to date: %s", problem)
 
     def _look(self) -> str:
-        """What went wrong, of the first who could not be told; then nobody is done with what is new. Empty: nothing did."""
+        """What went wrong, of the first whose look failed: it is made again, and only theirs. Empty: nothing did."""
         followers = self._all()
         if not followers or self._stop.is_set():
             return ""
@@ -222,18 +223,15 @@ class Live:
                 head = uow.audit.head()
         except BastideError as error:
             return error.message
-        if head == self._head:
-            return ""
-        problems = [problem for follower in followers if (problem := self._problem_with(follower))]
-        if not problems:
-            self._head = head
-        return next(iter(problems), "")
+        late = [one for one in followers if one.looked != head]
+        return next(filter(None, [self._problem_with(one, head) for one in late]), "")
 
-    def _problem_with(self, follower: Follower) -> str:
+    def _problem_with(self, follower: Follower, head: tuple[int, str]) -> str:
         try:
             self._compare(follower)
         except BastideError as error:
             return error.message
+        follower.looked = head
         return ""
 
     def _compare(self, follower: Follower) -> None:
