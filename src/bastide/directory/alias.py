@@ -12,7 +12,7 @@ from ldap.controls import LDAPControl
 from ldap.filter import filter_format
 
 from bastide.directory import security_descriptor
-from bastide.directory.caller import caller_of, name_of
+from bastide.directory.caller import caller_of, name_of, named_caller
 from bastide.directory.capabilities import Domain, read_domain
 from bastide.directory.constants import AES_ONLY, AccountControl
 from bastide.directory.entries import Entry, child, from_filetime, same_dn
@@ -64,8 +64,7 @@ class AdAliasDirectory:
 
     def caller(self) -> Caller:
         """By the token that the controller made of the ticket."""
-        sid = self._controllers.on(self._main, caller_of)
-        return Caller(str(sid), self._controllers.on(self._main, lambda session: name_of(session, sid)))
+        return self._controllers.on(self._main, named_caller)
 
     def place(self, dn: str) -> Place:
         """Raises InvalidInput for what is no DN."""

@@ -4,6 +4,7 @@ from bastide.directory.entries import any_sid, by_sid
 from bastide.directory.session import Session
 from bastide.domain.errors import DirectoryDenied, NoSuchObject
 from bastide.domain.ids import Sid
+from bastide.services.cluster.ports import Caller
 
 
 def caller_of(session: Session) -> Sid:
@@ -27,3 +28,9 @@ def name_of(session: Session, sid: Sid) -> str:
     except NoSuchObject:
         found = None
     return (found.text("sAMAccountName") if found else "") or str(sid)
+
+
+def named_caller(session: Session) -> Caller:
+    """Whoever is calling, for people."""
+    sid = caller_of(session)
+    return Caller(str(sid), name_of(session, sid))

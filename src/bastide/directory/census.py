@@ -13,7 +13,7 @@ from ldap.filter import filter_format
 
 from bastide.directory import membership
 from bastide.directory.active_directory import ActiveDirectory
-from bastide.directory.caller import caller_of, name_of
+from bastide.directory.caller import named_caller
 from bastide.directory.capabilities import Domain, View
 from bastide.directory.constants import (
     AES_ONLY,
@@ -111,8 +111,7 @@ class AdHardener(AdCensus):
         self._main = main
 
     def caller(self) -> Caller:
-        sid = self._controllers.on(self._main, caller_of)
-        return Caller(str(sid), self._controllers.on(self._main, lambda session: name_of(session, sid)))
+        return self._controllers.on(self._main, named_caller)
 
     def accounts(self, sids: Collection[Sid]) -> Mapping[Sid, Account]:
         domain, policies = self._view.domain(), self._view.capabilities().authentication_policies

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bastide.directory.active_directory import ActiveDirectory
-from bastide.directory.caller import caller_of, name_of
+from bastide.directory.caller import named_caller
 from bastide.directory.constants import RID_PROTECTED_USERS, AccountControl
 from bastide.directory.entries import Entry, by_sid, from_filetime, plain_dn, require_shown, sid_of_dn
 from bastide.directory.kerberos import sign_in
@@ -56,8 +56,7 @@ class AdEmergencyDirectory(AdEmergencyReader):
         self._main = main
 
     def caller(self) -> Caller:
-        sid = self._controllers.on(self._main, caller_of)
-        return Caller(str(sid), self._controllers.on(self._main, lambda session: name_of(session, sid)))
+        return self._controllers.on(self._main, named_caller)
 
     def find(self, name: str) -> Found:
         ref = ActiveDirectory(Forest.PRIV, self._controllers).find_person(name).ref
