@@ -22,7 +22,7 @@ from tests.support.reset_lab import reset_lab
 from tests.support.reset_node import OLD, Someone
 from tests.support.target_systems import Slapd
 
-pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures"]
+pytest_plugins = ["tests.support.lab", "tests.support.directory_fixtures", "tests.support.policy_world"]
 pytestmark = pytest.mark.lab
 
 NEW, OWN = "Correct-Horse-Battery-7", "Own-Horse-Battery-8"
@@ -48,13 +48,6 @@ def node(directory_lab: DirectoryLab, tmp_path_factory: pytest.TempPathFactory) 
         yield made
         made.let_ask_no_more()
         made.close()
-
-
-@pytest.fixture
-def policies(directory_lab: DirectoryLab) -> Iterator[SambaPolicyWorld]:
-    made = SambaPolicyWorld(directory_lab)
-    yield made
-    made.undo()
 
 
 @pytest.fixture

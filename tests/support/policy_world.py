@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
+import pytest
+
 from bastide.directory.constants import PASSWORD_SETTINGS
 from bastide.directory.entries import by_guid, child
 from bastide.directory.memory_policy import MemoryPolicyReader
@@ -200,3 +202,10 @@ def _numbers(values: dict[str, int]) -> dict[str, bytes]:
 def _units(span: timedelta | None) -> int:
     """A negative number of 100 ns; None: never."""
     return _NEVER if span is None else -int(span.total_seconds()) * 10_000_000
+
+
+@pytest.fixture
+def policies(directory_lab: DirectoryLab) -> Iterator[SambaPolicyWorld]:
+    made = SambaPolicyWorld(directory_lab)
+    yield made
+    made.undo()
