@@ -4,7 +4,8 @@
 (2) Tell: each reviewer once when it begins, and again every so often while lines of theirs wait, as an audit record that notifications read.
 (3) End: from `closes_at` on no decision counts.
 (4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it, and right before it the
-    directories were asked whether a group leads to the person still.
+    directories were asked whether a group leads to the person still. Before each line the lease is asked, and in its commit whether the row is still ours: who
+    stood still for longer than the lease does no line that another node has taken over.
 (5) Sign: the digest over all lines, with the key that signs the audit; the next review of a row is planned in the same commit.
 """
 
@@ -25,7 +26,7 @@ from bastide.services.eligibility import Eligibility, Eligible
 from bastide.services.events import by_worker
 from bastide.services.history import requests_since
 from bastide.services.pace import REVIEW
-from bastide.services.ports import Directory, Person, Random, Signer, Store, UnitOfWork, Work
+from bastide.services.ports import Directory, Lease, Person, Random, Signer, Store, UnitOfWork, Work
 from bastide.services.reviews.ways import Found, Ways
 from bastide.services.roles import Roles
 
@@ -56,12 +57,12 @@ class ReviewWork:
         self._random = random
         self._now = now
 
-    def run(self, works: Sequence[Work]) -> None:
+    def run(self, works: Sequence[Work], lease: Lease) -> None:
         """Raises LostLease, StoreError."""
         for work in works:
-            self._one(work)
+            self._one(work, lease)
 
-    def _one(self, work: Work) -> None:
+    def _one(self, work: Work, lease: Lease) -> None:
         with self._store.read() as uow:
             try:
                 review = uow.reviews.get(work.key)
@@ -77,7 +78,7 @@ class ReviewWork:
         elif review.state is State.OPEN:
             self._remind(work, review)
         elif review.state is State.CLOSING:
-            self._do(work, review)
+            self._do(work, review, lease)
         else:
             self._finish(work, review.next_due())
 
@@ -224,14 +225,16 @@ class ReviewWork:
 
     # -------------------------------------------------------------------------------------------------------- do, sign
 
-    def _do(self, work: Work, review: Review) -> None:
+    def _do(self, work: Work, review: Review, lease: Lease) -> None:
         """(4), (5)."""
         with self._store.read() as uow:
             waiting = [line for line in uow.reviews.lines(review.id) if line.outcome is None]
         ways = Ways(self._forests)
         for line in waiting:
+            lease.require()
             found = self._looked(ways, review, line)
             with self._store.write() as uow:
+                uow.work.require(work)
                 done = self._settled(uow, review, line, found)
                 uow.reviews.save_line(done)
                 data = {
