@@ -149,6 +149,39 @@ def test_settings_that_cannot_be_used_are_a_report(doctor: Doctor) -> None:
     }
 
 
+UNFINISHED = SETTINGS.replace('domain = "priv.test"', "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong", "first"),
+    [(None, "does not exist", "`bastide init` makes it"), (UNFINISHED, "missing required field `domain`", "set priv.domain")],
+)  # fmt: skip
+@pytest.mark.parametrize("words", [(), ("--only", "dns"), ("--since", "latest"), ("--recovery",), ("--html", "page.html")])  # fmt: skip
+def test_without_settings_the_one_thing_to_do_is_all_that_is_said(
+    doctor: Doctor, settings: str | None, wrong: str, first: str, words: tuple[str, ...]
+) -> None:
+    """A new user got 52 lines, 51 of which said that nothing had been looked at."""
+    doctor.settings.unlink()
+    if settings is not None:
+        doctor.settings.write_text(settings)
+    done = doctor(*words)
+    said = " ".join(done.stderr.split())
+    assert (done.exit_code, done.stdout) == (Exit.REFUSED, "")
+    assert all(one in said for one in (wrong, first, "nothing was looked at"))
+    assert len(done.stderr.splitlines()) <= 6
+    assert not doctor.reports.exists()
+
+
+def test_without_settings_no_category_is_said_to_be_right(doctor: Doctor) -> None:
+    doctor.settings.unlink()
+    done = doctor("--json", "--only", "dns")
+    assert done.exit_code == Exit.REFUSED
+    assert {one.check: one.severity for one in kept.from_json(done.stdout).results} == {
+        "configuration.settings": Severity.CRITICAL,
+        "dns.names": Severity.SKIPPED,
+    }
+
+
 def test_a_folder_that_cannot_be_written_is_said(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = doctor("--reports", str(tmp_path / "file" / "x"))

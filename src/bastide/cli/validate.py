@@ -77,12 +77,15 @@ def validate(
 
         if only or listing or html or since:
             raise Stop("--recovery stands alone", status=Exit.USAGE)
+        require_settings(config)
         walk(screen, config, as_json=as_json)
         return
     checks = chosen(categories)
     if listing:
         _list(screen, checks, as_json=as_json)
         return
+    if not as_json:
+        require_settings(config)
     before = _before(since, reports, _node(config), categories)
     found = replace(run_all(screen, checks, config), only=categories)
     changes = compare(before, found) if before is not None else ()
@@ -97,10 +100,21 @@ def validate(
         raise typer.Exit(int(Exit.REFUSED))
 
 
+def require_settings(file: Path) -> None:
+    """Without them nothing can be looked at, and fifty lines that say so hide the one thing to do. Raises Stop."""
+    from bastide.cli.config_file import remedy_for  # noqa: PLC0415  # only where it is needed
+
+    try:
+        load(file)
+    except ConfigError as error:
+        raise Stop(f"{error}; nothing was looked at", remedy=remedy_for(str(error))) from None
+
+
 def run_all(screen: Screen, checks: "Sequence[Check]", file: Path) -> Report:
     """One run of these checks. Settings that cannot be used are a result."""
     from bastide.cli.config_file import remedy_for  # noqa: PLC0415  # only where it is needed
-    from bastide.health.runner import refuse  # noqa: PLC0415  # SQLAlchemy takes its time
+    from bastide.health.registry import with_settings  # noqa: PLC0415  # SQLAlchemy takes its time
+    from bastide.health.runner import refuse  # noqa: PLC0415
 
     clock = SystemClock()
     began, start = clock.now(), clock.monotonic()
@@ -108,7 +122,7 @@ def run_all(screen: Screen, checks: "Sequence[Check]", file: Path) -> Report:
     try:
         settings = load(file)
     except ConfigError as error:
-        results = refuse(checks, str(error), remedy_for(str(error)))
+        results = refuse(with_settings(checks), str(error), remedy_for(str(error)))
     else:
         node = settings.server.node or node
         results = look(screen, checks, settings, file)

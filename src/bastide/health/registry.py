@@ -1,6 +1,6 @@
 """All checks, in the order in which a person would look. docs/reference/checks.md lists them; a test compares."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from bastide.domain.health import Category
 from bastide.health.check import Check
@@ -29,6 +29,7 @@ from bastide.health.checks import (
     time,
     work,
 )
+from bastide.health.runner import SETTINGS
 
 _MODULES = (
     inventory, configuration, names, ports, time, kerberos, baseline, directory, database, storage, logs, certificates, service, monitoring, events,
@@ -56,6 +57,12 @@ _LATER = frozenset({"directory.capabilities", "directory.rights", "directory.bas
 def chosen(categories: Collection[Category] = ()) -> tuple[Check, ...]:
     """Those of the categories; none named: all."""
     return tuple(check for check in CHECKS if not categories or check.category in categories)
+
+
+def with_settings(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """And the one that says whether the settings can be used: where they cannot, it is the only one that found something, whatever was asked for."""
+    known = {one.id for one in checks}
+    return (*(one for one in CHECKS if one.id == SETTINGS and one.id not in known), *checks)
 
 
 def of_settings() -> tuple[Check, ...]:
