@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ CONNECTIONS = 16
 SECONDS = 5.0
 ROUNDS = 3
 VIEWS = 9
+#: What is asked in turns, each of a server of its own.
+PATHS = {"roles": "/api/v1/offers", "hello": "/hello", "asks": "/asks"}
 PAGE_KB, READY_MS, RATIO = 60.0, 300.0, 0.3
 START_LIMIT, STOP_LIMIT = 60.0, 20.0
 
@@ -181,43 +183,59 @@ def measure(say: Any) -> dict[str, Metric]:
         urls = {"sqlite": f"sqlite:///{work / 'portal.db'}", "postgresql": database.url}
         metrics: dict[str, Metric] = {}
         for name, url in urls.items():
-            with stand(work, pair, "hello") as bare, stand(work, pair, name, url) as node:
+            with ExitStack() as meanwhile:
+                bare = meanwhile.enter_context(stand(work, pair, "hello"))
+                node = meanwhile.enter_context(stand(work, pair, name, url))
+                asking = meanwhile.enter_context(stand(work, pair, "asks", url))
                 if name == "sqlite":
                     say("first views in chromium")
                     metrics |= views(node)
                 say(f"requests a second on {name}")
-                metrics |= rates(name, node, bare)
+                metrics |= rates(name, {"roles": node, "hello": bare, "asks": asking})
         return metrics
 
 
-def rates(name: str, node: Stand, bare: Stand) -> dict[str, Metric]:
-    """List my roles and bare hello in turns; then activations, each of another person's."""
-    ours: list[float] = []
-    theirs: list[float] = []
-    spans: dict[str, list[float]] = {"roles": [], "hello": []}
-    cpu = {"roles": 0.0, "hello": 0.0}
-    node.drive("GET", "/api/v1/offers")
+def rates(name: str, stands: Mapping[str, Stand]) -> dict[str, Metric]:
+    """List my roles, bare hello and one bare question to the database in turns; then activations, each of another person's."""
+    node = stands["roles"]
+    rps: dict[str, list[float]] = {who: [] for who in PATHS}
+    spans: dict[str, list[float]] = {who: [] for who in PATHS}
+    cpu = dict.fromkeys(PATHS, 0.0)
+    node.drive("GET", PATHS["roles"])
     for number in range(ROUNDS):
-        for who in ("hello", "roles") if number % 2 else ("roles", "hello"):
-            seen = node.drive("GET", "/api/v1/offers") if who == "roles" else bare.drive("GET", "/hello")
-            (ours if who == "roles" else theirs).append(len(seen["spans"]) / seen["seconds"])
+        for who in reversed(PATHS) if number % 2 else PATHS:
+            seen = stands[who].drive("GET", PATHS[who])
+            rps[who].append(len(seen["spans"]) / seen["seconds"])
             spans[who] += seen["spans"]
             cpu[who] += seen["cpu"]
     body = json.dumps({"role": "Benchmark", "justification": "benchmark"})
     asked = node.drive("POST", "/api/v1/requests", body=body, turns=10, status=201)
-    ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
     return {
-        f"roles_rps_{name}": Metric(statistics.median(ours), "/s", peer=statistics.median(theirs)),
+        f"roles_rps_{name}": Metric(
+            statistics.median(rps["roles"]), "/s", peer=statistics.median(rps["hello"])
+        ),
         f"roles_p50_ms_{name}": _ms(spans["roles"], 50, spans["hello"]),
         f"roles_p99_ms_{name}": _ms(spans["roles"], 99, spans["hello"]),
-        f"roles_cpu_ms_{name}": Metric(
-            1000 * cpu["roles"] / len(spans["roles"]), "ms", peer=1000 * cpu["hello"] / len(spans["hello"])
+        f"roles_cpu_ms_{name}": Metric(_each(cpu, spans, "roles"), "ms", peer=_each(cpu, spans, "hello")),
+        f"roles_rps_ratio_{name}": Metric(_ratio(rps["roles"], rps["hello"]), "", goal=RATIO, more=True),
+        f"asks_rps_{name}": Metric(
+            statistics.median(rps["asks"]), "/s", peer=statistics.median(rps["hello"])
         ),
-        f"roles_rps_ratio_{name}": Metric(ratio, "", goal=RATIO, more=True),
+        f"asks_cpu_ms_{name}": Metric(_each(cpu, spans, "asks"), "ms", peer=_each(cpu, spans, "hello")),
+        f"asks_rps_ratio_{name}": Metric(_ratio(rps["asks"], rps["hello"]), ""),
         f"activate_rps_{name}": Metric(len(asked["spans"]) / asked["seconds"], "/s"),
         f"activate_p50_ms_{name}": _ms(asked["spans"], 50),
         f"activate_p99_ms_{name}": _ms(asked["spans"], 99),
     }
+
+
+def _each(cpu: Mapping[str, float], spans: Mapping[str, Sequence[float]], who: str) -> float:
+    """Milliseconds for one call."""
+    return 1000 * cpu[who] / len(spans[who])
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
 def _ms(spans: Sequence[float], percent: int, peer: Sequence[float] = ()) -> Metric:

@@ -1,5 +1,5 @@
 """A server of its own for the portal's numbers: the product as `bastide serve` runs it, with database, TLS and workers, over forests in memory;
-or, as `hello`, the same server with the framework and nothing else. Until SIGTERM.
+or the same server with the framework and nothing else (`hello`), or with one question to a database at each call (`asks`). Until SIGTERM.
 
 Usage: python -m benchmarks.portal_stand ORDER, a file of JSON: what, port, url, work, certificate, key, people, tokens (a file to write).
 """
@@ -58,6 +58,17 @@ def hello() -> Litestar:
     @get("/hello", sync_to_thread=False)
     def say() -> dict[str, str]:
         return {"hello": "world"}
+
+    return Litestar([say], openapi_config=None, logging_config=None)
+
+
+def asks(store: SqlStore) -> Litestar:
+    """The least of an application that asks its database at each call: a thread, because the driver blocks, a transaction, a row by its key."""
+
+    @get("/asks", sync_to_thread=True)
+    def say() -> dict[str, int]:
+        with store.read() as uow:
+            return {"records": uow.audit.head()[0]}
 
     return Litestar([say], openapi_config=None, logging_config=None)
 
@@ -153,6 +164,10 @@ def main() -> None:
     set_asyncio_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="api"))
     if order["what"] == "hello":
         uvloop.run(answer(hello(), order))
+        return
+    if order["what"] == "asks":
+        with closing(SqlStore(order["url"])) as store:
+            uvloop.run(answer(asks(store), order))
         return
     logs.to_stderr()
     app, runner = product(order)

@@ -23,7 +23,7 @@ from benchmarks.server import ServerProcess
 from benchmarks.stage import Stage
 from benchmarks.sync_objects import Crowd
 from benchmarks.sync_phases import SyncRun
-from benchmarks.sync_stage import CROWD, Agent, SyncStage
+from benchmarks.sync_stage import BACKLOG, CROWD, Agent, SyncStage
 
 PREFIX = "bench"
 INTERRUPTED = 130
@@ -103,9 +103,9 @@ def _passwords(sync: SyncStage, said: "_Clock", idle: Callable[[], dict[str, Met
     metrics: dict[str, Metric] = {}
     steps: tuple[tuple[str, Callable[[SyncRun, ServerProcess], dict[str, Metric]]], ...] = (
         ("passwords, beside syncpasswords", sync_phases.latency),
-        (f"{sync_phases.PER_TURN} passwords at once", sync_phases.rates),
-        (f"{len(CROWD)} passwords after an outage of slapd", sync_phases.target_outage),
-        (f"{len(CROWD)} passwords after an outage of the server", sync_phases.server_outage),
+        (f"{len(CROWD)} passwords at once", sync_phases.rates),
+        (f"{len(BACKLOG)} passwords after an outage of slapd", sync_phases.target_outage),
+        (f"{len(BACKLOG)} passwords after an outage of the server", sync_phases.server_outage),
     )
     try:
         with server.running(sync.stage, settings) as node:

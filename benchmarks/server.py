@@ -35,6 +35,15 @@ class ServerProcess:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Stopped where it is; it goes on at the end."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def check(self) -> None:
         """Raises RuntimeError if it has ended."""
         if self.process.poll() is not None:

@@ -1,7 +1,6 @@
 """The second part, phase by phase: passwords on their way. Each gives metrics by name; docs/benchmarks.md says what they mean."""
 
 import statistics
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from benchmarks.server import ServerProcess
 from benchmarks.stage import Stage
 from benchmarks.sync_objects import Crowd
 from benchmarks.sync_stage import (
+    BACKLOG,
     CHANGERS,
     CONTROLLER,
     CROWD,
@@ -31,7 +31,10 @@ ROUNDS = 3
 PEER_SECONDS = 15.0
 PEER_CHANGES = 12
 TURNS = 3
-PER_TURN = 1000
+#: Changes in one commit.
+PLANTED = 5000
+#: A server that rests is not in the middle of a commit when it is stopped.
+REST_S = 1.0
 IDLE_S = 20.0
 WAKE_UPS = 20
 #: A set in PostgreSQL is 4,096 rounds of a hash, in MariaDB two of another.
@@ -76,14 +79,13 @@ class SyncRun:
             lambda: "listening for agents" in node.log.read_text(), _LIMIT, "the server listens", node.check
         )
 
-    def planted(self, node: ServerProcess, names: Sequence[str], password: str) -> float:
-        """The seconds from the commit of their changes until all are delivered. The server hears of the commit at once."""
-        plant = threading.Thread(target=self.crowd.plant, args=(self.store, names, password))
-        plant.start()
-        until(self.waiting, _LIMIT, "the commit", node.check)
-        seconds = self.drained(node)
-        plant.join()
-        return seconds
+    def sustained(self, node: ServerProcess, names: Sequence[str], password: str) -> float:
+        """The seconds until the changes of all these people are delivered. The server is stopped while they are taken in; the clock begins when it goes on."""
+        time.sleep(REST_S)
+        with node.halted():
+            for start in range(0, len(names), PLANTED):
+                self.crowd.plant(self.store, names[start : start + PLANTED], password)
+        return self.drained(node)
 
     def kpasswd(self, names: Sequence[str], spread: float = 0) -> list[float]:
         """Everybody takes a new password, by kpasswd on the client's host. Milliseconds until slapd lets them in."""
@@ -134,19 +136,18 @@ def latency(run: SyncRun, node: ServerProcess) -> dict[str, Metric]:
 
 
 def rates(run: SyncRun, node: ServerProcess) -> dict[str, Metric]:
-    """A thousand at a time, and the bare script with the same people, in turns."""
-    names = CROWD[:PER_TURN]
+    """Everybody at a time, and the bare script with the same people, in turns."""
     seen: dict[str, list[float]] = {"bastide": [], "bare": []}
     for turn in range(TURNS):
         for who in ("bare", "bastide") if turn % 2 else ("bastide", "bare"):
             password = f"Turn-{turn}-{who}-aA7"
             if who == "bare":
-                order = {"names": names, "new": password, **run.sync.slapd_order}
+                order = {"names": CROWD, "new": password, **run.sync.slapd_order}
                 seconds = run.sync.phase("bare_rate", order)["seconds"]
             else:
-                seconds = run.planted(node, names, password)
-            run.proved(names, password)
-            seen[who].append(PER_TURN / seconds)
+                seconds = run.sustained(node, CROWD, password)
+            run.proved(CROWD, password)
+            seen[who].append(len(CROWD) / seconds)
     ratios = [ours / theirs for ours, theirs in zip(seen["bastide"], seen["bare"], strict=True)]
     return {
         "deliveries_per_s": Metric(
@@ -160,8 +161,8 @@ def target_outage(run: SyncRun, node: ServerProcess) -> dict[str, Metric]:
     """The target is down while everybody changes; then it comes back. From the first delivery to the last."""
     before = node.rss_mb
     with run.sync.slapd_down():
-        run.crowd.plant(run.store, CROWD, "After-Outage-aA7")
-    until(lambda: run.waiting() < len(CROWD), _LIMIT, "the first delivery", node.check)
+        run.crowd.plant(run.store, BACKLOG, "After-Outage-aA7")
+    until(lambda: run.waiting() < len(BACKLOG), _LIMIT, "the first delivery", node.check)
     began, left = time.monotonic(), run.waiting()
     most = before
     while run.waiting():
@@ -172,7 +173,7 @@ def target_outage(run: SyncRun, node: ServerProcess) -> dict[str, Metric]:
         time.sleep(0.02)
     # When the first batch is committed, a second one may be nearly done.
     rate = (left - BATCH) / (time.monotonic() - began)
-    run.proved(CROWD, "After-Outage-aA7")
+    run.proved(BACKLOG, "After-Outage-aA7")
     return {
         "backlog_target_per_s": Metric(rate, "/s"),
         "backlog_target_rss_growth_mb": Metric(max(most, node.rss_mb) - before, "MiB"),
@@ -182,21 +183,21 @@ def target_outage(run: SyncRun, node: ServerProcess) -> dict[str, Metric]:
 def server_outage(run: SyncRun, node: ServerProcess) -> dict[str, Metric]:
     """Five thousand wait on the controller; the agent tells them all, and slapd has them."""
     before, taken = node.rss_mb, run.taken()
-    run.crowd.queue(run.agent.state, CROWD, "On-The-Controller-aA7")
+    run.crowd.queue(run.agent.state, BACKLOG, "On-The-Controller-aA7")
     run.agent.hand_over()
     process = run.agent.start()
     began = time.monotonic()
     # The agent also tells what was changed while syncpasswords ran.
-    until(lambda: run.taken() - taken >= len(CROWD), _LIMIT, "the agent tells", process.check)
+    until(lambda: run.taken() - taken >= len(BACKLOG), _LIMIT, "the agent tells", process.check)
     told = time.monotonic() - began
     run.drained(node)
     took = time.monotonic() - began
     growth, agent = node.rss_mb - before, process.rss_mb
     run.agent.stop()
-    run.proved(CROWD, "On-The-Controller-aA7")
+    run.proved(BACKLOG, "On-The-Controller-aA7")
     return {
-        "backlog_controller_told_per_s": Metric(len(CROWD) / told, "/s"),
-        "backlog_controller_per_s": Metric(len(CROWD) / took, "/s"),
+        "backlog_controller_told_per_s": Metric(len(BACKLOG) / told, "/s"),
+        "backlog_controller_per_s": Metric(len(BACKLOG) / took, "/s"),
         "backlog_controller_rss_growth_mb": Metric(growth, "MiB"),
         "backlog_agent_rss_mb": Metric(agent, "MiB"),
     }

@@ -34,7 +34,9 @@ USER = "nobody"
 #: People who change their password themselves: of CORP, and entries of slapd.
 CHANGERS = tuple(f"k{number:03}" for number in range(20))
 #: Of slapd, and in our database only: their changes are planted.
-CROWD = tuple(f"w{number:04}" for number in range(5000))
+CROWD = tuple(f"w{number:05}" for number in range(20_000))
+#: Those who change their password during an outage.
+BACKLOG = CROWD[:5000]
 FIRST_PASSWORD = "First-Pass-{}-aA7"
 _START_LIMIT = 30.0
 _AGENT_SETTINGS = """\
