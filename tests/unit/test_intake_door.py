@@ -186,6 +186,16 @@ def test_at_the_end_who_is_connected_is_hung_up_on(doors: Doors) -> None:
     assert [one.name for one in threading.enumerate() if one.name.startswith("intake")] == []
 
 
+def test_who_never_shakes_hands_holds_up_no_end(doors: Doors) -> None:
+    silent = [socket.create_connection(("127.0.0.1", doors.door.port), PATIENCE) for _ in range(5)]
+    doors.until(lambda: len(doors.door._open) == len(silent))
+    began = time.monotonic()
+    doors.door.stop(PATIENCE)
+    assert time.monotonic() - began < server._SHAKING / 2
+    for one in silent:
+        one.close()
+
+
 def test_a_door_that_asks_for_no_certificate_is_none(doors: Doors) -> None:
     with pytest.raises(ValueError, match="asks for their certificates"):
         Intake(

@@ -166,16 +166,6 @@ def test_a_thread_that_cannot_be_started_takes_no_place(
     assert isinstance(stage.agent().sign_in(), wire.Welcome)
 
 
-def test_above_all_threads_a_new_connection_is_hung_up_on(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS", 1)
-    agent = stage.agent()
-    agent.sign_in()
-    assert stage.agent().hung_up()
-    assert agent.say(NOTE) == accepted(NOTE.reference)
-
-
 # ----------------------------------------------------------------------------------------------------- how long it lasts
 
 

@@ -12,13 +12,12 @@ Syslog has no answer: what was sent and not committed when this process dies is 
 import logging
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, cast
 
 from bastide.domain.errors import StoreError
 from bastide.intake.frames import BadFrameError, Frames
+from bastide.listener import Listener
 from bastide.services.intake.accept import Accept
 from bastide.services.intake.ports import Source
 
@@ -31,12 +30,10 @@ _BATCH = 500
 _PIECE = 65_536
 _SHAKING = 10.0
 _PAUSE = 1.0
-#: A forwarder that has nothing to say keeps its connection; one that is gone is noticed by keep-alive.
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
-class Intake:
-    """Listens until `stop`. `sources`: by the DNS name of their certificate, in lower case."""
+class Intake(Listener[ssl.SSLSocket]):
+    """Listens until `stop`; a batch that is being taken in then is finished. `sources`: by the DNS name of their certificate, in lower case."""
 
     def __init__(
         self,
@@ -50,92 +47,30 @@ class Intake:
     ) -> None:
         if tls.verify_mode is not ssl.CERT_REQUIRED:
             raise ValueError("a door for forwarders asks for their certificates")  # (1)
+        super().__init__(
+            address, port, name="intake", whom="events", most=CONNECTIONS, answers=False, monotonic=monotonic
+        )  # (3)
         self._tls = tls
         self._sources = sources
         self._accept = accept
-        self._monotonic = monotonic
-        self._listener = socket.create_server((address, port), backlog=CONNECTIONS)
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
-        #: What each thread talks to, and which source that is; empty: it has not said so yet.
-        self._open: dict[threading.Thread, tuple[socket.socket, str]] = {}
-        self._thread = threading.Thread(target=self._listen, name="intake", daemon=True)
+        #: Which source each connection is of; who has not said so yet is not there.
+        self._admitted: dict[int, str] = {}
 
-    @property
-    def port(self) -> int:
-        """The port it got, where 0 was asked for."""
-        return int(self._listener.getsockname()[1])
+    def _made(self, plain: socket.socket) -> ssl.SSLSocket:
+        return self._tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
 
-    def start(self) -> None:
-        """Listen, in a thread of its own."""
-        self._thread.start()
-        _log.info("listening for events on port %s", self.port)
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """Hang up. A batch that is being taken in is finished."""
-        self._stopping.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            talking = dict(self._open)
-        for one, _ in talking.values():
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in talking:
-            thread.join(timeout)
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-
-    def _listen(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                plain, peer = self._listener.accept()
-            except OSError as error:
-                if not self._stopping.is_set():
-                    _log.warning("no connection can be taken: %s", error)
-                    self._stopping.wait(_PAUSE)
-                continue
-            self._begin(plain, str(peer[0]))
-
-    def _begin(self, plain: socket.socket, address: str) -> None:
-        """(3)."""
-        thread = threading.Thread(
-            target=self._serve, args=(plain, address), name=f"intake-{address}", daemon=True
-        )
-        with self._lock:
-            full = len(self._open) >= CONNECTIONS
-            if not full:
-                self._open[thread] = (plain, "")
-        if full:
-            plain.close()
-            _log.warning("the connection from %s finds no place", address)
-            return
+    def _serve(self, number: int, connection: ssl.SSLSocket, address: str) -> None:
         try:
-            thread.start()
-        except RuntimeError:  # no thread can be started
-            self._leave(thread)
-            plain.close()
-
-    def _serve(self, plain: socket.socket, address: str) -> None:
-        try:
-            plain.settimeout(_SHAKING)
-            with plain, self._tls.wrap_socket(plain, server_side=True) as channel:
-                source = self._admitted(channel)
-                for option, value in _KEEPALIVE:
-                    channel.setsockopt(socket.IPPROTO_TCP, option, value)
-                channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                channel.settimeout(None)
-                self._talk(channel, source)
+            connection.settimeout(_SHAKING)
+            connection.do_handshake()
+            source = self._admit(number, connection)
+            connection.settimeout(None)
+            self._talk(connection, source)
         except (OSError, BadFrameError, PermissionError) as error:
             if not self._stopping.is_set():
                 _log.warning("the forwarder at %s is hung up on: %s", address, error)
-        except Exception:  # noqa: BLE001  # a caller must not be able to end the listener
-            _log.exception("unexpected, of the forwarder at %s", address)
-        finally:
-            self._leave(threading.current_thread())
 
-    def _admitted(self, channel: ssl.SSLSocket) -> Source:
+    def _admit(self, number: int, channel: ssl.SSLSocket) -> Source:
         """(2), (3). Raises PermissionError."""
         shown = cast("dict[str, Any]", channel.getpeercert() or {})
         names = {str(value).lower() for kind, value in shown.get("subjectAltName", ()) if kind == "DNS"}
@@ -143,11 +78,13 @@ class Intake:
         if len(found) != 1:
             raise PermissionError("its certificate names no source of ours, or several")
         with self._lock:
-            if sum(name == found[0].name for _, name in self._open.values()) >= PER_SOURCE:
+            if list(self._admitted.values()).count(found[0].name) >= PER_SOURCE:
                 raise PermissionError("its source has too many connections")
-            # The plain socket has given its descriptor away: to hang up on it would do nothing.
-            self._open[threading.current_thread()] = (channel, found[0].name)
+            self._admitted[number] = found[0].name
         return found[0]
+
+    def _left(self, number: int) -> None:
+        self._admitted.pop(number, None)
 
     def _talk(self, channel: ssl.SSLSocket, source: Source) -> None:
         """Until the other side ends it. Raises OSError, BadFrameError."""
@@ -173,7 +110,3 @@ class Intake:
                 self._stopping.wait(_PAUSE)
             else:
                 return
-
-    def _leave(self, thread: threading.Thread) -> None:
-        with self._lock:
-            self._open.pop(thread, None)
