@@ -27,7 +27,7 @@ PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 _AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 _RUN = "() => axe.run(document, {resultTypes: ['violations']})"
 _GRAVE = {"serious", "critical"}
-_NO_PAGE = re.compile(r"/(?:static|events)/|\.(?:csv|jsonl)$")
+_NO_PAGE = re.compile(r"/(?:static|events)/|\.(?:csv|jsonl?)$")
 
 
 @pytest.fixture(params=[("dark", PHONE), ("light", DESK)], ids=["dark-390", "light-1280"])
@@ -51,7 +51,7 @@ def populate(api: ApiWorld) -> dict[str, str]:
     api.work()
     api.services.authn.open_session(api.alice(), address="192.0.2.66", agent="Opera on Windows")
     waiting = api.ask("Approved", justification="restore the figures of March", ticket="INC-42")
-    api.services.oversight.reviews.create(
+    review = api.services.oversight.reviews.create(
         api.dave, Draft(name="Winter", reviewer="PRIV\\grace", fallback="PRIV\\heidi", silence=Verdict.KEEP)
     )
     api.work()
@@ -62,6 +62,7 @@ def populate(api: ApiWorld) -> dict[str, str]:
         "request_id": waiting.id,
         "user_id": user.id,
         "group_id": group.id,
+        "review_id": review.id,
         "active": active.id,
     }
 

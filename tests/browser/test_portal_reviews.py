@@ -1,5 +1,6 @@
-"""An access review in chromium, by keyboard: a reviewer keeps and removes, changes a mind, and nothing is taken away before the end."""
+"""An access review in chromium, by keyboard: a reviewer keeps and removes, and nothing is taken away before the end; an administrator plans one, ends it, and takes the signed result away."""
 
+import json
 from typing import Any
 
 import pytest
@@ -92,3 +93,55 @@ def test_a_reviewer_keeps_one_and_removes_the_other(
         assert api.services.roles.show(api.dave, "File administrators").candidates, "not before the end"
         expected = {"403", "422"}
         assert [fault for fault in grace.faults if not any(code in fault for code in expected)] == []
+
+
+def test_an_administrator_plans_a_review_looks_and_ends_it(
+    api: ApiWorld, browser: Browser, origin: str
+) -> None:
+    """By keyboard on a phone. In the other scheme and width its pages are looked at in test_portal_look.py."""
+    folder = PICTURES / f"dark-{PHONE['width']}"
+    folder.mkdir(parents=True, exist_ok=True)
+    options: Any = {"color_scheme": "dark", "viewport": PHONE}
+    with browser.new_context(ignore_https_errors=True, **options) as context:
+        dave = Person(context, origin)
+
+        def look(name: str) -> None:
+            dave.page.screenshot(path=folder / f"campaign-{name}-dave.png", full_page=True)
+            assert faults(dave.page) == []
+
+        dave.open("/signin")
+        dave.type("Account", "PRIV\\dave")
+        dave.type("Password", "dave-priv-pw")
+        dave.press("Sign in")
+        dave.open("/admin/reviews/new")
+        dave.type("Code from your authenticator", api.code("dave"))
+        dave.press("Show the code")
+        dave.type("Name", "Winter")
+        dave.type("Roles", "File administrators")
+        dave.type("Who reviews where nobody else can", "PRIV\\grace")
+        dave.reach(dave.page.get_by_label("Where nobody decides"))
+        dave.page.keyboard.type("Keep")
+        dave.press("Plan it")
+        dave.sees("Planned: it begins by itself at its time")
+        look("planned")
+        api.runner.run_due()
+        dave.press("Access reviews")
+        dave.sees("2: 0 keep, 0 remove, 2 not decided")
+        look("list")
+        dave.press("Winter")
+        dave.sees("priv.alice may ask for File administrators")
+        dave.type("Type Winter to end it", "Winter")
+        dave.press("End it now")
+        dave.sees("Ended: no decision counts any more.")
+        for _ in range(3):
+            api.runner.run_due()
+        dave.press("Look again")
+        dave.sees("Checked just now: the lines below are what was signed.")
+        look("closed")
+        dave.reach(dave.page.get_by_role("link", name="Take it away as JSON"))
+        with dave.page.expect_download() as taken:
+            dave.page.keyboard.press("Enter")
+        (review,) = api.services.oversight.reviews.all(api.dave)
+        assert taken.value.suggested_filename == f"review-{review.id}.json"
+        assert json.loads(taken.value.path().read_text())["digest"] == review.digest
+        assert dave.faults == []

@@ -7,7 +7,7 @@ import pytest
 
 from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.people import Forest, MfaProof
-from bastide.domain.reviews import Decision, Every, Line, Outcome, Review, State, Verdict
+from bastide.domain.reviews import Decision, Every, Line, Outcome, Review, State, Tally, Verdict
 from bastide.domain.roles import Subject
 from bastide.domain.usage import Usage
 from bastide.store.unit_of_work import SqlStore
@@ -97,6 +97,36 @@ def test_a_line_keeps_its_decision_and_what_became_of_it(store: SqlStore) -> Non
         uow.commit()
     with store.read() as uow:
         assert uow.reviews.lines(made.id) == (decided,)
+
+
+def test_what_was_said_of_lines_and_became_of_them_is_counted(store: SqlStore) -> None:
+    made, other = review(1), review(2)
+    said = [
+        (None, None), (None, Outcome.REMOVED), (Verdict.KEEP, Outcome.KEPT), (Verdict.KEEP, None),
+        (Verdict.KEEP, Outcome.GONE), (Verdict.REMOVE, Outcome.REMOVED), (Verdict.REMOVE, Outcome.BY_HAND),
+    ]  # fmt: skip
+    lines = tuple(
+        replace(
+            line(made, number),
+            decision=None
+            if verdict is None
+            else Decision(verdict, "keep", build.sid(8), "remove", NOW, MfaProof("totp", "f", NOW)),
+            outcome=outcome,
+        )
+        for number, (verdict, outcome) in enumerate(said)
+    )
+    with store.write() as uow:
+        uow.reviews.add(made)
+        uow.reviews.add(other)
+        uow.reviews.add_lines(lines)
+        uow.reviews.add_lines((line(other, 99),))
+        uow.commit()
+    with store.read() as uow:
+        counted = uow.reviews.tally(made.id)
+        assert counted == Tally(lines=7, keep=3, remove=2, kept=1, removed=2, by_hand=1, gone=1)
+        assert counted.undecided == 2
+        assert uow.reviews.tally(other.id) == Tally(lines=1)
+        assert uow.reviews.tally(build.uid("nowhere")) == Tally()
 
 
 def test_what_is_not_there_is_said_to_be(store: SqlStore) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from bastide.domain.people import Forest
 from bastide.domain.requests import Decision
+from bastide.domain.reviews import Verdict
 from bastide.portal.addresses import HEADERS, is_ours
 from bastide.portal.forms import csrf_token
 from bastide.services import sessions
+from bastide.services.reviews.campaigns import Draft
 from bastide.services.security_keys import Ballot
 from tests.support.admin import HOSTILE, is_sound
 from tests.support.api import APPROVAL, ApiWorld, served
@@ -43,6 +45,10 @@ def hostile() -> Iterator[ApiWorld]:
         first, *_ = (r for r in api.services.requests.all(api.dave) if r.role_name.endswith("0"))
         api.services.requests.close(api.alice(), first.id, HOSTILE)
         api.work()
+        api.services.oversight.reviews.create(
+            api.dave, Draft(name=HOSTILE, fallback="PRIV\\omni", silence=Verdict.KEEP)
+        )
+        api.work()
         api.clock.move(minutes=1)
         actor, keys = api.sign_in("omni"), api.services.security_keys
         keys.register(actor, "s", SHORT, Authenticator().make(keys.ask_to_register(actor, "s")))
@@ -58,6 +64,7 @@ def pages(api: ApiWorld, browser: Browser) -> Iterator[Page]:
         "user_id": [user.id for user in use.accounts.users(api.dave)],
         "group_id": [group.id for group in use.accounts.groups(api.dave)],
         "proposal_id": ["none"],
+        "review_id": [review.id for review in use.oversight.reviews.all(api.dave)],
         "person": ["none"],
         "operation": ["none"],
     }

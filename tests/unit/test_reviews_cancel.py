@@ -41,6 +41,16 @@ def test_8_what_is_planned_is_cancelled_and_neither_begins_nor_comes_back(house:
         assert [row["due"] for row in uow.work.listing() if row["key"] == review.id] == [None]
 
 
+def test_to_try_it_changes_nothing(house: House) -> None:
+    """A page asks first whether it may."""
+    review = planned(house)
+    assert house.use.cancel(house.world.dave, review.id, dry_run=True).state is State.CANCELLED
+    assert house.state(review) == review
+    assert house.told("review.cancelled") == []
+    with pytest.raises(NotAuthorized):
+        house.use.cancel(house.world.frank, review.id, dry_run=True)
+
+
 def test_8_what_began_or_is_over_is_not_cancelled(house: House) -> None:
     review = house.plan()
     with pytest.raises(Conflict, match="it is open") as caught:

@@ -21,7 +21,8 @@ The rules this module keeps:
 import calendar
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -160,6 +161,38 @@ class Line:
     outcome: Outcome | None = None
     #: What was done, or what a person must do.
     said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many lines a review has, what was said of them, and what became of them."""
+
+    lines: int = 0
+    keep: int = 0
+    remove: int = 0
+    kept: int = 0
+    removed: int = 0
+    by_hand: int = 0
+    gone: int = 0
+
+    @property
+    def undecided(self) -> int:
+        return self.lines - self.keep - self.remove
+
+
+def tally(lines: Iterable[tuple[Verdict | None, Outcome | None]]) -> Tally:
+    """Counted over what was said of each line and what became of it, where that is known."""
+    pairs = list(lines)
+    said, became = Counter(verdict for verdict, _ in pairs), Counter(outcome for _, outcome in pairs)
+    return Tally(
+        lines=len(pairs),
+        keep=said[Verdict.KEEP],
+        remove=said[Verdict.REMOVE],
+        kept=became[Outcome.KEPT],
+        removed=became[Outcome.REMOVED],
+        by_hand=became[Outcome.BY_HAND],
+        gone=became[Outcome.GONE],
+    )
 
 
 def check(review: Review, now: datetime, *, four_eyes: bool = False) -> Review:

@@ -21,7 +21,7 @@ _OURS = re.compile(
 )
 #: A page that asks for a sign-in or a code sends the person on to one of these, and never elsewhere.
 _ADMIN = (
-    r"admin/(?:kill|directory|work|reset|monitoring|alerts(?:/rules)?|(?:roles|proposals|users|groups)(?:/new|/[0-9a-f-]{36}(?:/edit|/remove)?)?)|"
+    r"admin/(?:kill|directory|work|reset|monitoring|alerts(?:/rules)?|(?:roles|proposals|users|groups|reviews)(?:/new|/[0-9a-f-]{36}(?:/edit|/remove)?)?)|"
     r"auditing(?:/charts|/chain)?"
 )
 _ONWARD = re.compile(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from litestar import Request as Call
@@ -23,12 +24,13 @@ _READERS = frozenset({Right.ADMINISTER, Right.AUDIT})
 
 ROLES, PROPOSALS = "/admin/roles", "/admin/proposals"
 USERS, GROUPS = "/admin/users", "/admin/groups"
+CAMPAIGNS = "/admin/reviews"
 RESETS = "/admin/reset"
 MONITORING = "/admin/monitoring"
 ALERTS, ALERT_RULES = "/admin/alerts", "/admin/alerts/rules"
 KILL, DIRECTORY, WORK = "/admin/kill", "/admin/directory", "/admin/work"
 AUDITING, CHARTS, CHAIN = "/auditing", "/auditing/charts", "/auditing/chain"
-_FOR_READERS = ((ROLES, "Roles"), (USERS, "PAM users"), (GROUPS, "PAM groups"))
+_FOR_READERS = ((ROLES, "Roles"), (USERS, "PAM users"), (GROUPS, "PAM groups"), (CAMPAIGNS, "Access reviews"))
 _FOR_ADMINISTRATORS = ((KILL, "Kill switch"), (DIRECTORY, "Directory"), (WORK, "Work"))
 _FOR_AUDITING = ((AUDITING, "Who had what"), (CHARTS, "Charts"), (CHAIN, "Chain"))
 _LENGTH = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?", re.ASCII)
@@ -84,7 +86,7 @@ def lines(fields: Mapping[str, str], field: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in fields.get(field, "").splitlines() if line.strip())
 
 
-def seconds(fields: Mapping[str, str], field: str, called: str) -> int:
+def seconds(fields: Mapping[str, str], field: str, called: str, longest: timedelta = TTL_CEILING) -> int:
     """A length of time as `domain.roles.length` writes it: `1h30m`. Raises InvalidInput."""
     said = fields.get(field, "").replace(" ", "").lower()
     match = _LENGTH.fullmatch(said)
@@ -93,9 +95,9 @@ def seconds(fields: Mapping[str, str], field: str, called: str) -> int:
         if match
         else 0
     )
-    if not 0 < total <= TTL_CEILING.total_seconds():
+    if not 0 < total <= longest.total_seconds():
         raise InvalidInput(
-            called, "is not a length of time", remedy=f"write 30m, 1h30m or 2d, at most {length(TTL_CEILING)}"
+            called, "is not a length of time", remedy=f"write 30m, 1h30m or 2d, at most {length(longest)}"
         )
     return total
 

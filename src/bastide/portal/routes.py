@@ -15,6 +15,7 @@ from bastide.portal import (
     alerts,
     approvals,
     auditing,
+    campaigns,
     factors,
     help_desk,
     live,
@@ -48,7 +49,7 @@ def static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[byt
 def router() -> Router:
     """The portal."""
     own = (sign_in, access, approvals, reviews, factors, sessions, live, reset, registration, help_desk)
-    rooms = (*own, roles, proposals, accounts, operations, monitoring, alerts, auditing, resets)
+    rooms = (*own, roles, proposals, accounts, campaigns, operations, monitoring, alerts, auditing, resets)
     handlers = [*(handler for room in rooms for handler in room.HANDLERS), static]
     return Router(
         "/",

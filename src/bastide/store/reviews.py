@@ -1,16 +1,32 @@
 """Access reviews, and their lines."""
 
+from dataclasses import dataclass
+
 from sqlalchemy import bindparam, insert, select, update
 
 from bastide.domain.errors import Conflict, NotFound
 from bastide.domain.ids import typed
-from bastide.domain.reviews import Line, Review, State
+from bastide.domain.reviews import Line, Outcome, Review, State, Tally, Verdict, tally
 from bastide.services.reviews.ports import Reviews
 from bastide.store import tables
 from bastide.store.codec import Document, micros
 from bastide.store.session import Session
 
-_REVIEW, _LINE = Document(Review), Document(Line)
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What is counted of a line: a list of reviews would read the evidence of all their lines else."""
+
+    decision: _Said | None = None
+    outcome: Outcome | None = None
+
+
+_REVIEW, _LINE, _COUNTED = Document(Review), Document(Line), Document(_Counted)
 _r, _l = tables.reviews.c, tables.review_lines.c
 _ADD = insert(tables.reviews)
 _SAVE = (
@@ -97,6 +113,11 @@ class SqlReviews(Reviews):
     def lines(self, review: str) -> tuple[Line, ...]:
         """By role and person."""
         return tuple(_LINE.load(row.doc) for row in self._session.run(_LINES, {"review_": review}))
+
+    def tally(self, review: str) -> Tally:
+        """Of its lines."""
+        found = (_COUNTED.load(row.doc) for row in self._session.run(_LINES, {"review_": review}))
+        return tally((one.decision.verdict if one.decision else None, one.outcome) for one in found)
 
 
 def _no_line(key: str) -> NotFound:

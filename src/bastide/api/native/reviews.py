@@ -193,14 +193,7 @@ def cancel_review(review_id: FromPath[str], actor: Caller, services: UseCases) -
 )
 def show_result(review_id: FromPath[str], actor: Caller, services: UseCases) -> ResultView:
     """Made anew from the lines and compared with what was signed. One that was changed is answered as the problem audit-broken."""
-    found = services.oversight.reviews.result(actor, review_id)
-    return ResultView(
-        review=found.review.id,
-        text=found.text,
-        digest=found.review.digest,
-        key=found.review.key,
-        signature=found.review.signature.hex(),
-    )
+    return ResultView(**services.oversight.reviews.result(actor, review_id).handed_on())
 
 
 @get("/me/reviews", opt=needs(Right.USE), sync_to_thread=True, tags=TAGS, summary="What is mine to review")

@@ -9,7 +9,7 @@ from bastide.domain.audit import Event
 from bastide.domain.errors import AuditBroken, Conflict
 from bastide.domain.ids import parse_id
 from bastide.domain.people import Actor, Right, require, require_reader
-from bastide.domain.reviews import Every, Line, Review, State, Verdict
+from bastide.domain.reviews import Every, Line, Review, State, Tally, Verdict
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_role, owner_of
 from bastide.services.pace import REVIEW
@@ -39,6 +39,17 @@ class Signed:
 
     review: Review
     text: str
+
+    def handed_on(self) -> Mapping[str, str]:
+        """All that it takes to check it elsewhere. `signature`: in hexadecimal."""
+        review = self.review
+        return {
+            "review": review.id,
+            "text": self.text,
+            "digest": review.digest,
+            "key": review.key,
+            "signature": review.signature.hex(),
+        }
 
 
 class Campaigns:
@@ -97,6 +108,12 @@ class Campaigns:
         with self._store.read() as uow:
             return uow.reviews.all()
 
+    def counted(self, actor: Actor, most: int) -> tuple[tuple[Review, Tally], ...]:
+        """The latest first, at most so many, each with how far it got."""
+        require_reader(actor)
+        with self._store.read() as uow:
+            return tuple((one, uow.reviews.tally(one.id)) for one in uow.reviews.all()[:most])
+
     def show(self, actor: Actor, id_: str) -> tuple[Review, tuple[Line, ...]]:
         """One with all its lines. Raises NotFound."""
         require_reader(actor)
@@ -148,7 +165,7 @@ class Campaigns:
             uow.commit()
         return after
 
-    def close(self, actor: Actor, id_: str) -> Review:
+    def close(self, actor: Actor, id_: str, *, dry_run: bool = False) -> Review:
         """End it now: what nobody decided goes by what was said of silence. Raises NotFound, Conflict."""
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
@@ -160,10 +177,11 @@ class Campaigns:
             saved = uow.reviews.save(review)
             uow.audit.append(self._review_event("review.ended", actor, review))
             uow.work.poke(REVIEW, review.id, now)
-            uow.commit()
+            if not dry_run:
+                uow.commit()
         return saved
 
-    def cancel(self, actor: Actor, id_: str) -> Review:
+    def cancel(self, actor: Actor, id_: str, *, dry_run: bool = False) -> Review:
         """Take back one that did not begin; it comes back no more. Raises NotFound, Conflict."""
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
@@ -175,7 +193,8 @@ class Campaigns:
             saved = uow.reviews.save(review)
             uow.audit.append(self._review_event("review.cancelled", actor, review))
             uow.work.poke(REVIEW, review.id, self._now())
-            uow.commit()
+            if not dry_run:
+                uow.commit()
         return saved
 
     def result(self, actor: Actor, id_: str) -> Signed:

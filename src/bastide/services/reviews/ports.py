@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from bastide.domain.reviews import Line, Review
+from bastide.domain.reviews import Line, Review, Tally
 
 
 class Reviews(Protocol):
@@ -32,3 +32,6 @@ class Reviews(Protocol):
 
     def lines(self, review: str) -> tuple[Line, ...]:
         """By role and person."""
+
+    def tally(self, review: str) -> Tally:
+        """Of its lines; of a review without lines, or that is not there, all zero."""
