@@ -2,9 +2,11 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from bastide.domain.errors import StoreBusy
 from bastide.domain.passwords import State
 from bastide.services.passwords.deliver import BATCH
 from bastide.store.unit_of_work import SqlStore
@@ -33,7 +35,7 @@ PEER_CHANGES = 12
 TURNS = 3
 #: Changes in one commit.
 PLANTED = 5000
-#: A server that rests is not in the middle of a commit when it is stopped.
+#: What follows a delivery (marks, records) is done by then.
 REST_S = 1.0
 IDLE_S = 20.0
 WAKE_UPS = 20
@@ -81,11 +83,24 @@ class SyncRun:
 
     def sustained(self, node: ServerProcess, names: Sequence[str], password: str) -> float:
         """The seconds until the changes of all these people are delivered. The server is stopped while they are taken in; the clock begins when it goes on."""
-        time.sleep(REST_S)
-        with node.halted():
+        with self._halted(node):
             for start in range(0, len(names), PLANTED):
                 self.crowd.plant(self.store, names[start : start + PLANTED], password)
         return self.drained(node)
+
+    @contextmanager
+    def _halted(self, node: ServerProcess) -> Iterator[None]:
+        """While it rests: one that was stopped in the middle of a commit would keep the database locked."""
+        while True:
+            time.sleep(REST_S)
+            with node.halted():
+                try:
+                    with self.store.write():
+                        pass
+                except StoreBusy:
+                    continue
+                yield
+                return
 
     def kpasswd(self, names: Sequence[str], spread: float = 0) -> list[float]:
         """Everybody takes a new password, by kpasswd on the client's host. Milliseconds until slapd lets them in."""
