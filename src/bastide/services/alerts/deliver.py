@@ -8,20 +8,19 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bastide.domain.alerts import GIVE_UP, Alert, Policy, Stage
-from bastide.domain.notifications import pause
 from bastide.services.alerts.book import kind_of
 from bastide.services.alerts.ports import Outlet, Parcel
 from bastide.services.events import by_worker
-from bastide.services.notifications.ports import Fate, Outcome
+from bastide.services.notifications.fates import Settling, by_fate
+from bastide.services.notifications.ports import Outcome
 from bastide.services.ports import Lease, Store, UnitOfWork, Work
 
 _log = logging.getLogger(__name__)
 #: Rows taken at once.
 BATCH = 50
-_SOON = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -50,7 +49,7 @@ class Deliver:
         self._outlet = outlet
         self._policy = policy
         self._now = now
-        self._jitter = jitter
+        self._settling = Settling[tuple[Work, Parcel]](lambda pair: (pair[0],), jitter)
 
     def run(self, works: Sequence[Work], lease: Lease) -> None:
         """Tell what these rows are about. Raises LostLease, StoreError."""
@@ -87,33 +86,28 @@ class Deliver:
 
     def _settle(self, todo: _Sorted, outcomes: Sequence[Outcome]) -> None:
         """(3)."""
-        told = [(*pair, one) for pair, one in zip(todo.parcels, outcomes, strict=True)]
-        taken = [(work, parcel) for work, parcel, one in told if one.fate is Fate.TAKEN]
-        refused = [(work, one.problem) for work, _, one in told if one.fate is Fate.REFUSED]
+        sent = by_fate(todo.parcels, outcomes)
         now, name = self._now(), self._outlet.name
         with self._store.write() as uow:
-            done = [*todo.over, *(work for work, _ in todo.too_old), *(work for work, _ in taken)]
-            uow.work.remove_many(done)
-            uow.work.finish_many([(work, now + _SOON) for work, _, one in told if one.fate is Fate.UNTRIED])
-            for work, why in refused:
-                uow.work.retry(work, now + pause(self._jitter(), work.attempts), why)
-            if refused and not taken:
-                self._say_failing(uow, refused, now)
-            if taken:
-                data: dict[str, object] = {"alerts": [parcel.id for _, parcel in taken]}
+            over = [*todo.over, *(work for work, _ in todo.too_old)]
+            self._settling.settle(uow.work, sent, now, over)
+            if sent.failing:
+                self._say_failing(uow, [why for _, why in sent.refused], now)
+            if sent.taken:
+                data: dict[str, object] = {"alerts": [parcel.id for _, parcel in sent.taken]}
                 uow.audit.append(by_worker("alert.told", now, subject=name, subject_name=name, data=data))
             for _, alert in todo.too_old:
                 data = {"alert": alert.id, "title": alert.title}
                 uow.audit.append(by_worker("alert.given-up", now, subject=name, subject_name=name, data=data))
             uow.commit()
 
-    def _say_failing(self, uow: UnitOfWork, refused: Sequence[tuple[Work, str]], now: datetime) -> None:
-        name, why = self._outlet.name, refused[0][1]
+    def _say_failing(self, uow: UnitOfWork, problems: Sequence[str], now: datetime) -> None:
+        name, why = self._outlet.name, problems[0]
         _log.warning("alerts to %s: %s", name, why)
         failing, told = uow.audit.last("alert.failing", name), uow.audit.last("alert.told", name)
         if failing is not None and (told is None or told.seq < failing.seq):
             return
-        data = {"problem": why, "waiting": len(refused)}
+        data = {"problem": why, "waiting": len(problems)}
         uow.audit.append(by_worker("alert.failing", now, subject=name, subject_name=name, data=data))
 
 

@@ -12,12 +12,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
 from bastide.domain.notifications import APPROVERS, CHANNEL, Notice, Occasion, pause, told_together
 from bastide.services.events import by_worker
+from bastide.services.notifications.fates import Settling, by_fate
 from bastide.services.notifications.letters import (
     Case,
     Letter,
@@ -28,13 +29,12 @@ from bastide.services.notifications.letters import (
 )
 from bastide.services.notifications.people import AddressBook
 from bastide.services.notifications.plan import kind_of
-from bastide.services.notifications.ports import Channel, Fate, Notifier, Outcome, Settings
+from bastide.services.notifications.ports import Channel, Notifier, Outcome, Settings
 from bastide.services.ports import Lease, Store, UnitOfWork, Work
 
 _log = logging.getLogger(__name__)
 #: Rows taken at once: what one message for many can be made of.
 BATCH = 50
-_SOON = timedelta(seconds=1)
 #: One message that is refused may be the message's fault, or its recipient's.
 _DOUBTS = 2
 _NO_ADDRESS = "no mail address"
@@ -78,6 +78,7 @@ class Deliver:
         self._settings = settings
         self._now = now
         self._jitter = jitter
+        self._settling = Settling[Letter](lambda letter: (case.work for case in letter.cases), jitter)
         #: Since something was taken, as this process knows: messages that were refused, as many as tell a channel that is down from a recipient that is wrong;
         #: how often it was left alone; and until when it is.
         self._refused: set[str] = set()
@@ -150,32 +151,18 @@ class Deliver:
 
     def _settle(self, todo: _Sorted, outcomes: Sequence[Outcome]) -> None:
         """(6)."""
-        taken = [letter for letter, one in zip(todo.letters, outcomes, strict=True) if one.fate is Fate.TAKEN]
-        refused = [
-            (letter, one.problem)
-            for letter, one in zip(todo.letters, outcomes, strict=True)
-            if one.fate is Fate.REFUSED
-        ]
-        untried = [
-            letter for letter, one in zip(todo.letters, outcomes, strict=True) if one.fate is Fate.UNTRIED
-        ]
-        now = self._now()
-        failing = bool(refused) and not taken
+        sent, now = by_fate(todo.letters, outcomes), self._now()
         with self._store.write() as uow:
-            done = [*todo.over, *(case.work for case, _ in todo.given_up)]
-            uow.work.remove_many([*done, *(case.work for letter in taken for case in letter.cases)])
-            uow.work.finish_many([(case.work, now + _SOON) for letter in untried for case in letter.cases])
+            over = [*todo.over, *(case.work for case, _ in todo.given_up)]
+            self._settling.settle(uow.work, sent, now, over)
             uow.work.poke_many(self.kind, todo.made)
             for work, why in todo.unanswered:
-                uow.work.retry(work, now + pause(self._jitter(), work.attempts), why)
-            for letter, why in refused:
-                for case in letter.cases:
-                    uow.work.retry(case.work, now + pause(self._jitter(), case.work.attempts), why)
-            self._say(uow, todo, taken, now)
-            if failing:
-                self._say_failing(uow, refused, now)
+                self._settling.again(uow.work, work, now, why)
+            self._say(uow, todo, sent.taken, now)
+            if sent.failing:
+                self._say_failing(uow, sent.refused, now)
             uow.commit()
-        self._remember(taken, refused, now)
+        self._remember(sent.taken, sent.refused, now)
 
     def _say(self, uow: UnitOfWork, todo: _Sorted, taken: Sequence[Letter], now: datetime) -> None:
         name = self.channel.name
