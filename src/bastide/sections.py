@@ -142,6 +142,7 @@ class MonitoringRule(Section, frozen=True, forbid_unknown_fields=True, kw_only=T
         "trust-changed",
         "missed-change",
         "unreadable",
+        "momentary-member",
     ]
     #: Empty: as it is without this table.
     action: Literal["", "report", "repair", "repair and alert"] = ""

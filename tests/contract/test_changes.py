@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bastide.domain.ids import ObjectRef
-from bastide.domain.monitored import WEAKENING, Kind, Seen
+from bastide.domain.monitored import WEAKENING, Former, Kind, Seen
 from bastide.domain.roles import Scope
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused
 from tests.support.changes_world import ChangesWorld, MemoryChangesWorld, SambaChangesWorld
@@ -109,6 +109,41 @@ def test_members_come_and_go(world: ChangesWorld, reader: Reader) -> None:
     )  # fmt: skip
     assert reader.told(group, lambda: world.remove_member(group, person)).members == ()
     assert reader.told(group, lambda: world.rescope(group)).scope is Scope.UNIVERSAL
+
+
+def test_who_came_and_went_is_told_by_name_and_only_of_the_groups_asked_for(
+    world: ChangesWorld, reader: Reader
+) -> None:
+    one, other, stays, group, unasked = (
+        world.person(),
+        world.person(),
+        world.person(),
+        world.group(),
+        world.group(),
+    )
+    reader.moved()
+    before = reader.cookie
+    for who in (one, other, stays):
+        reader.told(group, lambda who=who: world.add_member(group, who))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
+    middle = reader.cookie
+    for who, where in ((one, group), (other, group)):
+        reader.told(group, lambda who=who, where=where: world.remove_member(where, who))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
+    world.add_member(unasked, one)
+    world.remove_member(unasked, one)
+    assert reader.one(group).members == (stays.sid,), "a look shows nothing of them"
+    for cookie in (before, middle):
+        gone = reader.feed.taken_out(reader.controller, cookie, [group.guid])
+        assert gone == {group.guid: {Former(one.sid, one.name), Former(other.sid, other.name)}}
+    assert reader.feed.taken_out(reader.controller, reader.cookie, [group.guid]) == {}
+
+
+def test_who_is_of_another_domain_is_told_by_the_sid(world: ChangesWorld, reader: Reader) -> None:
+    group, foreign = world.group(), world.foreign()
+    reader.told(group, lambda: world.add_member(group, foreign))
+    before = reader.cookie
+    reader.told(group, lambda: world.remove_member(group, foreign))
+    gone = reader.feed.taken_out(reader.controller, before, [group.guid])
+    assert gone == {group.guid: {Former(foreign.sid, foreign.sid)}}
 
 
 def test_rights_that_somebody_gives_are_told(world: ChangesWorld, reader: Reader) -> None:

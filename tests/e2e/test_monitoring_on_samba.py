@@ -202,6 +202,31 @@ def test_each_drift_is_found_and_only_what_is_delegated_is_put_right(
     print(f"found or repaired after {', '.join(f'{span:.2f}' for span in sorted(spans))} s")
 
 
+def test_who_came_and_went_between_two_looks_is_found_by_name(world: Monitored) -> None:
+    with world.store.read() as uow:
+        watched = uow.groups.all()[0].corp
+
+    def said(who: ObjectRef) -> list[str]:
+        return [one["rule"] for one in world.told("drift.found") if str(who.sid) in one["reason"]]
+
+    for _ in range(5):
+        who = world.forests.add_user(CORP, world.forests.new_name("mo"))
+        for how in (ADD, DELETE):
+            world.by_hand(CORP, watched, how, "member", by_guid(who.guid))
+        span = soon(lambda who=who: said(who), "it is found")  # type: ignore[misc]  # mypy cannot infer a default of a lambda
+        if said(who) == ["momentary-member"]:
+            break
+    else:
+        pytest.fail("a look came between the two each time")
+    found = world.findings()[Rule.MOMENTARY_MEMBER]
+    assert found.drift.reason.startswith(
+        f"{who.name} ({who.sid}) was a member of {watched.name} for a moment"
+    )
+    world.monitoring.control.accept(world.dave, found.key, "a test")
+    soon(lambda: not world.findings(), "it was accepted")
+    print(f"a member for a moment was found after {span:.2f} s")
+
+
 def test_a_member_of_a_grant_comes_back_and_access_of_who_is_disabled_or_gone_ends(
     world: Monitored, group: ObjectRef
 ) -> None:

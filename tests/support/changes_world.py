@@ -11,7 +11,8 @@ from ldap.controls import LDAPControl
 
 from bastide.directory.changes import AdChangeFeed
 from bastide.directory.constants import AccountControl
-from bastide.directory.entries import by_guid
+from bastide.directory.entries import by_guid, by_sid
+from bastide.directory.membership import present
 from bastide.directory.memory import MemoryDirectory
 from bastide.directory.memory_changes import MemoryChangeFeed
 from bastide.directory.memory_forest import MemoryForest
@@ -22,7 +23,7 @@ from bastide.domain.monitored import Kind, Seen
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
 from bastide.services.monitor.ports import ChangeFeed
-from tests.support.directory_lab import CORP, DOMAIN_LOCAL, UNIVERSAL, DirectoryLab
+from tests.support.directory_lab import CORP, DOMAIN_LOCAL, PRIV, UNIVERSAL, DirectoryLab
 
 _names = itertools.count(1)
 #: The discretionary list alone ([MS-ADTS] 3.1.1.3.4.1.11).
@@ -66,6 +67,9 @@ class ChangesWorld(Protocol):
 
     def person(self) -> ObjectRef: ...
     def group(self) -> ObjectRef: ...
+    def foreign(self) -> ObjectRef:
+        """A person of another domain."""
+
     def add_member(self, group: ObjectRef, member: ObjectRef) -> None: ...
     def remove_member(self, group: ObjectRef, member: ObjectRef) -> None: ...
     def mail(self, person: ObjectRef, address: str) -> None: ...
@@ -100,6 +104,10 @@ class MemoryChangesWorld:
 
     def group(self) -> ObjectRef:
         return self.forest.add_group(f"team{next(_names)}", scope=Scope.DOMAIN_LOCAL).ref
+
+    def foreign(self) -> ObjectRef:
+        elsewhere = MemoryForest(Forest.PRIV, lambda: _START, dns_name=PRIV)
+        return elsewhere.add_person(f"who{next(_names)}").ref
 
     def add_member(self, group: ObjectRef, member: ObjectRef) -> None:
         MemoryDirectory(self.forest).add_members(group, [member.sid])
@@ -154,11 +162,18 @@ class SambaChangesWorld:
     def group(self) -> ObjectRef:
         return self.forests.add_group(Forest.CORP, self.forests.new_name("team"), kind=DOMAIN_LOCAL)
 
+    def foreign(self) -> ObjectRef:
+        return self.forests.add_user(Forest.PRIV, self.forests.new_name("who"))
+
     def add_member(self, group: ObjectRef, member: ObjectRef) -> None:
-        self._modify(group, ADD, "member", by_guid(member.guid))
+        self._modify(group, ADD, "member", by_sid(member.sid))
 
     def remove_member(self, group: ObjectRef, member: ObjectRef) -> None:
-        self._modify(group, DELETE, "member", by_guid(member.guid))
+        there = self.forests.admins[Forest.CORP].on_any(
+            "look", lambda session: present(session, group, [member.sid])
+        )
+        for guid in there:
+            self._modify(group, DELETE, "member", by_guid(guid))
 
     def mail(self, person: ObjectRef, address: str) -> None:
         self._modify(person, REPLACE, "mail", address)

@@ -3,7 +3,7 @@
 Nothing of a deleted object is shown to it, unless it may list Deleted Objects: who matters is looked for by `present`.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import ldap
@@ -18,6 +18,7 @@ from bastide.directory.entries import (
     any_guid,
     any_sid,
     by_guid,
+    first_name,
     from_filetime,
     plain_dn,
     scope_of,
@@ -28,7 +29,7 @@ from bastide.directory.membership import chunks
 from bastide.directory.session import EXTENDED_DN, Session
 from bastide.domain.errors import DirectoryDenied, DirectoryError, DirectoryUnavailable, NoSuchObject
 from bastide.domain.ids import Sid, guid_from_bytes
-from bastide.domain.monitored import Kind, Seen, SignIns
+from bastide.domain.monitored import Former, Kind, Seen, SignIns
 from bastide.services.monitor.ports import CookieRefused, Mark, Moved
 
 _IN_FILTER = 100
@@ -87,6 +88,22 @@ class AdChangeFeed:
             page = self.connections.on(controller, lambda session, at=at: _page(session, base, at))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
             cookie, more = page.cookie, page.more
             yield Moved((*page.present, *page.deleted), cookie)
+
+    def taken_out(
+        self, controller: str, cookie: bytes, groups: Collection[str]
+    ) -> Mapping[str, frozenset[Former]]:
+        base, found = self._base(), dict[str, set[Former]]()
+        for chunk in chunks(sorted(groups), _IN_FILTER):
+            at, more = cookie, True
+            while more:
+                values = self.connections.on(
+                    controller,
+                    lambda session, chunk=chunk, at=at: _taken_out(session, base, chunk, at),  # type: ignore[misc]  # mypy cannot infer a default of a lambda
+                )
+                at, more = values.cookie, values.more
+                for guid, gone in values.taken_away.items():
+                    found.setdefault(guid, set()).update(_former(gone))
+        return {guid: frozenset(gone) for guid, gone in found.items()}
 
     def look(self, controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
         domain = self._view.domain()
@@ -153,6 +170,18 @@ def _page(session: Session, base: str, cookie: bytes) -> dirsync.Page:
         if not cookie:
             raise
         raise CookieRefused(error.message, remedy="it is read anew by itself") from error
+
+
+def _taken_out(session: Session, base: str, groups: Sequence[str], cookie: bytes) -> dirsync.Values:
+    return dirsync.values_taken_away(
+        session, base, f"(&(objectClass=group){any_guid(groups)})", "member", cookie
+    )
+
+
+def _former(values: Iterable[str]) -> Iterator[Former]:
+    for value in values:
+        if (sid := sid_of_dn(value)) is not None:
+            yield Former(sid, first_name(plain_dn(value)))
 
 
 def _look(session: Session, domain: Domain, guids: Collection[str]) -> dict[str, Seen]:

@@ -3,7 +3,7 @@
 An account with "Replicating Directory Changes" sees all; any other asks with LDAP_DIRSYNC_OBJECT_SECURITY and sees what it may read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,14 +15,18 @@ from pyasn1.type.namedtype import NamedType, NamedTypes
 from pyasn1.type.univ import Integer, OctetString
 from pyasn1.type.univ import Sequence as Asn1Sequence
 
-from bastide.directory.session import Session, Unsaid, door
+from bastide.directory.session import EXTENDED_DN, Session, Unsaid, door
 from bastide.domain.ids import guid_from_bytes
 
 OID = "1.2.840.113556.1.4.841"
 OBJECT_SECURITY = 0x1
+#: Of linked values only those that changed, and which of them were taken away. The highest bit of a signed number.
+INCREMENTAL_VALUES = -0x80000000
+_TAKEN_AWAY = ";range=0-0"
 #: Users are no computers; nothing else can be asked of an object that was deleted, which keeps few attributes.
 USERS = "(&(objectClass=user)(!(objectClass=computer)))"
 _READ_ALL = "read everything anew"
+_Data = Sequence[tuple[str | None, Mapping[str, list[bytes]]]]
 
 
 class _Answer(ResponseControl):  # type: ignore[misc]  # python-ldap has no types
@@ -55,6 +59,15 @@ class Page:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """By objectGUID as text: the values of a linked attribute that were taken away, as extended DNs; the cookie after them, and whether more wait behind it."""
+
+    taken_away: Mapping[str, tuple[str, ...]]
+    cookie: bytes
+    more: bool
+
+
 def page(
     session: Session,
     base: str,
@@ -69,11 +82,7 @@ def page(
     `base`: the root of the domain, AD takes no other. Raises DirectoryError; what is not accepted as a cookie is Unsaid.
     """
     wanted = list(dict.fromkeys(("objectGUID", "isDeleted", *attributes)))
-    control = LDAPControl(OID, True, encodedControlValue=encoded(flags, cookie))
-    with door("read the changes", session.controller):
-        number = session.raw.search_ext(base, ldap.SCOPE_SUBTREE, condition, wanted, serverctrls=[control])
-        _, data, _, answers = session.raw.result3(number, all=1, timeout=session.timeout)
-    more, after = decoded([one.encodedControlValue for one in answers if one.controlType == OID])
+    data, after, more = _asked(session, base, condition, wanted, encoded(flags, cookie))
     present: list[str] = []
     deleted: list[str] = []
     for dn, values in data:
@@ -81,6 +90,37 @@ def page(
             gone = values.get("isDeleted", [b""])[0].upper() == b"TRUE"
             (deleted if gone else present).append(guid_from_bytes(values["objectGUID"][0]))
     return Page(tuple(present), tuple(deleted), after, more)
+
+
+def values_taken_away(session: Session, base: str, condition: str, attribute: str, cookie: bytes) -> Values:
+    """Of the objects that fit the condition: which values the attribute lost since the cookie, also those that it had not had then ([MS-ADTS] 3.1.1.3.4.1.3,
+    LDAP_DIRSYNC_INCREMENTAL_VALUES). As `page`.
+    """
+    asked = encoded(OBJECT_SECURITY | INCREMENTAL_VALUES, cookie)
+    data, after, more = _asked(session, base, condition, ["objectGUID", attribute], asked, EXTENDED_DN)
+    wanted = attribute.lower() + _TAKEN_AWAY
+    found = {
+        guid_from_bytes(values["objectGUID"][0]): tuple(one.decode() for one in gone)
+        for dn, values in data
+        if dn is not None and "objectGUID" in values
+        for name, gone in values.items()
+        if name.lower() == wanted
+    }
+    return Values(found, after, more)
+
+
+def _asked(
+    session: Session, base: str, condition: str, wanted: list[str], value: bytes, *more: LDAPControl
+) -> tuple[_Data, bytes, bool]:
+    """What came, the cookie after it, and whether more waits."""
+    control = LDAPControl(OID, True, encodedControlValue=value)
+    with door("read the changes", session.controller):
+        number = session.raw.search_ext(
+            base, ldap.SCOPE_SUBTREE, condition, wanted, serverctrls=[control, *more]
+        )
+        _, data, _, answers = session.raw.result3(number, all=1, timeout=session.timeout)
+    waits, after = decoded([one.encodedControlValue for one in answers if one.controlType == OID])
+    return data, after, waits
 
 
 def encoded(flags: int, cookie: bytes) -> bytes:

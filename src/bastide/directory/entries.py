@@ -150,6 +150,14 @@ def plain_dn(text: str) -> str:
     return match[3] if match else text
 
 
+def first_name(dn: str) -> str:
+    """What an object is called in its container; a DN that cannot be read, as it is."""
+    try:
+        return str(ldap.dn.str2dn(dn)[0][0][1])
+    except (ldap.DECODING_ERROR, IndexError):
+        return dn
+
+
 def guid_of_dn(text: str) -> str:
     """The GUID in an extended DN; empty if it is a plain one."""
     match = _EXTENDED.match(text)

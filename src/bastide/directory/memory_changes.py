@@ -7,7 +7,7 @@ from datetime import datetime
 from bastide.directory.memory_forest import Account, Key, MemoryForest, Replica
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Kind, Seen, SignIns
+from bastide.domain.monitored import Former, Kind, Seen, SignIns
 from bastide.services.monitor.ports import CookieRefused, Mark, Moved
 from bastide.services.ports import Group
 
@@ -42,17 +42,28 @@ class MemoryChangeFeed:
 
     def since(self, controller: str, cookie: bytes) -> Iterator[Moved]:
         replica = self._replica(controller)
-        here = f"{controller} {self._invocation.get(controller, 0)}"
-        said, _, usn = cookie.decode().rpartition("@")
-        if cookie and said != here:
-            raise CookieRefused("that cookie is of another database")
-        start = int(usn) if cookie else 0
+        here, start = self._start(controller, cookie)
         owners = _owners(replica)
         moved = sorted((at, owners[key]) for key, at in replica.came.items() if at > start and key in owners)
         end = f"{here}@{replica.usn}".encode()
         guids = list(dict.fromkeys(guid for _, guid in moved))
         for first in range(0, len(guids) or 1, _PAGE):
             yield Moved(tuple(guids[first : first + _PAGE]), end)
+
+    def taken_out(
+        self, controller: str, cookie: bytes, groups: Collection[str]
+    ) -> Mapping[str, frozenset[Former]]:
+        replica = self._replica(controller)
+        _, start = self._start(controller, cookie)
+        names = {one.person.ref.sid: one.person.ref.name for one in replica.accounts()}
+        names |= {one.ref.sid: one.ref.name for one in replica.groups()}
+        found: dict[str, set[Former]] = {}
+        for key, at in replica.came.items():
+            if key[0] == "link" and key[1] in groups and at > start and replica.get(key) is None:
+                sid = Sid(key[2])
+                if sid in names or sid.domain != self.world.domain_sid:
+                    found.setdefault(key[1], set()).add(Former(sid, names.get(sid, sid)))
+        return {guid: frozenset(gone) for guid, gone in found.items()}
 
     def look(self, controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
         replica, now = self._replica(controller), self.world.clock()
@@ -103,6 +114,14 @@ class MemoryChangeFeed:
     def restore(self, controller: str) -> None:
         """That controller's database came back from a backup: it has another invocationId."""
         self._invocation[controller] = self._invocation.get(controller, 0) + 1
+
+    def _start(self, controller: str, cookie: bytes) -> tuple[str, int]:
+        """The name of that database, and the USN behind the cookie. Raises CookieRefused."""
+        here = f"{controller} {self._invocation.get(controller, 0)}"
+        said, _, usn = cookie.decode().rpartition("@")
+        if cookie and said != here:
+            raise CookieRefused("that cookie is of another database")
+        return here, int(usn) if cookie else 0
 
     def _replica(self, controller: str) -> Replica:
         found = self.world.reachable().get(controller)

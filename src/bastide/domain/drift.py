@@ -43,6 +43,7 @@ class Rule(StrEnum):
     TRUST_CHANGED = "trust-changed"
     MISSED_CHANGE = "missed-change"
     UNREADABLE = "unreadable"
+    MOMENTARY_MEMBER = "momentary-member"
 
 
 class Action(StrEnum):
@@ -59,7 +60,7 @@ DEFAULTS: Mapping[Rule, Action] = {
     rule: Action.REPAIR_AND_ALERT if rule in REPAIRABLE else Action.REPORT for rule in Rule
 }
 #: These say what was once: they stand until they are accepted.
-ONCE = frozenset({Rule.USED_OUTSIDE, Rule.MISSED_CHANGE})
+ONCE = frozenset({Rule.USED_OUTSIDE, Rule.MISSED_CHANGE, Rule.MOMENTARY_MEMBER})
 #: Of these the accepted state is what an administrator can move.
 ACCEPTABLE = ONCE | {Rule.OTHER_MEMBER, Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED}  # fmt: skip
 
@@ -133,10 +134,10 @@ def drifts(
             found += _of_account(user, watched.get(user.priv.guid), people.get(user.corp.guid), moment)
     for one in watched.values():
         found += _of_object(one)
-    return tuple(map(_addressed, found))
+    return tuple(map(addressed, found))
 
 
-def _addressed(drift: Drift) -> Drift:
+def addressed(drift: Drift) -> Drift:
     """A remedy that can be copied: with the drift's own key."""
     return replace(drift, remedy=drift.remedy.replace(" accept DRIFT ", f" accept {drift.key} "))
 
@@ -163,10 +164,9 @@ def _of_group(
 def _members(group: PamGroup, one: Watched, moment: Moment) -> Iterator[Drift]:
     """(1), on the side of PRIV. In a group that Bastide made nobody else has business."""
     explained = moment.explained(group.id)
-    ours = group.carrier is not Carrier.DIRECT and not group.adopted
     accounts = {user.priv.sid: user for user in moment.after.users}
     for sid in sorted(set(one.now.members) - explained):
-        if not ours and (sid in one.accepted.members or sid not in accounts):
+        if not group.is_ours and (sid in one.accepted.members or sid not in accounts):
             continue
         who = accounts[sid].priv.name if sid in accounts else str(sid)
         yield _drift(
@@ -176,7 +176,7 @@ def _members(group: PamGroup, one: Watched, moment: Moment) -> Iterator[Drift]:
             f"{who} is a member of {one.now.name}, and no request explains it",
             f"take {who} out of {one.now.name}, and ask who put it there",
         )
-    if not ours:
+    if not group.is_ours:
         yield from _others(group, one, explained | accounts.keys(), Forest.PRIV)
 
 
@@ -306,7 +306,7 @@ def used_outside(account: Watched, controller: str, at: datetime) -> Drift:
         f"{account.now.name} signed in at {controller}, {at:%Y-%m-%d %H:%M:%S} UTC, outside of any request",
         "ask whose sign-in it was; if nobody knows, set another password. Then `bastide monitor accept DRIFT --reason TEXT`",
     )
-    return _addressed(found)
+    return addressed(found)
 
 
 # --------------------------------------------------------------------------------------------------------------- objects
@@ -375,7 +375,7 @@ def missed(domain: Forest, before: Seen | None, after: Seen | None, fields: Iter
         f"a full read of {shown.dn} showed what no change had told: {', '.join(fields)}",
         "look at the replication of that domain's controllers. Then `bastide monitor accept DRIFT --reason TEXT`",
     )
-    return _addressed(found)
+    return addressed(found)
 
 
 def unreadable(domain: Forest, name: str, lost: int, watched: int) -> Drift:

@@ -78,6 +78,14 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """Who was a member of a group. `name`: as the directory writes it; of a foreign one its SID."""
+
+    sid: Sid
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SignIns:
     """What one controller counted for an account (lastLogon and logonCount do not replicate)."""
 
@@ -323,6 +331,14 @@ def again(old: Watched, seen: Seen | None, now: datetime) -> Watched:
     if seen is None:
         return replace(old, gone_at=old.gone_at or now)
     return replace(old, now=seen, gone_at=None)
+
+
+def held(request: Request, group: GroupId, since: datetime, until: datetime) -> bool:
+    """Whether something of this request may have been in the group between these moments."""
+    if group not in request.privileges or request.active_from is None:
+        return False
+    ended = request.closed_at
+    return request.active_from <= until + SKEW and (ended is None or since - SKEW <= ended)
 
 
 def covered(at: datetime, requests: Iterable[Request]) -> bool:

@@ -85,6 +85,11 @@ class PamGroup:
     def needs_link(self) -> bool:
         return self.carrier is Carrier.FOREIGN_PRINCIPAL
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether Bastide made the PRIV group: nobody else has business in it."""
+        return self.carrier is not Carrier.DIRECT and not self.adopted
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

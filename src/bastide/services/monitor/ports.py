@@ -8,7 +8,7 @@ from typing import Protocol
 from bastide.domain.drift import Finding
 from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Seen, SignIns, Watched
+from bastide.domain.monitored import Former, Seen, SignIns, Watched
 from bastide.domain.people import Forest
 
 #: A domain is looked at once a minute at least; this is several looks, and a change of node, later.
@@ -46,6 +46,11 @@ class ChangeFeed(Protocol):
 
     def since(self, controller: str, cookie: bytes) -> Iterator[Moved]:
         """Page by page what changed since the cookie; with an empty one, everything. Raises CookieRefused for a cookie that it does not take."""
+
+    def taken_out(
+        self, controller: str, cookie: bytes, groups: Collection[str]
+    ) -> Mapping[str, frozenset[Former]]:
+        """By GUID of these groups: who was taken out since the cookie, also who had come after it. Of a member that was deleted nothing is told."""
 
     def look(self, controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
         """These objects as they are now; one that is not found is left out."""

@@ -5,7 +5,8 @@
 (3) DirSync says who changed. A cookie that is refused: everything is read anew.
 (4) Who is watched and changed is looked at, and who is watched and not known. Who has access now is asked for, since nobody tells of a deletion;
     once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
-(5) When everything is to be compared (resync), what changed during the look is left out: it comes with the next change.
+(5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look.
+(6) When everything is to be compared (resync), what changed during the look is left out: it comes with the next change.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Seen, SignIns
+from bastide.domain.monitored import Former, Kind, Seen, SignIns
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused, Domain, Mark
 
 #: What no change tells of is found this often: sign-ins, deletions, new trusts, shadow principals.
@@ -38,7 +39,7 @@ class Wish:
 @dataclass(slots=True)
 class Reading:
     """What was read. `due`: what no change tells of was asked for. `compared`: with a cookie that was good, so that differences were missed. `anew`: why everything
-    was read.
+    was read. `taken_out`: by GUID of a group.
     """
 
     mark: Mark
@@ -50,6 +51,7 @@ class Reading:
     anew: str = ""
     fixtures: frozenset[str] = frozenset()
     signs: Mapping[str, Mapping[Sid, SignIns]] = field(default_factory=dict)
+    taken_out: Mapping[str, frozenset[Former]] = field(default_factory=dict)
 
 
 def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
@@ -65,7 +67,7 @@ def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
 
 
 def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading:
-    """(1) to (5). Raises DirectoryUnavailable, DirectoryDenied."""
+    """(1) to (6). Raises DirectoryUnavailable, DirectoryDenied."""
     mark = feed.mark(domain.mark.controller)
     reading = Reading(mark, domain.cookie, anew=_why_anew(domain, mark))
     moved = _moved(feed, reading)
@@ -75,9 +77,17 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
         _compare(feed, reading, wish)
     else:
         _look(feed, reading, wish, None if reading.anew else moved)
+    if not reading.anew:
+        groups = {guid for guid in moved & wish.known if _is_group(reading.seen.get(guid))}
+        reading.taken_out = feed.taken_out(mark.controller, domain.cookie, groups) if groups else {}
     if reading.due:
         reading.signs = feed.sign_ins(wish.accounts) if wish.accounts else {}
     return reading
+
+
+def _is_group(seen: Seen | None) -> bool:
+    """(5)"""
+    return seen is not None and seen.kind is Kind.GROUP
 
 
 def _why_anew(domain: Domain, mark: Mark) -> str:
@@ -136,7 +146,7 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
 
 
 def _compare(feed: ChangeFeed, reading: Reading, wish: Wish) -> None:
-    """(5): a full read beside what the changes said so far."""
+    """(6): a full read beside what the changes said so far."""
     kept, controller = reading.cookie, reading.mark.controller
     reading.cookie = b""
     _since(feed, reading)

@@ -20,12 +20,14 @@ from bastide.domain.drift import ONCE, Drift, Finding, Rule, Rules
 from bastide.domain.errors import DirectoryDenied, DirectoryError
 from bastide.domain.ids import Sid
 from bastide.domain.monitored import Moment, Pam, SignIns, Watched
+from bastide.domain.passing import Span
 from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
 from bastide.domain.roles import Carrier
 from bastide.services.events import by_worker
 from bastide.services.monitor import consequences
 from bastide.services.monitor.findings import settle
+from bastide.services.monitor.passing import passed
 from bastide.services.monitor.ports import ChangeFeed, Domain
 from bastide.services.monitor.reading import Reading, Wish, read, stands_still
 from bastide.services.monitor.repairs import Repairs
@@ -45,6 +47,8 @@ class Known:
     people: Mapping[str, Watched]
     pam: Pam
     head: int
+    #: When the domain was last asked, to good effect.
+    asked_at: datetime | None = None
 
 
 class Watch:
@@ -105,8 +109,10 @@ class Watch:
         until = self._monotonic() + self._hold
         known = self._load(side, feed)  # (1)
         while not known.domain.paused:
-            if not stands_still(feed, known.domain, self._now()):
+            asked_at = self._now()
+            if not stands_still(feed, known.domain, asked_at):
                 self._once(work, known, feed, lease)
+            known.asked_at = asked_at
             if self._monotonic() >= until or self._store.wait(self._interval.total_seconds()):
                 return False
         return True
@@ -279,6 +285,10 @@ class Watch:
             fields = drift.differing(old.now, seen) if old is not None and seen is not None else ()
             if fields:
                 yield drift.missed(side, old.now if old else None, seen, fields)
+        if reading.taken_out:
+            since = known.asked_at or known.domain.read_at or moment.now
+            span = Span(since, moment.now, reading.mark.controller)
+            yield from passed(uow, before, known.watched, reading.taken_out, moment, span)
         yield from self._sign_ins(uow, before, known, moment)
 
     @staticmethod

@@ -1,0 +1,104 @@
+"""A member for a moment: put into a group and taken out again between two looks, as the directory's own record of what its groups lost says. Pure.
+
+Neither look shows it, but a ticket that was bought in that moment carries the group until it ends. In order:
+
+  (1) Who was a member at the look before, or is one now, is no such member: a look shows it. Nor is of whom a finding says so since an earlier look, while members
+      were hidden. Nor is who was accepted, but in a group that Bastide made.
+  (2) Who a request explains, at any moment between the looks, is none.
+  (3) What was said of this time is not said again.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bastide.domain.drift import OF_MEMBERS, Drift, Finding, Rule, addressed
+from bastide.domain.ids import Sid
+from bastide.domain.monitored import Former, Watched
+from bastide.domain.roles import PamGroup
+
+#: What a domain lets a ticket be renewed for by default (MaxRenewAge).
+RENEWED = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Between two looks at one controller."""
+
+    since: datetime
+    until: datetime
+    controller: str
+
+
+def unseen(
+    before: Watched,
+    after: Watched,
+    former: Iterable[Former],
+    groups: Iterable[PamGroup],
+    standing: Iterable[Finding],
+) -> tuple[Former, ...]:
+    """(1)"""
+    shown = {*before.now.members, *after.now.members}
+    shown |= {
+        Sid(one.drift.detail)
+        for one in standing
+        if one.drift.rule in OF_MEMBERS and one.drift.guid == after.guid
+    }
+    if not any(group.is_ours and group.priv.guid == after.guid for group in groups):
+        shown |= set(after.accepted.members)
+    return tuple(sorted((one for one in former if one.sid not in shown), key=lambda one: one.sid))
+
+
+def passing(
+    group: Watched,
+    unseen: Iterable[Former],
+    explained: Collection[Sid],
+    span: Span,
+    caps: Mapping[Sid, timedelta],
+    uncapped: timedelta,
+) -> Iterator[Drift]:
+    """(2). `caps`: the life of a ticket of those of whom it is known; `uncapped`: that of all others."""
+    for one in unseen:
+        if one.sid not in explained:
+            yield _said(group, one, span, _tickets(one.sid, span.until, caps, uncapped))
+
+
+def is_said(drift: Drift, standing: Iterable[Finding], span: Span) -> bool:
+    """(3): whether a finding of the same member was made in this time."""
+    sid = drift.detail.partition(" ")[0]
+    return any(
+        one.drift.rule is Rule.MOMENTARY_MEMBER
+        and one.drift.guid == drift.guid
+        and one.drift.detail.partition(" ")[0] == sid
+        and one.found_at >= span.since
+        for one in standing
+    )
+
+
+def _said(group: Watched, who: Former, span: Span, tickets: str) -> Drift:
+    name = who.name if who.name == who.sid else f"{who.name} ({who.sid})"
+    found = Drift(
+        Rule.MOMENTARY_MEMBER,
+        group.domain,
+        group.guid,
+        group.now.name,
+        f"{who.sid} {span.until:%Y-%m-%dT%H:%M:%SZ}",
+        f"{name} was a member of {group.now.name} for a moment, put in and taken out between {_at(span.since)} and {_at(span.until)} as {span.controller}"
+        f" tells it, and no request explains it; {tickets}",
+        "ask who did it: `bastide report privileged-changes` where events come in, else the log of the domain's controllers. End the sessions of that account."
+        " Then `bastide monitor accept DRIFT --reason TEXT`",
+    )
+    return addressed(found)
+
+
+def _tickets(sid: Sid, until: datetime, caps: Mapping[Sid, timedelta], uncapped: timedelta) -> str:
+    if sid in caps:
+        return f"tickets bought meanwhile are good until {_at(until + caps[sid])} at the latest"
+    return (
+        f"tickets bought meanwhile are good until {_at(until + uncapped)}, and renewed until {_at(until + RENEWED)},"
+        " where the domain keeps its defaults for Kerberos"
+    )
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

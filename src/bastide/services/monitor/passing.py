@@ -1,0 +1,61 @@
+"""Members for a moment, with what the database knows of them. domain/passing.py decides; the requests of the past are read only when somebody is left to be explained."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from bastide.domain import monitored, passing
+from bastide.domain.drift import Drift
+from bastide.domain.ids import GroupId, Sid, UserId
+from bastide.domain.monitored import Former, Moment, Watched
+from bastide.domain.passing import Span
+from bastide.domain.requests import Request, State
+from bastide.services.caps import DEFAULT_TGT
+from bastide.services.ports import UnitOfWork
+
+_EVER = frozenset(State)
+
+
+def passed(
+    uow: UnitOfWork,
+    before: Mapping[str, Watched],
+    after: Mapping[str, Watched],
+    taken_out: Mapping[str, Iterable[Former]],
+    moment: Moment,
+    span: Span,
+) -> Iterator[Drift]:
+    """Those that nothing explains, each once. Raises StoreError."""
+    standing = uow.monitored.findings() if taken_out else ()
+    for guid, former in taken_out.items():
+        old, new = before.get(guid), after.get(guid)
+        if old is None or new is None:
+            continue
+        unseen = passing.unseen(old, new, former, moment.after.groups, standing)
+        if not unseen:
+            continue
+        explained = _explained(uow, guid, {one.sid for one in unseen}, moment, span)
+        caps = {user.priv.sid: user.ticket_cap for user in moment.after.users}
+        for drift in passing.passing(new, unseen, explained, span, caps, DEFAULT_TGT):
+            if not passing.is_said(drift, standing, span):
+                yield drift
+
+
+def _explained(
+    uow: UnitOfWork, guid: str, sids: Collection[Sid], moment: Moment, span: Span
+) -> frozenset[Sid]:
+    """Whose membership of one group a request explains, at any moment of the span: a PRIV account's, and that of a PRIV group in its CORP group."""
+    found: set[Sid] = set()
+    for group in moment.after.groups:
+        if guid == group.priv.guid:
+            users = [user for user in moment.after.users if user.priv.sid in sids]
+            held = _held(uow, [user.id for user in users], group.id, span)
+            held |= {user.id for user in users if user.priv.sid in moment.explained(group.id)}
+            found |= {user.priv.sid for user in users if user.id in held}
+        elif guid == group.corp.guid and group.priv.sid in sids:
+            everybody = [user.id for user in moment.after.users]
+            if moment.linked(group) or _held(uow, everybody, group.id, span):
+                found.add(group.priv.sid)
+    return frozenset(found)
+
+
+def _held(uow: UnitOfWork, users: Collection[UserId], group: GroupId, span: Span) -> set[UserId]:
+    requests: Iterable[Request] = uow.requests.of_users(users, _EVER) if users else ()
+    return {one.user for one in requests if monitored.held(one, group, span.since, span.until)}

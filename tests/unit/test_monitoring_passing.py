@@ -1,0 +1,212 @@
+"""Members for a moment: put in and taken out between two looks, which show nothing of it. The numbers are those of domain/passing.py."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+
+import pytest
+
+from bastide.domain.drift import Action, Finding, Rule
+from bastide.domain.ids import ObjectRef, Sid
+from bastide.domain.monitored import Former
+from bastide.domain.people import Forest, PamUser
+from bastide.domain.requests import State
+from bastide.domain.roles import PamGroup
+from bastide.services.monitor.reading import LOOK_EVERY
+from tests.support.monitored import OWNER, MonitoredWorld
+
+PRIV, CORP = Forest.PRIV, Forest.CORP
+MINUTE = LOOK_EVERY.total_seconds() + 1
+MOMENTARY = Rule.MOMENTARY_MEMBER
+
+
+@pytest.fixture
+def world() -> Iterator[MonitoredWorld]:
+    made = MonitoredWorld()
+    made.ready()
+    made.look()
+    yield made
+    made.close()
+
+
+def of(world: MonitoredWorld) -> tuple[PamUser, PamGroup]:
+    with world.store.read() as uow:
+        return uow.users.all()[0], uow.groups.all()[0]
+
+
+def for_a_moment(world: MonitoredWorld, side: Forest, group: ObjectRef, *members: Sid) -> None:
+    world.add_by_hand(side, group, *members)
+    world.remove_by_hand(side, group, *members)
+
+
+def passed(world: MonitoredWorld) -> list[Finding]:
+    with world.store.read() as uow:
+        return [one for one in uow.monitored.findings() if one.drift.rule is MOMENTARY]
+
+
+def test_who_came_and_went_between_two_looks_is_said_with_when_and_how_long_tickets_last(
+    world: MonitoredWorld,
+) -> None:
+    group = of(world)[1]
+    bob = world.directory(CORP).find_person("bob").ref
+    before = world.domain(CORP).read_at
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.look()
+    (found,) = passed(world)
+    assert (found.owner, found.action, found.drift.guid) == (OWNER, Action.REPORT, group.corp.guid)
+    reason, at = found.drift.reason, found.found_at
+    assert f"bob ({bob.sid}) was a member of {group.corp.name} for a moment" in reason
+    assert (
+        f"between {before:%Y-%m-%d %H:%M:%S} UTC and {at:%Y-%m-%d %H:%M:%S} UTC as corpdc tells it" in reason
+    )
+    assert f"good until {at + timedelta(hours=10):%Y-%m-%d %H:%M:%S} UTC" in reason
+    assert f"renewed until {at + timedelta(days=7):%Y-%m-%d %H:%M:%S} UTC" in reason
+    (told,) = world.told("drift.found")
+    assert told["rule"] == "momentary-member"
+
+
+def test_it_is_said_once_and_stands_until_it_is_accepted(world: MonitoredWorld) -> None:
+    """(3)."""
+    group = of(world)[1]
+    bob = world.directory(CORP).find_person("bob").ref
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.look()
+    world.look(seconds=MINUTE)
+    (found,) = passed(world)
+    assert f"`bastide monitor accept {found.key} --reason TEXT`" in found.drift.remedy
+    world.monitoring.control.accept(world.dave, found.key, "a slip")
+    world.look(seconds=MINUTE)
+    assert passed(world) == []
+    assert len(world.told("drift.found")) == 1
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.look()
+    assert len(passed(world)) == 1, "another time is another drift"
+
+
+def test_what_was_told_and_comes_again_with_the_next_read_is_not_said_twice(world: MonitoredWorld) -> None:
+    """(3): a feed tells of what happened after its cookie, too."""
+    group = of(world)[1]
+    bob = world.directory(CORP).find_person("bob").ref
+    feed = world.feeds[CORP]
+    first = world.domain(CORP).cookie
+    shown = feed.taken_out
+
+    def taken_out(controller: str, cookie: bytes, groups: Collection[str]) -> Mapping[str, frozenset[Former]]:
+        assert cookie
+        return shown(controller, first, groups)
+
+    feed.taken_out = taken_out  # type: ignore[method-assign]
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.clock.move(seconds=1)
+    world.work()
+    world.change_group(CORP, group.corp)
+    world.clock.move(seconds=1)
+    world.work()
+    assert len(passed(world)) == 1
+
+
+def test_who_a_look_showed_before_or_shows_now_is_no_member_for_a_moment(world: MonitoredWorld) -> None:
+    """(1)."""
+    group = of(world)[1]
+    bob = world.directory(CORP).find_person("bob").ref
+    world.add_by_hand(CORP, group.corp, bob.sid)
+    world.look()
+    world.remove_by_hand(CORP, group.corp, bob.sid)
+    world.look()
+    assert [one["rule"] for one in world.told("drift.found")] == ["other-member"]
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.add_by_hand(CORP, group.corp, bob.sid)
+    world.look()
+    assert passed(world) == []
+    assert Rule.OTHER_MEMBER in world.standing()
+
+
+def test_who_was_accepted_comes_and_goes(world: MonitoredWorld) -> None:
+    """(1)."""
+    group = of(world)[1]
+    bob = world.directory(CORP).find_person("bob").ref
+    world.add_by_hand(CORP, group.corp, bob.sid)
+    world.look()
+    world.monitoring.control.accept(world.dave, world.standing()[Rule.OTHER_MEMBER].key, "the owner")
+    world.remove_by_hand(CORP, group.corp, bob.sid)
+    world.look()
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.look()
+    assert world.standing() == {}
+
+
+def test_in_our_own_group_nobody_counts_as_accepted() -> None:
+    """(1): who was there at the first look is a stranger there, and was never right."""
+    world = MonitoredWorld()
+    world.ready()
+    group = of(world)[1]
+    mallory = world.priv.add_person("mallory2").ref
+    world.add_by_hand(PRIV, group.priv, mallory.sid)
+    world.look()
+    assert world.directory(PRIV).members_of(group.priv) == frozenset()
+    for_a_moment(world, PRIV, group.priv, mallory.sid)
+    world.look()
+    (found,) = passed(world)
+    assert found.drift.reason.startswith(f"mallory2 ({mallory.sid}) was a member of {group.priv.name}")
+    world.close()
+
+
+def test_a_short_grant_explains_its_member_and_its_link(world: MonitoredWorld) -> None:
+    """(2): it began and ended while nobody read."""
+    world.monitoring.control.turn(world.dave, "a rest", on=False)
+    world.look()
+    request = world.ask()
+    world.work()
+    assert world.get(request).state is State.ACTIVE
+    world.services.requests.close(world.alice(), request.id, "done")
+    for _ in range(10):
+        world.work()
+        world.clock.move(seconds=1)
+    assert world.get(request).state is State.CLOSED
+    world.monitoring.control.turn(world.dave, "back", on=True)
+    world.look()
+    assert world.events("drift.found") == []
+
+
+def test_a_pam_user_without_a_grant_is_said_with_the_cap_of_its_tickets(world: MonitoredWorld) -> None:
+    """(2)."""
+    user, group = of(world)
+    for_a_moment(world, PRIV, group.priv, user.priv.sid)
+    for_a_moment(world, CORP, group.corp, group.priv.sid)
+    world.look()
+    members, link = sorted(passed(world), key=lambda one: one.drift.domain is CORP)
+    until = members.found_at + user.ticket_cap
+    assert f"good until {until:%Y-%m-%d %H:%M:%S} UTC at the latest" in members.drift.reason
+    assert link.drift.reason.startswith(f"{group.priv.sid} was a member of {group.corp.name} for a moment")
+
+
+def test_an_old_grant_explains_nothing(world: MonitoredWorld) -> None:
+    """(2)."""
+    user, group = of(world)
+    request = world.ask()
+    world.look()
+    world.services.requests.close(world.alice(), request.id, "done")
+    for _ in range(10):
+        world.look(seconds=MINUTE)
+    assert world.get(request).state is State.CLOSED
+    for_a_moment(world, PRIV, group.priv, user.priv.sid)
+    world.look()
+    assert len(passed(world)) == 1
+
+
+def test_where_all_is_read_anew_nothing_of_the_past_is_told(world: MonitoredWorld) -> None:
+    group = of(world)[1]
+    bob = world.directory(CORP).find_person("bob").ref
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.feeds[CORP].restore("corpdc")
+    world.look()
+    assert [one["why"] for one in world.told("monitor.resynced")] != []
+    assert passed(world) == []
+
+
+def test_a_resync_tells_of_it_too(world: MonitoredWorld) -> None:
+    group = of(world)[1]
+    bob = world.directory(CORP).find_person("bob").ref
+    for_a_moment(world, CORP, group.corp, bob.sid)
+    world.monitoring.control.resync(world.dave)
+    world.look()
+    assert len(passed(world)) == 1
