@@ -26,6 +26,9 @@ def verification(number: int, **more: object) -> Verification:
         method=Method.SENT,
         begun_at=NOW + timedelta(minutes=number, microseconds=1),
         code_hash="$argon2id$a hash",
+        sealed_to=b"\x00 where it goes",
+        sealed_before=b"\xff where the one before went",
+        by="CORP\\Zoë",
     )
     return replace(made, **more)  # type: ignore[arg-type]
 

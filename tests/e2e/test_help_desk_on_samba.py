@@ -75,6 +75,10 @@ def test_an_operator_finds_verifies_and_sets_in_both_systems(node: HelpDeskNode,
     given = desk.set(hanna, person, replace(order, password=NEW))
     done = node.outcomes(given.operation)
     assert {name: one.code for name, one in done.items()} == {"corp": Code.SUCCESS, "people": Code.SUCCESS}
+    told = node.told_of_it(caller, had + 1)
+    assert f"{hanna.name} of the help desk set a new password for {caller.name}" in told
+    assert "In: corp, people" in told
+    assert NEW not in told
     assert node.must_change(caller)
     assert not node.buys_ticket(caller, NEW), "it is good for a change, and for nothing else"
     looks = {name: one.look for name, one in node.seats(person).items()}

@@ -31,7 +31,7 @@ from bastide.domain.reset.password_rules import Policy
 from bastide.notify.memory import MemoryNotifier
 from bastide.services.help_desk.desk import HelpDesk
 from bastide.services.help_desk.ports import Settings
-from bastide.services.notifications.ports import Channel
+from bastide.services.notifications.ports import Channel, Message
 from bastide.services.notifications.ports import Settings as NotificationSettings
 from bastide.services.ports import AuditQuery
 from bastide.store.md4 import Md4NtHasher
@@ -231,6 +231,16 @@ class HelpDeskWorld(ApiWorld):
     def there(self, space: str, name: str = "alice") -> Account:
         """The account in its system."""
         return self.systems.systems[space].account(id_of(f"{space} {name}"))
+
+    def told(self) -> list[Message]:
+        """What people were told of what was done for them; no code is among it."""
+        return [one for _, one in self.notifier.taken if "If you did not ask for this" in one.body]
+
+    def told_by_now(self) -> list[str]:
+        """The words, after a moment."""
+        self.clock.move(seconds=2)
+        self.work()
+        return [one.body for one in self.told()]
 
     def kinds(self, prefix: str = "help-desk.") -> list[str]:
         with self.store.read() as uow:

@@ -87,6 +87,11 @@ class HelpDeskNode(ResetNode):
         """What the caller reads out: it went to the address that the directory has."""
         return self.code(self.address(someone), had)
 
+    def told_of_it(self, someone: Someone, had: int) -> str:
+        """The letter that comes after so many."""
+        self.soon(lambda: len(self.letters(self.address(someone))) > had, "nobody told the person")
+        return self.letters(self.address(someone))[had]
+
     def address(self, someone: Someone) -> str:
         return f"{self.number(someone)}@{CORP}"
 

@@ -86,6 +86,11 @@ def test_change_and_unlock_answer_with_what_each_system_said(
     changed = hanna.post(f"{person}/changes", body).json()
     assert [one["return_code"] for one in changed["outcomes"]] == ["success", "access-denied"]
     assert changed["over"]
+    served_desk.set_mail("alice", "alice@corp.bastide.test")
+    unlocked, set_anew = sorted(served_desk.told_by_now(), key=lambda body: "changed" in body)
+    assert "CORP\\hanna of the help desk unlocked Alice" in unlocked
+    assert "CORP\\hanna of the help desk changed the password of Alice" in set_anew
+    assert "In: crm\n" in set_anew
 
 
 def test_what_is_refused_says_what_to_do(served_desk: HelpDeskWorld, hanna: Caller) -> None:

@@ -86,6 +86,9 @@ def test_find_show_verify_set_history(world: HelpDeskWorld, hanna: Hanna) -> Non
     history = hanna.run("history", "alice").stdout
     assert "SET" in history
     assert made not in history
+    (told,) = world.told_by_now()
+    assert "CORP\\hanna of the help desk set a new password for Alice" in told
+    assert made not in told
 
 
 def test_another_address_than_before_is_said(world: HelpDeskWorld, hanna: Hanna) -> None:

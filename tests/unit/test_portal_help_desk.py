@@ -95,6 +95,8 @@ def test_search_verify_set_and_look(served_desk: HelpDeskWorld, hanna: Browser) 
     assert "each system has answered" in page.text
     assert served_desk.there("files").password == NEW
     assert NEW not in page.html
+    (told,) = served_desk.told_by_now()
+    assert "CORP\\hanna of the help desk set a new password for Alice" in told
 
 
 def test_a_password_that_is_made_is_shown_once(served_desk: HelpDeskWorld, hanna: Browser) -> None:

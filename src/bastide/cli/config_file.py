@@ -172,7 +172,7 @@ COMMENTS = MappingProxyType({
     "help_desk.set": "Groups whose members may also set, change and unlock them (MIM: FIMSyncPasswordSet).",
     "help_desk.protected": "Groups whose members are out of the help desk's reach, beside privileged ones, PAM users and operators.",
     "help_desk.unverified": "A password may be set for a caller who was not verified, with a reason that the audit keeps.",
-    "help_desk.code_channels": "Channels of [notifications] with people = true that may carry a caller's code, in order. Empty: none is sent.",
+    "help_desk.code_channels": "Channels of [notifications] with people = true that may carry a caller's code, in order. Empty: none is sent, and people are told what was done by any of them.",
     "intake": "Events of domain controllers, to be matched with grants. Without this table none is taken in.",
     "intake.address": "Where it listens for forwarders of events.",
     "intake.port": "The port it listens on.",

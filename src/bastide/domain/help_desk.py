@@ -15,7 +15,8 @@ A caller is verified by a one-time code (`Verification`), which is
   (7) dead after LIFE, or after TRIES wrong codes,
   (8) of use once: what uses it and its end are one commit,
   (9) sent to where the person registered to get codes, else to the directory's `mail`; that the directory says something else than what was registered, or than where a
-      code went before, is part of it (`differs`): somebody may have changed it for this call.
+      code went before, is part of it (`differs`): somebody may have changed it for this call,
+  (10) told to where the code before went, if it goes elsewhere now (`earlier`).
 """
 
 from collections.abc import Collection
@@ -33,6 +34,8 @@ LIFE = timedelta(minutes=10)
 TRIES = 3
 #: Begun for one person within PER: a person who is called again and again gets no flood of messages, and an authenticator is not locked for a joke.
 MOST, PER = 5, timedelta(hours=1)
+#: Longer than (10) is tried to be told.
+KEPT = timedelta(days=2)
 _ABOVE = "the help desk reaches people without privileges alone; an administrator of that account helps"
 _BEGIN = "verify the caller again"
 
@@ -104,10 +107,11 @@ class Method(StrEnum):
 
 
 class Route(StrEnum):
-    """Where a code that is sent goes."""
+    """Where a code that is sent goes, or a word of what was done."""
 
     REGISTERED = "registered"
     DIRECTORY = "directory"
+    EARLIER = "earlier"  # (10), never a code
 
 
 class Differs(StrEnum):
@@ -134,8 +138,8 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """(6). `code_hash`: of a code that was sent; `factor`: the authenticator that showed one. `route` None: no code was sent. `sealed_to`: where the
-    last code for this person went, sealed to the person. Not for logs: its repr holds no hash.
+    """(6). `by`: the operator's name. `code_hash`: of a code that was sent; `factor`: the authenticator that showed one. `route` None: no code was sent. `sealed_to`:
+    where the last code for this person went, `sealed_before`: where the one before went (10), both sealed to the person. Not for logs: its repr holds no hash.
     """
 
     id: str
@@ -150,6 +154,8 @@ class Verification:
     route: Route | None = None
     differs: Differs | None = None
     sealed_to: bytes = b""
+    sealed_before: bytes = b""
+    by: str = ""
     stage: Stage = Stage.WAITING
     wrong: int = 0
     operation: str = ""
@@ -167,7 +173,12 @@ def differs(route: Route, to: str, directory: str, before: str) -> Differs | Non
     """(9) `before`: where the last code went; empty: nowhere. Addresses are compared without case."""
     if route is Route.REGISTERED:
         return Differs.REGISTERED if directory and directory.casefold() != to.casefold() else None
-    return Differs.BEFORE if before and before.casefold() != to.casefold() else None
+    return Differs.BEFORE if earlier(to, before) else None
+
+
+def earlier(to: str, before: str) -> bool:
+    """(10) `before`: where the last code went; empty: nowhere."""
+    return bool(before) and before.casefold() != to.casefold()
 
 
 def require_waiting(one: Verification, operator: Sid, now: datetime) -> None:

@@ -155,6 +155,7 @@ SOURCE_LINES = Measure(
 )
 #: Of RECENT: what people do, or fail at, whom monitoring names nobody of.
 RECENT_KINDS = (
+    "help-desk.not-told",
     "help-desk.ordered",
     "help-desk.verification-refused",
     "intake.gap",

@@ -30,6 +30,8 @@ BREAK_GLASS = "break-glass"
 MARK = "mark"
 #: The directory is compared with a database that came back from the past.
 RECONCILE = "reconcile"
+#: A person is told of what the help desk did, or that a code goes elsewhere; the key says which.
+HELP_DESK = "help-desk"
 #: A code or a notice of a self-service reset, to one destination; the key says which.
 RESET = "reset"
 #: An access review begins, reminds, ends; the key is its id.

@@ -185,7 +185,7 @@ def _services(adapters: Adapters, preparation: Preparation, tracer: Tracer, term
         alerts=_alerts(adapters, audit, subjects, passwords, jitter),
         intake=_intake(adapters, forests, jitter),
         reset=_reset(adapters, forests, passwords, terms.party, jitter),
-        help_desk=_help_desk(adapters, forests, passwords, factors),
+        help_desk=_help_desk(adapters, forests, passwords, factors, jitter),
     )
 
 
@@ -408,6 +408,7 @@ def _help_desk(
     forests: Mapping[Forest, Directory],
     passwords: Passwords | None,
     factors: Factors,
+    jitter: Callable[[], float],
 ) -> HelpDesk | None:
     if adapters.help_desk is None or passwords is None:
         return None
@@ -424,6 +425,7 @@ def _help_desk(
         sealer=adapters.sealer,
         random=adapters.random,
         now=adapters.clock.now,
+        jitter=jitter,
     )
 
 

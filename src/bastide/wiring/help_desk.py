@@ -8,6 +8,7 @@ from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.services.factors import Factors
 from bastide.services.help_desk.desk import HelpDesk
+from bastide.services.help_desk.letters import Letters
 from bastide.services.help_desk.orders import StillInReach
 from bastide.services.help_desk.ports import Settings
 from bastide.services.help_desk.post import Post, RegisteredContacts
@@ -38,8 +39,9 @@ def assemble_help_desk(
     sealer: Sealer,
     random: Random,
     now: Callable[[], datetime],
+    jitter: Callable[[], float],
 ) -> HelpDesk:
-    """Wire it. Without notifications no code can be sent. `reset`: its banned words, and its list of lost passwords, count here as well."""
+    """Wire it. Without notifications no code can be sent, and nobody is told. `reset`: its banned words, and its list of lost passwords, count here as well."""
     tier = Tier(store=store, forests=forests, settings=settings)
     post = None
     if notifications is not None:
@@ -49,7 +51,7 @@ def assemble_help_desk(
             book=AddressBook(store=store, forests=forests, now=now),
             contacts=RegisteredContacts(store=store, sealer=sealer),
             text=None if reset is None or reset.texts is None else reset.texts.send,
-            channels=settings.channels,
+            channels=settings.channels or _of_people(notifications),
         )
     verify = Verify(
         store=store,
@@ -67,6 +69,7 @@ def assemble_help_desk(
         tier=tier,
         rules=_rules(forests, policies, reset),
         verify=verify,
+        letters=Letters(store=store, tier=tier, post=post, sealer=sealer, now=now, jitter=jitter),
         person=passwords.person,
         at_once=passwords.at_once,
         random=random,
@@ -99,6 +102,11 @@ def order_rules(
         return "" if found is None else found.excluded
 
     return StillInReach(store=store, tier=tier, excluded=excluded)
+
+
+def _of_people(notifications: NotificationAdapters) -> tuple[str, ...]:
+    """Where no channel may carry a code, these carry the word of what was done, which holds none."""
+    return tuple(one.name for one in notifications.settings.channels if one.people)
 
 
 def _rules(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bastide.services.alerts.deliver import BATCH as ALERTS
+from bastide.services.help_desk.letters import BATCH as WORDS
 from bastide.services.notifications.deliver import BATCH as MESSAGES
 from bastide.services.pace import (
     ACCOUNT,
@@ -14,6 +15,7 @@ from bastide.services.pace import (
     BREAK_GLASS,
     CHECKPOINT,
     EXPORT,
+    HELP_DESK,
     IMPORT,
     INTAKE,
     LINK,
@@ -68,6 +70,7 @@ def table(services: Services) -> tuple[Job, ...]:
         *_alerts(services),
         *(() if services.intake is None else (Job((INTAKE,), _fenced(services.intake.judge.run), 1, LEASE),)),
         *_resets(services),
+        *_help_desk(services),
         *_monitoring(services),
     )
 
@@ -115,6 +118,12 @@ def _resets(services: Services) -> tuple[Job, ...]:
     if services.reset is None:
         return ()
     return (Job((RESET,), services.reset.courier.run, LETTERS, LEASE),)
+
+
+def _help_desk(services: Services) -> tuple[Job, ...]:
+    if services.help_desk is None:
+        return ()
+    return (Job((HELP_DESK,), services.help_desk.letters.run, WORDS, LEASE),)
 
 
 def _deliveries(services: Services) -> tuple[Job, ...]:

@@ -9,26 +9,29 @@ To look takes Right.BROWSE, to write Right.SET. A write, in order:
   (4) To set: the caller is verified, by this operator, for this. Only where the settings allow it, a reason does instead, and the audit says so. A change shows the
       old password, which is proof enough; an unlock gives nobody anything that a password does not.
   (5) The new password keeps to what the domains ask of the chosen accounts there (rules.py); otherwise no system is asked, and the verification stays good.
-  (6) One commit with the order: the verification is used up, and the audit says how the caller was verified.
+  (6) One commit with the order: the verification is used up, the audit says how the caller was verified, and the word to the person is planned (letters.py).
 
 A password that is made here is shown to the operator once, in the answer; nothing keeps it. With `must_change` it is good for one sign-in.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from bastide.domain.errors import InvalidInput, MfaRefused
 from bastide.domain.help_desk import Method, used
+from bastide.domain.help_desk_told import Deed, look_at
 from bastide.domain.ids import parse_id, parse_text
 from bastide.domain.management_agents import CsId, MvId, MvObject
 from bastide.domain.people import Actor, Right, require
 from bastide.services.events import by_actor
+from bastide.services.help_desk.letters import Letters
 from bastide.services.help_desk.pace import Act, Pace
 from bastide.services.help_desk.ports import Settings
 from bastide.services.help_desk.rules import Rules
 from bastide.services.help_desk.tier import Tier
 from bastide.services.help_desk.verify import Verify
+from bastide.services.pace import HELP_DESK
 from bastide.services.passwords.at_once import Answer, AtOnce
 from bastide.services.passwords.person import Account, By, Ordered, PersonPasswords, Within, name_of
 from bastide.services.passwords.ports import Look
@@ -107,6 +110,7 @@ class HelpDesk:
         tier: Tier,
         rules: Rules,
         verify: Verify,
+        letters: Letters,
         person: PersonPasswords,
         at_once: AtOnce,
         random: Random,
@@ -114,6 +118,7 @@ class HelpDesk:
         now: Callable[[], datetime],
     ) -> None:
         self.verify = verify
+        self.letters = letters
         self._store = store
         self._tier = tier
         self._rules = rules
@@ -215,7 +220,7 @@ class HelpDesk:
     ) -> Ordered:
         """With the old password; waits for all targets. Raises as `set`."""
         person, reason = self._admitted(actor, whom, reason)
-        within = self._without_verification(actor, person, "change", "old password")
+        within = self._without_verification(actor, person, Deed.CHANGE, "old password")
         self._rules.check(new, self._tier.members(person, accounts))  # (5)
         operation = self._at_once.change(
             person, accounts, old, new, by=By.actor(actor), reason=reason, within=within
@@ -232,7 +237,7 @@ class HelpDesk:
     ) -> tuple[Answer, ...]:
         """Without touching the password; waits for all targets. Raises as `set`."""
         person, reason = self._admitted(actor, whom, reason)
-        within = self._without_verification(actor, person, "unlock", "not needed")
+        within = self._without_verification(actor, person, Deed.UNLOCK, "not needed")
         return self._at_once.unlock(person, accounts, by=By.actor(actor), reason=reason, within=within)
 
     def _admitted(self, actor: Actor, whom: str, reason: str) -> tuple[MvId, str]:
@@ -257,9 +262,8 @@ class HelpDesk:
             def use(uow: UnitOfWork, operation: str) -> None:  # (6)
                 one = used(uow.verifications.get(known), actor.sid, person, operation, self._now())
                 uow.verifications.save(one)
-                self._say(
-                    uow, actor, person, operation, what="set", verified=one.method.value, verification=one.id
-                )
+                how = {"verified": one.method.value, "verification": one.id}
+                self._say(uow, actor, person, operation, Deed.SET, how)
 
             return use
         if not self._settings.unverified:
@@ -269,17 +273,33 @@ class HelpDesk:
             )
         if not reason:
             raise InvalidInput("reason", "says why the caller could not be verified")
-        return self._without_verification(actor, person, "set", "no")
+        return self._without_verification(actor, person, Deed.SET, "no")
 
-    def _without_verification(self, actor: Actor, person: MvId, what: str, verified: str) -> Within:
+    def _without_verification(self, actor: Actor, person: MvId, what: Deed, verified: str) -> Within:
         def say(uow: UnitOfWork, operation: str) -> None:
-            self._say(uow, actor, person, operation, what=what, verified=verified)
+            self._say(uow, actor, person, operation, what, {"verified": verified})
 
         return say
 
-    def _say(self, uow: UnitOfWork, actor: Actor, person: MvId, operation: str, **data: object) -> None:
-        owner = uow.metaverse.get(person)
-        event = by_actor(
-            "help-desk.ordered", self._now(), actor, subject=person, subject_name=name_of(owner), data=data
+    def _say(  # (6)
+        self,
+        uow: UnitOfWork,
+        actor: Actor,
+        person: MvId,
+        operation: str,
+        what: Deed,
+        how: Mapping[str, object],
+    ) -> None:
+        name, now, data = name_of(uow.metaverse.get(person)), self._now(), {"what": what.value, **how}
+        uow.audit.append(
+            by_actor(
+                "help-desk.ordered",
+                now,
+                actor,
+                subject=person,
+                subject_name=name,
+                request=operation,
+                data=data,
+            )
         )
-        uow.audit.append(replace(event, request=operation))
+        uow.work.poke(HELP_DESK, f"{what.value}:{operation}", look_at(now, now))

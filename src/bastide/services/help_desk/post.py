@@ -12,7 +12,7 @@ from bastide.domain.help_desk import Route
 from bastide.domain.ids import Sid
 from bastide.domain.wording import Language
 from bastide.services.help_desk.ports import Contacts
-from bastide.services.notifications.people import AddressBook
+from bastide.services.notifications.people import AddressBook, is_address
 from bastide.services.notifications.ports import Fate, Message, Notifier
 from bastide.services.ports import Sealer, Store
 from bastide.services.reset.contents import Contents, unseal
@@ -50,7 +50,7 @@ class RegisteredContacts(Contacts):
 
 
 class Post:
-    """The channels that may carry a code. `text` None: nothing is sent to telephones."""
+    """`channels`: those that carry it, in order. `text` None: nothing is sent to telephones."""
 
     def __init__(
         self,
@@ -79,12 +79,18 @@ class Post:
                 return Destination(number, Route.REGISTERED, by_text=True, directory=directory)
         return Destination(directory, Route.DIRECTORY, directory=directory) if directory else None  # (2)
 
+    def earlier(self, to: str) -> Destination | None:
+        """Where a code went before. None: to a telephone, and nothing is sent to telephones any more."""
+        if is_address(to):
+            return Destination(to, Route.EARLIER)
+        return None if self._text is None else Destination(to, Route.EARLIER, by_text=True)
+
     def send(self, id: str, to: Destination, subject: str, body: str, secrets: tuple[str, ...] = ()) -> str:  # noqa: A002  # the message's
         """Through the first channel that takes it. What the last one said; empty: it was taken. Raises TargetUnavailable, NotConfigured."""
         if to.by_text and self._text is not None:
             self._text(to.to, body)
             return ""
-        problem = "help_desk.code_channels names no channel"
+        problem = "no channel of [notifications] has people = true"
         message = Message(id, to.to, subject, body, secrets=(to.to, *secrets))  # (3)
         for channel in self._channels:
             (outcome,) = self._notifier.send(channel, [message])

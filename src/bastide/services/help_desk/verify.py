@@ -7,6 +7,7 @@
 (4) A code that is read from an authenticator counts once; after two wrong ones it is not asked any more, and not locked (services/factors.py (6)).
 (5) A wrong code is counted before anybody learns that it was wrong; Argon2 runs outside of the transaction.
 (6) Where the directory's address is not the registered one, or not the one that the last code went to, operator and audit learn that it differs, and from what.
+(7) Where the last code went to is told, in the commit of the beginning, that this one goes elsewhere (letters.py): whoever moved it does not read that.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from datetime import datetime, timedelta
 from bastide.domain import help_desk as rules
 from bastide.domain.audit import Event
 from bastide.domain.errors import Conflict, MfaRefused, TargetError, TargetUnavailable, TooManyTries
-from bastide.domain.help_desk import LIFE, MOST, PER, Method, Purpose, Stage, Verification
+from bastide.domain.help_desk import KEPT, LIFE, MOST, PER, Method, Purpose, Stage, Verification
+from bastide.domain.help_desk_told import ELSEWHERE
 from bastide.domain.help_desk_words import say_code
 from bastide.domain.ids import Sid, parse_id
 from bastide.domain.management_agents import MvId
@@ -27,12 +29,14 @@ from bastide.services.help_desk.pace import Act, Pace
 from bastide.services.help_desk.ports import Settings
 from bastide.services.help_desk.post import Destination, Post
 from bastide.services.help_desk.tier import Tier
+from bastide.services.pace import HELP_DESK
 from bastide.services.passwords.person import name_of
 from bastide.services.ports import CodeHasher, Random, Sealer, Store, UnitOfWork
 from bastide.services.reset.contents import as_typed, new_code, shown
 
 _WRONG = "the code is wrong"
-_CONTEXT = "help-desk-sent-to:"
+#: What an address is sealed to, with the person.
+CONTEXT = "help-desk-sent-to:"
 
 
 class Verify:
@@ -101,10 +105,13 @@ class Verify:
                 method=method,
                 begun_at=now,
                 code_hash=hashed,
+                by=actor.name,
             )
             made = self._addressed(uow, made, to)
-            uow.verifications.forget(now - PER)
+            uow.verifications.forget(now - KEPT)
             uow.verifications.add(made)
+            if made.sealed_before:  # (7)
+                uow.work.poke(HELP_DESK, f"{ELSEWHERE}:{made.id}", now)
             uow.audit.append(_of_verification("help-desk.verification-begun", now, actor, made))
             uow.commit()
         if to is not None:
@@ -153,7 +160,7 @@ class Verify:
 
     def _addressed(self, uow: UnitOfWork, made: Verification, to: Destination | None) -> Verification:
         """(6) With where its code goes; without one, with where the last one went."""
-        context = f"{_CONTEXT}{made.person}"
+        context = f"{CONTEXT}{made.person}"
         last = uow.verifications.latest(made.person)
         sealed = b"" if last is None else last.sealed_to
         if to is None:
@@ -164,6 +171,7 @@ class Verify:
             route=to.route,
             differs=rules.differs(to.route, to.to, to.directory, before),
             sealed_to=self._sealer.seal(to.to.encode(), context),
+            sealed_before=sealed if rules.earlier(to.to, before) else b"",
         )
 
     def _authenticator(self, sids: tuple[Sid, ...]) -> Sid | None:

@@ -315,8 +315,13 @@ def names_of(uow: UnitOfWork) -> dict[str, str]:
 
 def name_of(person: MvObject) -> str:
     """What people call the person; the id where nothing is known."""
-    folded = {name.casefold(): values for name, values in person.attributes.items()}
-    return next((values[0] for name in _NAMES if (values := folded.get(name.casefold()))), str(person.id))
+    return named(person.attributes) or str(person.id)
+
+
+def named(attributes: Mapping[str, Sequence[str]]) -> str:
+    """What these attributes call somebody; empty: nothing."""
+    folded = {name.casefold(): values for name, values in attributes.items()}
+    return next((values[0] for name in _NAMES if (values := folded.get(name.casefold()))), "")
 
 
 def history_key(person: MvId) -> str:
