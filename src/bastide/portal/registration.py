@@ -1,6 +1,7 @@
 """What a signed-in person can show when the password is gone. Each form takes the password again: a session that was left open registers nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from litestar import Request as Call
@@ -21,6 +22,7 @@ from bastide.portal.reset import reset_of
 from bastide.portal.visits import Visit, Visited, see
 from bastide.services.reset.register_keys import NAME_LIMIT
 from bastide.services.security_keys import Asked
+from bastide.wiring.reset import ResetServices
 
 _SEE = needs(Right.USE, cookie=True)
 _DO = needs(Right.USE, forms=True, cookie=True)
@@ -78,7 +80,7 @@ def confirm(
 
 @post(f"{REGISTRATION}/answers", opt=_DO, sync_to_thread=True)
 def answers(
-    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, throttle: SignInThrottle
 ) -> Response[bytes]:
     """Answers to questions, in the place of those that were there."""
     fields = visit.opened(body, _FIELDS)
@@ -87,43 +89,51 @@ def answers(
         for name, value in fields.items()
         if name.startswith("answer") and name.removeprefix("answer").isdecimal() and value.strip()
     }
-    try:
-        address = _address(request)
-        with _proving(throttle, visit, address):
-            reset_of(services).registrations.set_answers(
-                visit.actor, said, fields.get("password", ""), address
-            )
-    except (Refused, TooManyAttempts) as error:
-        return _page(visit, _spoken(error))
-    return see(f"{REGISTRATION}?said=confirmed")
+    address = _address(request)
+    return _proven(
+        visit, throttle, address, fields, "confirmed",
+        lambda use, password: use.registrations.set_answers(visit.actor, said, password, address),
+    )  # fmt: skip
 
 
 @post(f"{REGISTRATION}/remove", opt=_DO, sync_to_thread=True)
 def remove(
-    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, throttle: SignInThrottle
 ) -> Response[bytes]:
     """Take all of it away."""
-    fields = visit.opened(body)
-    try:
-        with _proving(throttle, visit, _address(request)):
-            reset_of(services).registrations.remove(visit.actor, fields.get("password", ""))
-    except (Refused, TooManyAttempts) as error:
-        return _page(visit, _spoken(error))
-    return see(f"{REGISTRATION}?said=removed")
+    return _proven(
+        visit, throttle, _address(request), visit.opened(body), "removed",
+        lambda use, password: use.registrations.remove(visit.actor, password),
+    )  # fmt: skip
 
 
 @post(f"{REGISTRATION}/key/remove", opt=_DO, sync_to_thread=True)
 def remove_key(
-    request: Call[Any, Any, Any], visit: Visited, body: RawBody, services: UseCases, throttle: SignInThrottle
+    request: Call[Any, Any, Any], visit: Visited, body: RawBody, throttle: SignInThrottle
 ) -> Response[bytes]:
     """Take one security key away."""
     fields = visit.opened(body)
+    return _proven(
+        visit, throttle, _address(request), fields, "key-removed",
+        lambda use, password: use.keys.remove(visit.actor, fields.get("name", ""), password),
+    )  # fmt: skip
+
+
+def _proven(
+    visit: Visit,
+    throttle: Throttle,
+    address: str,
+    fields: Mapping[str, str],
+    said: str,
+    do: Callable[[ResetServices, str], None],
+) -> Response[bytes]:
+    """What the password was typed again for, and that it is done; or why it is not."""
     try:
-        with _proving(throttle, visit, _address(request)):
-            reset_of(services).keys.remove(visit.actor, fields.get("name", ""), fields.get("password", ""))
+        with _proving(throttle, visit, address):
+            do(reset_of(visit.services), fields.get("password", ""))
     except (Refused, TooManyAttempts) as error:
         return _page(visit, _spoken(error))
-    return see(f"{REGISTRATION}?said=key-removed")
+    return see(f"{REGISTRATION}?said={said}")
 
 
 def _new_key(visit: Visit, fields: Mapping[str, str], address: str) -> Response[bytes]:
@@ -154,7 +164,7 @@ def _spoken(error: Refused | TooManyAttempts) -> Refused | TooManyAttempts:
     )
 
 
-def _proving(throttle: Throttle, visit: Visit, address: str) -> Any:
+def _proving(throttle: Throttle, visit: Visit, address: str) -> AbstractContextManager[None]:
     return throttle.attempt(visit.actor.name, address)
 
 

@@ -1,17 +1,18 @@
 """Self-service reset, for administrators and auditors: who is registered, who waits, and how a person is unlocked."""
 
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Request as Call
 from litestar import Response, get, post
 from litestar.params import RawBody
 
-from bastide.domain.people import Right
-from bastide.http.handed import UseCases
+from bastide.domain.people import Actor, Right
 from bastide.portal import admin
 from bastide.portal.admin import DO, READ, RESETS, SAID
 from bastide.portal.reset import reset_of
 from bastide.portal.visits import Visit, Visited, see
+from bastide.services.reset.administer import Administration
 
 _DONE = {
     "unlocked": "Unlocked: nothing is counted against the person any more.",
@@ -27,27 +28,28 @@ def show_resets(request: Call[Any, Any, Any], visit: Visited) -> Response[bytes]
 
 
 @post(f"{RESETS}/unlock", opt=DO, sync_to_thread=True)
-def unlock(visit: Visited, body: RawBody, services: UseCases) -> Response[bytes]:
+def unlock(visit: Visited, body: RawBody) -> Response[bytes]:
     """Forget a person's wrong answers."""
-    fields = visit.opened(body)
-    try:
-        visit = visit.proved(fields, Right.ADMINISTER)
-        reset_of(services).administration.unlock(visit.actor, fields.get("account", ""))
-    except SAID as error:
-        return _page(visit, error)
-    return see(f"{RESETS}?said=unlocked")
+    return _taken_away(visit, body, Administration.unlock, "unlocked")
 
 
 @post(f"{RESETS}/remove", opt=DO, sync_to_thread=True)
-def remove(visit: Visited, body: RawBody, services: UseCases) -> Response[bytes]:
+def remove(visit: Visited, body: RawBody) -> Response[bytes]:
     """Take a person's registration away."""
+    return _taken_away(visit, body, Administration.unregister, "removed")
+
+
+def _taken_away(
+    visit: Visit, body: bytes, take: Callable[[Administration, Actor, str], str], said: str
+) -> Response[bytes]:
+    """From the person that the form names, by who has the right then."""
     fields = visit.opened(body)
     try:
         visit = visit.proved(fields, Right.ADMINISTER)
-        reset_of(services).administration.unregister(visit.actor, fields.get("account", ""))
+        take(reset_of(visit.services).administration, visit.actor, fields.get("account", ""))
     except SAID as error:
         return _page(visit, error)
-    return see(f"{RESETS}?said=removed")
+    return see(f"{RESETS}?said={said}")
 
 
 def _page(visit: Visit, error: Any = None, done: str = "") -> Response[bytes]:
