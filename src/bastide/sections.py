@@ -13,7 +13,7 @@ _RECEIVER = re.compile(r"tls://[^\s/@?#]+|unix:/\S+")
 #: From a second to a minute.
 _INTERVALS = range(1, 61)
 #: As domain/drift.py says; a test compares.
-_REPAIRABLE = frozenset({"stranger", "missing-member", "open-account"})
+_REPAIRABLE = frozenset({"stranger", "missing-member", "open-account", "closed-account"})
 _LATE = range(1, 1441)
 _SUBJECT = re.compile(
     r"(?=.{1,253})(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,62}", re.ASCII
@@ -137,12 +137,14 @@ class MonitoringRule(Section, frozen=True, forbid_unknown_fields=True, kw_only=T
         "group-changed",
         "account-changed",
         "open-account",
+        "closed-account",
         "used-outside",
         "rights-changed",
         "trust-changed",
         "missed-change",
         "unreadable",
         "momentary-member",
+        "nested-member",
     ]
     #: Empty: as it is without this table.
     action: Literal["", "report", "repair", "repair and alert"] = ""

@@ -365,6 +365,14 @@ def test_ends_are_set_to_the_microsecond_and_never_later(world: World) -> None:
     assert world.priv.find_person(a.name).expires == soon
 
 
+def test_an_account_can_be_given_no_end(world: World) -> None:
+    a = world.add_user(Forest.PRIV, world.new_name("end"))
+    for end in (world.now() - timedelta(days=1), None):
+        assert world.priv.set_ends({a.sid: end}) == {}
+        assert {states[a.sid].expires for states in world.priv.observe([a.sid]).values()} == {end}
+    assert world.priv.find_person(a.name).expires is None
+
+
 def test_one_bad_account_does_not_hold_up_the_others(world: World) -> None:
     a = world.add_user(Forest.PRIV, world.new_name("end"))
     end = world.now() + timedelta(hours=1)

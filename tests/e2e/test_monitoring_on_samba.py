@@ -15,6 +15,7 @@ from bastide.domain.drift import Finding, Rule, Rules
 from bastide.domain.ids import ObjectRef
 from bastide.domain.people import Forest
 from bastide.domain.requests import State
+from bastide.domain.roles import Enforcer
 from bastide.services.ports import AuditQuery
 from bastide.wiring import Adapters
 from bastide.wiring.monitor import MonitorAdapters, Monitoring
@@ -70,6 +71,10 @@ class Monitored(SambaWorld):
     def findings(self) -> dict[Rule, Finding]:
         with self.store.read() as uow:
             return {one.drift.rule: one for one in uow.monitored.findings()}
+
+    def watched(self, side: Forest) -> frozenset[str]:
+        with self.store.read() as uow:
+            return frozenset(one.guid for one in uow.monitored.watched(side))
 
     def told(self, kind: str) -> list[Mapping[str, str]]:
         with self.store.read() as uow:
@@ -254,3 +259,33 @@ def test_a_member_of_a_grant_comes_back_and_access_of_who_is_disabled_or_gone_en
             world.by_hand(CORP, person, REPLACE, "userAccountControl", "544")
     with world.store.read() as uow:
         assert not uow.users.get(user.id).enabled
+
+
+def test_an_account_that_is_kept_alive_is_closed_with_its_person_and_opened_by_a_grant(
+    world: Monitored,
+) -> None:
+    forests = world.forests
+    name, password = forests.new_name("mo"), "Correct-Horse-Battery-1"
+    person = forests.add_user(CORP, name)
+    user = world.services.accounts.add_user(world.dave, name, kept_alive=True)
+    world.services.accounts.set_password(world.dave, user.name, password)
+    world.prepare_role(f"Kept {name}", "FileAdmins", (f"CORP\\{name}",), floor=Enforcer.REMOVAL)
+    world.monitoring.control.resync(world.dave)
+    soon(lambda: user.priv.guid in world.watched(PRIV) and person.guid in world.watched(CORP), "both are watched")  # fmt: skip
+    assert world.fresh_ticket(user, password) == ""
+
+    world.by_hand(CORP, person, REPLACE, "userAccountControl", "546")
+    span = soon(lambda: world.fresh_ticket(user, password) != "", "the account of who is disabled is closed")
+    soon(lambda: not world.findings(), "it was read")
+    world.by_hand(CORP, person, REPLACE, "userAccountControl", "544")
+    soon(lambda: Rule.CLOSED_ACCOUNT in world.findings(), "the person is back")
+
+    request = world.ask(name, f"Kept {name}", ttl=timedelta(minutes=5))
+    active = world.wait_for(request, State.ACTIVE)
+    assert world.fresh_ticket(user, password) == ""
+    ends = {one[user.priv.sid].expires for one in forests.priv.observe([user.priv.sid]).values()}
+    assert ends == {active.ends_at}
+    assert Rule.CLOSED_ACCOUNT in world.findings()
+    world.by_hand(PRIV, user.priv, REPLACE, "accountExpires", "0")
+    soon(lambda: not world.findings(), "an administrator opened it")
+    print(f"closed {span:.2f} s after its person was disabled")

@@ -138,26 +138,6 @@ def test_a_priv_account_that_is_made_easier_to_misuse_is_drift(
     assert f"{name} was none, is {value}" in found.drift.reason
 
 
-def test_a_kept_account_that_stays_closed_when_its_person_is_back_is_drift() -> None:
-    """(3)."""
-    world = MonitoredWorld()
-    (alice,) = world.prepare("alice", kept_alive=True)
-    world.look()
-    world.change_person(CORP, alice.corp.sid, enabled=False)
-    world.look(seconds=61)
-    world.look(seconds=61)
-    assert world.standing() == {}
-    world.change_person(CORP, alice.corp.sid, enabled=True)
-    world.look(seconds=61)
-    world.look(seconds=61)
-    found = world.standing()[Rule.ACCOUNT_CHANGED]
-    assert "kept alive, and has expired" in found.drift.reason
-    world.priv.change(world.priv.account(alice.priv.sid), None)
-    world.look(seconds=61)
-    assert world.standing() == {}
-    world.close()
-
-
 def test_a_repair_that_changes_nothing_is_said_once(
     world: MonitoredWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,8 @@ MATCH_IN_CHAIN = "1.2.840.113556.1.4.1941"
 
 # ---------------------------------------------------------------------------------------------- times, 3.1.1.2.3 and [MS-ADA1]
 #: accountExpires ([MS-ADA1] 2.2): 100 ns units since 1601-01-01 UTC; both of these mean never.
-NEVER = frozenset({0, 0x7FFFFFFFFFFFFFFF})
+NO_END = 0x7FFFFFFFFFFFFFFF
+NEVER = frozenset({0, NO_END})
 #: Seconds from 1601-01-01 to 1970-01-01, and 100 ns units in a microsecond.
 EPOCH_DIFFERENCE = 11644473600
 UNITS_PER_MICROSECOND = 10

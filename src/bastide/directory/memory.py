@@ -147,7 +147,7 @@ class MemoryDirectory:
             if rows:
                 self.world.write(name, f"remove from {group.name}", rows)
 
-    def set_ends(self, ends: Mapping[Sid, datetime]) -> Mapping[Sid, str]:
+    def set_ends(self, ends: Mapping[Sid, datetime | None]) -> Mapping[Sid, str]:
         wrong: dict[Sid, str] = {}
         for name, replica in self.world.reachable().items():
             for sid, end in ends.items():

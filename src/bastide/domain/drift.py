@@ -4,9 +4,9 @@ A finding stands as long as what it says is true; what was true once (a sign-in,
 
   (1) A member of a PAM group that no request explains, before or after the directory was read; in a group that others keep too, one that was not accepted.
   (2) A member that a settled request demands, before and after, and that is not there.
-  (3) A PAM group or a PRIV account that was renamed, moved, rescoped, disabled or deleted; a PRIV account that was made easier to misuse, or is kept alive and
-      has expired; a CORP group that was rescoped or deleted.
-  (4) An account that is open though nothing keeps it open.
+  (3) A PAM group or a PRIV account that was renamed, moved, rescoped, disabled or deleted; a PRIV account that was made easier to misuse; a CORP group that was
+      rescoped or deleted.
+  (4) An account that is open though nothing keeps it open; one that is kept alive and was closed, though its person may sign in.
   (5) Permissions or a trust that are not what was accepted, or permissions that were shown and are not any more.
   (6) Who hides a group's members hides no drift: while its permissions are not the accepted ones, no finding of its members is over.
 """
@@ -38,12 +38,14 @@ class Rule(StrEnum):
     GROUP_CHANGED = "group-changed"
     ACCOUNT_CHANGED = "account-changed"
     OPEN_ACCOUNT = "open-account"
+    CLOSED_ACCOUNT = "closed-account"
     USED_OUTSIDE = "used-outside"
     RIGHTS_CHANGED = "rights-changed"
     TRUST_CHANGED = "trust-changed"
     MISSED_CHANGE = "missed-change"
     UNREADABLE = "unreadable"
     MOMENTARY_MEMBER = "momentary-member"
+    NESTED_MEMBER = "nested-member"
 
 
 class Action(StrEnum):
@@ -55,18 +57,22 @@ class Action(StrEnum):
 
 
 #: What Bastide may put right: `member` of its groups and of the listed CORP groups, and accountExpires of PAM users.
-REPAIRABLE = frozenset({Rule.STRANGER, Rule.MISSING_MEMBER, Rule.OPEN_ACCOUNT})
+REPAIRABLE = frozenset({Rule.STRANGER, Rule.MISSING_MEMBER, Rule.OPEN_ACCOUNT, Rule.CLOSED_ACCOUNT})
+#: What is opened by itself could be opened by whoever administers CORP, where it shows that a person is back: an administrator of PRIV says that it may.
+_ASKED_FOR = frozenset({Rule.CLOSED_ACCOUNT})
 DEFAULTS: Mapping[Rule, Action] = {
-    rule: Action.REPAIR_AND_ALERT if rule in REPAIRABLE else Action.REPORT for rule in Rule
+    rule: Action.REPAIR_AND_ALERT if rule in REPAIRABLE - _ASKED_FOR else Action.REPORT for rule in Rule
 }
 #: These say what was once: they stand until they are accepted.
 ONCE = frozenset({Rule.USED_OUTSIDE, Rule.MISSED_CHANGE, Rule.MOMENTARY_MEMBER})
 #: Of these the accepted state is what an administrator can move.
-ACCEPTABLE = ONCE | {Rule.OTHER_MEMBER, Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED}  # fmt: skip
+ACCEPTABLE = ONCE | {
+    Rule.OTHER_MEMBER, Rule.NESTED_MEMBER, Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.CLOSED_ACCOUNT, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED,
+}  # fmt: skip
 
 
 #: What is said of members: over only where members are surely shown.
-OF_MEMBERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.MISSING_MEMBER})
+OF_MEMBERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.MISSING_MEMBER, Rule.NESTED_MEMBER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +265,6 @@ def _of_account(
     changed = ["deleted, or not shown any more"] if one.gone_at is not None else []
     if one.gone_at is None:
         changed = list(_differences(one.accepted, one.now, _ACCOUNT))
-        if _must_be_open(user, one, person, moment):
-            changed.append("it is kept alive, and has expired")
     if changed:
         yield _drift(
             Rule.ACCOUNT_CHANGED,
@@ -269,6 +273,11 @@ def _of_account(
             f"the PRIV account {one.accepted.name}: {'; '.join(changed)}",
             "undo it in the directory, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
         )
+    yield from _open_or_closed(user, one, person, moment)
+
+
+def _open_or_closed(user: PamUser, one: Watched, person: Watched | None, moment: Moment) -> Iterator[Drift]:
+    """(4)."""
     if one.gone_at is None and one.now.open_at(moment.now) and (why := _why_closed(user, person, moment)):
         yield _drift(
             Rule.OPEN_ACCOUNT,
@@ -277,24 +286,54 @@ def _of_account(
             f"the PRIV account {one.now.name} is open, and {why}",
             f"set accountExpires of {one.now.name} to a time that is over, or disable it",
         )
+    if one.gone_at is None and _was_closed(user, one, moment) and is_here(person, moment.now):
+        yield _drift(
+            Rule.CLOSED_ACCOUNT,
+            one,
+            "",
+            f"the PRIV account {one.now.name} is kept alive and was closed; a request opens it until its end and no longer",
+            f"set accountExpires of {one.now.name} to never if it is to be open again, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
+        )
 
 
-def _must_be_open(user: PamUser, one: Watched, person: Watched | None, moment: Moment) -> bool:
-    """(3): Bastide closes an account whose person leaves (4). Whether it is opened again when the person is back, an administrator says."""
-    expired = bool(one.now.enabled) and not one.now.open_at(moment.now)
-    same = one.accepted.expires == one.now.expires
-    return user.kept_alive and user.enabled and expired and not same and not _why_closed(user, person, moment)
+def _was_closed(user: PamUser, one: Watched, moment: Moment) -> bool:
+    """Its end came before the one that was accepted. While a grant opens it, that is so still."""
+    end, accepted = one.now.expires, one.accepted.expires
+    if not (user.kept_alive and user.enabled and one.now.enabled) or end is None:
+        return False
+    return (accepted is None or end < accepted) and (end <= moment.now or _has_access(user, moment))
+
+
+def is_here(person: Watched | None, now: datetime) -> bool:
+    """Whether the directory shows that a person may sign in: silence is no."""
+    return person is not None and person.gone_at is None and person.now.open_at(now)
+
+
+def of_kept_accounts(
+    watched: Mapping[str, Watched], people: Mapping[str, Watched], moment: Moment
+) -> frozenset[str]:
+    """Keys of (4), of accounts that are kept alive: these alone follow a person in another domain, which moves when PRIV does not."""
+    return frozenset(
+        found.key
+        for user in moment.after.users
+        if user.kept_alive and (one := watched.get(user.priv.guid)) is not None
+        for found in _open_or_closed(user, one, people.get(user.corp.guid), moment)
+    )
 
 
 def _why_closed(user: PamUser, person: Watched | None, moment: Moment) -> str:
     """(4). Empty: it may be open."""
-    if any(request.user == user.id for pam in (moment.before, moment.after) for request in pam.live):
+    if _has_access(user, moment):
         return ""
     if person is not None and person.gone_at is not None:
         return "the person it belongs to is gone"
     if person is not None and person.now.enabled is not None and not person.now.open_at(moment.now):
         return "the person it belongs to is disabled or expired"
     return "" if user.kept_alive else "no request opens it"
+
+
+def _has_access(user: PamUser, moment: Moment) -> bool:
+    return any(request.user == user.id for pam in (moment.before, moment.after) for request in pam.live)
 
 
 def used_outside(account: Watched, controller: str, at: datetime) -> Drift:

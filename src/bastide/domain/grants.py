@@ -4,7 +4,7 @@ Grants are counted per (account, group): a group is wanted as long as one reques
 takes nothing from the second. Everything here is a desired state; writing it twice does no harm.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,7 +23,7 @@ PROTECTED_USERS_TICKET = timedelta(hours=4)
 @dataclass(frozen=True, slots=True)
 class Desired:
     """`present`: group to the end of the last grant that wants it. `absent`: groups to take away. `opens_until`: the account's end;
-    None leaves the account as it is (kept alive by policy, or no grant to open or close).
+    None leaves the account as it is (kept alive by policy and open for long enough, or no grant to open or close).
     """
 
     present: Mapping[GroupId, datetime]
@@ -32,8 +32,14 @@ class Desired:
     closes_now: bool
 
 
-def desired(user: PamUser, requests: Iterable[Request], now: datetime) -> Desired:
-    """Out of the user's live requests. A Closing request wants its groups gone unless another grant holds them."""
+def desired(
+    user: PamUser, requests: Iterable[Request], now: datetime, shown: Collection[datetime | None] = ()
+) -> Desired:
+    """Out of the user's live requests. A Closing request wants its groups gone unless another grant holds them.
+
+    `shown`: of an account that is kept alive, its end on each controller. Monitoring closes one whose person left; a grant opens it again as it opens
+    a dormant one, until its own end and no longer. Where one controller shows it open for long enough, somebody opened it, and the others will hear of it.
+    """
     present: dict[GroupId, datetime] = {}
     leaving: set[GroupId] = set()
     for request in requests:
@@ -46,9 +52,13 @@ def desired(user: PamUser, requests: Iterable[Request], now: datetime) -> Desire
     return Desired(
         present=present,
         absent=frozenset(leaving - present.keys()),
-        opens_until=None if user.kept_alive else end,
+        opens_until=None if user.kept_alive and not _ends_before(end, shown) else end,
         closes_now=not user.kept_alive and end is None and bool(leaving),
     )
+
+
+def _ends_before(end: datetime | None, shown: Collection[datetime | None]) -> bool:
+    return end is not None and bool(shown) and all(one is not None and one < end for one in shown)
 
 
 def enforcer_for(user: PamUser, *, link_ttl: bool) -> Enforcer:

@@ -158,7 +158,7 @@ class Accounts:
                 ref, preparer.ensure_ticket_policy(self._plan.policy_name, self._plan.ticket_cap)
             )
             if kept_alive:
-                self._priv.set_ends({ref.sid: datetime.max.replace(tzinfo=end.tzinfo)})
+                self._priv.set_ends({ref.sid: None})
         except DirectoryError as error:
             self._take_back(ref, error)
             raise

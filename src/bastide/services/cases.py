@@ -38,6 +38,8 @@ class Case:
     taken: AbstractSet[GroupId] = frozenset()
     #: The account as the controllers showed it before this run; empty if it was not looked at.
     before: list[AccountState] = field(default_factory=list)
+    #: Of an account that is kept alive, where something is on its way: as the controllers show it, because it may have been closed.
+    kept: list[AccountState] = field(default_factory=list)
     #: Looked at again before something begins (starts.py): why nothing may, and the groups that the account is directly in.
     looked_at: bool = False
     barred: str = ""
@@ -281,7 +283,7 @@ def closes(case: Case, now: datetime) -> bool:
 
 
 def lowers(case: Case) -> bool:
-    if case.wanted is None or case.wanted.opens_until is None:
+    if case.wanted is None or case.wanted.opens_until is None or case.user.kept_alive:
         return False
     gate = case.wanted.opens_until + TOLERANCE
     return early(case) or any(state.expires is None or state.expires > gate for state in case.before)

@@ -196,7 +196,8 @@ class Grants:
         now = self._now()
         retried = {c.user.priv.sid for c in cases if any(tried(r) for r in c.requests)}
         beginning = starts.beginning(cases, now)
-        wanted = retried | {c.user.priv.sid for c in beginning}
+        kept = {c.user.priv.sid for c in cases if c.user.kept_alive and any(map(on_the_move, c.requests))}
+        wanted = retried | kept | {c.user.priv.sid for c in beginning}
         try:
             states = self._priv.observe(wanted) if wanted else {}
         except DirectoryUnavailable:
@@ -207,7 +208,9 @@ class Grants:
             cases[0].problem = error
             return None
         for case in cases:
-            case.before = starts.of(case.user.priv.sid, states) if case.user.priv.sid in retried else []
+            shown = starts.of(case.user.priv.sid, states)
+            case.before = shown if case.user.priv.sid in retried else []
+            case.kept = shown if case.user.kept_alive else []
         starts.look_at_priv(beginning, states)
         starts.look_at_corp(self._corp, beginning, now, alone=alone)
         return Facts(link_ttl=self._priv.capabilities().link_ttl)
@@ -230,7 +233,7 @@ class Grants:
                     events.extend(disowned(case, before, now))
                 if before.state is not after.state or before.ends_at is None:
                     moved.append(after)
-            case.wanted = grants.desired(case.user, case.requests, now)
+            case.wanted = grants.desired(case.user, case.requests, now, [one.expires for one in case.kept])
         if changed:
             with self._store.write() as uow:
                 uow.requests.save_many(changed)

@@ -158,8 +158,8 @@ class Directory(Protocol):
     def remove_members(self, group: ObjectRef, members: Collection[Sid]) -> None:
         """None is a member afterwards. A group or member that is gone counts as removed."""
 
-    def set_ends(self, ends: Mapping[Sid, datetime]) -> Mapping[Sid, str]:
-        """AccountExpires of each account. Returns what went wrong by account: one bad account must not hold up the others."""
+    def set_ends(self, ends: Mapping[Sid, datetime | None]) -> Mapping[Sid, str]:
+        """AccountExpires of each account; None: never. Returns what went wrong by account: one bad account must not hold up the others."""
 
 
 @dataclass(frozen=True, slots=True)

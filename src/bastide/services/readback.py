@@ -48,7 +48,7 @@ def confirmed(
 def _opens(state: AccountState, user: PamUser, gate: datetime | None, now: datetime) -> bool:
     if not state.open_at(now):
         return False
-    if user.kept_alive or gate is None:
+    if gate is None or (user.kept_alive and (state.expires is None or state.expires > gate)):
         return True
     return state.expires is not None and abs(state.expires - gate) <= TOLERANCE
 

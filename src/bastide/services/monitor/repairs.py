@@ -4,7 +4,8 @@
     of two nodes one tries.
 (2) The database is asked once more: what a request explains by now is left alone.
 (3) A stranger is taken out of the group; an account that should be closed ends now. A member that was taken away is put back by the work of its
-    account, one at a time with what else happens to it; a link of CORP likewise.
+    account, one at a time with what else happens to it; a link of CORP likewise. An account that is kept alive gets the end back that was accepted, if its
+    person may sign in and the PAM user is switched on.
 (4) What the directory refuses is kept with the finding, and said once. So is what it takes without a word and does not do: a member whose primary group it is
     cannot be taken out. That it worked is said when it was read.
 """
@@ -15,9 +16,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bastide.domain import requests
-from bastide.domain.drift import Finding, Rule
+from bastide.domain.drift import Finding, Rule, is_here
 from bastide.domain.errors import DirectoryDenied, DirectoryError
-from bastide.domain.ids import Sid
+from bastide.domain.ids import ObjectRef, Sid
+from bastide.domain.monitored import Watched
 from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
 from bastide.domain.roles import PamGroup
@@ -84,6 +86,9 @@ class Repairs:
         if drift.rule is Rule.OPEN_ACCOUNT:
             self._close(drift.guid, now)
             return
+        if drift.rule is Rule.CLOSED_ACCOUNT:
+            self._reopen(drift.guid, now)
+            return
         sid = Sid(drift.detail)
         with self._store.write() as uow:
             group = next((one for one in uow.groups.all() if drift.guid == _guid(one, side)), None)
@@ -106,12 +111,29 @@ class Repairs:
             user = next((one for one in uow.users.all() if one.priv.guid == guid), None)
             if user is None or uow.requests.of_users([user.id], LIVE):
                 return
-        refused = self._priv.set_ends({user.priv.sid: now})
+        self._set_end(user.priv, now)
+
+    def _reopen(self, guid: str, now: datetime) -> None:
+        with self._store.read() as uow:
+            user = next((one for one in uow.users.all() if one.priv.guid == guid), None)
+            if user is None or not (user.kept_alive and user.enabled):
+                return
+            account = _watched(uow, Forest.PRIV, guid)
+            person = _watched(uow, Forest.CORP, user.corp.guid) or _watched(uow, Forest.PRIV, user.corp.guid)
+        if account is not None and is_here(person, now):
+            self._set_end(user.priv, account.accepted.expires)
+
+    def _set_end(self, account: ObjectRef, end: datetime | None) -> None:
+        refused = self._priv.set_ends({account.sid: end})
         if refused:
             raise DirectoryDenied(
-                f"accountExpires of {user.priv.name}: {refused[user.priv.sid]}",
+                f"accountExpires of {account.name}: {refused[account.sid]}",
                 remedy="run the delegation script again: `bastide delegation`",
             )
+
+
+def _watched(uow: UnitOfWork, side: Forest, guid: str) -> Watched | None:
+    return next((one for one in uow.monitored.watched(side) if one.guid == guid), None)
 
 
 def _guid(group: PamGroup, side: Forest) -> str:

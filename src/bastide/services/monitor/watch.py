@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bastide.domain import drift, monitored
+from bastide.domain import drift, monitored, nested
 from bastide.domain.drift import ONCE, Drift, Finding, Rule, Rules
 from bastide.domain.errors import DirectoryDenied, DirectoryError
 from bastide.domain.ids import Sid
@@ -25,7 +25,7 @@ from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
 from bastide.domain.roles import Carrier
 from bastide.services.events import by_worker
-from bastide.services.monitor import consequences
+from bastide.services.monitor import consequences, kept_alive
 from bastide.services.monitor.findings import settle
 from bastide.services.monitor.passing import passed
 from bastide.services.monitor.ports import ChangeFeed, Domain
@@ -47,6 +47,8 @@ class Known:
     people: Mapping[str, Watched]
     pam: Pam
     head: int
+    #: Something else than this domain moved (kept_alive.py).
+    owed: bool = False
     #: When the domain was last asked, to good effect.
     asked_at: datetime | None = None
 
@@ -110,8 +112,9 @@ class Watch:
         known = self._load(side, feed)  # (1)
         while not known.domain.paused:
             asked_at = self._now()
-            if not stands_still(feed, known.domain, asked_at):
+            if known.owed or not stands_still(feed, known.domain, asked_at):
                 self._once(work, known, feed, lease)
+                known.owed = False
             known.asked_at = asked_at
             if self._monotonic() >= until or self._store.wait(self._interval.total_seconds()):
                 return False
@@ -124,7 +127,9 @@ class Watch:
             domain = uow.monitored.domain(side) or Domain(side, feed.domain)
             watched = {one.guid: one for one in uow.monitored.watched(side)}
             people = watched if self._is_single else {o.guid: o for o in uow.monitored.watched(Forest.CORP)}
-            return Known(domain, watched, people, pam_of(uow), uow.audit.head()[0])
+            pam = pam_of(uow)
+            owed = side is Forest.PRIV and kept_alive.owes(uow, watched, people, pam, self._now())
+            return Known(domain, watched, people, pam, uow.audit.head()[0], owed)
 
     @property
     def _is_single(self) -> bool:
@@ -168,13 +173,20 @@ class Watch:
         if side is Forest.CORP or self._is_single:
             urgent |= {user.corp.guid for user in busy}
         return Wish(
-            wanted=monitored.wanted(pam, side, single_forest=self._is_single),
+            wanted=self._wanted(known, pam),
             known=frozenset(known.watched),
             gone=frozenset(one.guid for one in known.watched.values() if one.gone_at is not None),
-            elsewhere=_elsewhere(pam) if side is Forest.PRIV else frozenset(),
+            elsewhere=_not_looked_up(known) | (_elsewhere(pam) if side is Forest.PRIV else frozenset()),
             urgent=frozenset(urgent & known.watched.keys()),
             accounts=[user.priv.sid for user in pam.users] if side is Forest.PRIV else (),
+            watched=known.watched,
         )
+
+    def _wanted(self, known: Known, pam: Pam) -> frozenset[str]:
+        """What PAM stands on, and the groups within its groups."""
+        side = known.domain.side
+        found = monitored.wanted(pam, side, single_forest=self._is_single)
+        return found | nested.kept(known.watched, nested.tops(pam.groups, side))
 
     # ------------------------------------------------------------------------------------------------------ one commit
 
@@ -190,11 +202,14 @@ class Watch:
             changed = self._take(known, reading, moment)
             uow.monitored.put(changed)
             self._forget(uow, known, reading, moment)
+            if side is Forest.CORP:
+                kept_alive.wake(uow, before, known.watched, moment.after, now)
         steps = monitored.follow(
             known.watched, before, moment.after, side, now, single_forest=self._is_single
         )
         consequences.apply(uow, list(steps), now)
         found = list(drift.drifts(known.watched, known.people, moment, side))
+        found += nested.nested_drifts(known.watched, moment.after.groups, side)
         found += self._of_once(uow, known, before, reading, moment)
         found += _hidden(uow, known, {one.key for one in found})
         if doubtful:
@@ -256,7 +271,7 @@ class Watch:
         """What nobody wants to be watched any more. Of a trust that is gone somebody is told until they accept it."""
         if not reading.due:
             return
-        wanted = monitored.wanted(moment.after, known.domain.side, single_forest=self._is_single)
+        wanted = self._wanted(known, moment.after)
         idle = {
             guid
             for guid, one in known.watched.items()
@@ -350,6 +365,15 @@ def _elsewhere(pam: Pam) -> frozenset[str]:
     return frozenset(one.priv.guid for one in pam.groups if one.carrier is Carrier.SHADOW_PRINCIPAL)
 
 
+def _not_looked_up(known: Known) -> frozenset[str]:
+    """Groups that were first seen by a version that did not look within."""
+    return frozenset(
+        guid
+        for guid, one in known.watched.items()
+        if one.now.kind is monitored.Kind.GROUP and one.now.named is None
+    )
+
+
 def pam_of(uow: UnitOfWork) -> Pam:
     """What the database says now."""
     return Pam(uow.users.all(), uow.groups.all(), uow.requests.in_states(LIVE))
@@ -358,7 +382,7 @@ def pam_of(uow: UnitOfWork) -> Pam:
 def _hidden(uow: UnitOfWork, known: Known, seen: Container[str]) -> Iterator[Drift]:
     """What stood and is not among what was `seen`, where that proves nothing."""
     for finding in uow.monitored.findings():
-        one = known.watched.get(finding.drift.guid)
+        one = known.watched.get(nested.member_of(finding.drift)[1])
         if (
             finding.drift.domain is known.domain.side
             and finding.key not in seen
