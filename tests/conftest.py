@@ -8,7 +8,10 @@ from xdist.remote import Producer
 # Before any of them is imported: which test module imports a fixture first is chance.
 pytest.register_assert_rewrite("tests.support")
 
+from tests.support.commands import share_tree  # noqa: E402
 from tests.support.lanes import LANES, Lanes, lane_of, take_down_orphans  # noqa: E402
+
+share_tree()
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from bastide.cli.main import app
+from tests.support.commands import help_of, tree
 
 HEAVY = ("httpx", "sqlalchemy", "litestar", "granian", "gssapi", "ldap", "cryptography", "segno", "alembic")
 
@@ -26,7 +26,7 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield from _walk(child, (*path, name))
 
 
-COMMANDS = sorted(_walk(typer.main.get_command(app), ()))
+COMMANDS = sorted(_walk(tree(), ()))
 GROUPS = sorted({path[:length] for path in COMMANDS for length in range(1, len(path))})
 
 
@@ -68,9 +68,7 @@ def test_the_commands_that_were_promised_are_there() -> None:
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_help_has_an_example_of_that_command(path: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
-    assert result.exit_code == 0
-    flat = " ".join(result.output.split())
+    flat = " ".join(help_of(path).split())
     assert f"Example: bastide {' '.join(path)}" in flat
     assert "<bool>" not in flat, "nobody can type a type beside a flag"
     assert re.search(r"--json +Print the answer as JSON", flat)
@@ -78,14 +76,14 @@ def test_help_has_an_example_of_that_command(path: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("path", [(), *GROUPS], ids=" ".join)
 def test_a_group_shows_flags_as_they_are_typed(path: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    shown = help_of(path)
     assert re.search(r"--help +Show this message", shown)
     assert "<bool>" not in shown
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_json_can_be_asked_for_everywhere(path: tuple[str, ...]) -> None:
-    assert "--json" in CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+    assert "--json" in help_of(path)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,7 @@ def test_json_can_be_asked_for_everywhere(path: tuple[str, ...]) -> None:
     ],
 )
 def test_every_preparing_command_can_be_tried_dry(path: tuple[str, ...]) -> None:
-    assert "--dry-run" in CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+    assert "--dry-run" in help_of(path)
 
 
 # ----------------------------------------------------------------------------------------------------------- begin here
@@ -130,7 +128,7 @@ def test_each_step_is_a_command_that_there_is(name: str) -> None:
         if program != "bastide":
             assert program == "kinit"
             continue
-        command: Any = typer.main.get_command(app)
+        command: Any = tree()
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         if words == ["--help"]:
@@ -141,14 +139,13 @@ def test_each_step_is_a_command_that_there_is(name: str) -> None:
 
 
 def test_the_help_says_both_halves_of_the_product() -> None:
-    told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output.partition("╭")[0]
+    told = help_of(()).partition("╭")[0]
     assert "temporary administrative power" in told
     assert "one password everywhere" in told
 
 
 def _epilog(name: str) -> str:
-    root: Any = typer.main.get_command(app)
-    return str(root.commands[name].epilog)
+    return str(tree().commands[name].epilog)
 
 
 #: What no help of Typer can do without.
@@ -181,7 +178,7 @@ def _children() -> float:
 def test_no_option_takes_a_secret() -> None:
     """Arguments can be read by every user of the machine."""
     for path in COMMANDS:
-        output = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+        output = help_of(path)
         assert not [
             word for word in ("--password", "--code", "--token", "--secret") if f"{word} " in output
         ], path

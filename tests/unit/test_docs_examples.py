@@ -10,14 +10,13 @@ from typing import Any, cast
 import click
 import msgspec
 import pytest
-import typer
 
 from bastide.api.native.sync_inputs import AgentIn
 from bastide.cli import ma_document, pcnscfg
-from bastide.cli.main import app
 from bastide.config import Passwords
 from bastide.domain.management_agents import check
 from bastide.targets.registry import BUILT_IN, Registry
+from tests.support.commands import tree
 from tests.unit.test_config import read
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +41,7 @@ def _tables(path: Path) -> list[dict[str, Any]]:
 
 def _objection(line: str) -> str:
     """Why the program would not take it; empty: it would."""
-    command, words = cast("click.Command", typer.main.get_command(app)), shlex.split(line)[1:]
+    command, words = cast("click.Command", tree()), shlex.split(line)[1:]
     while (inner := getattr(command, "commands", {}).get(words[0] if words else "")) is not None:
         command, words = inner, words[1:]
     if words == ["--version"]:
