@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from bastide import durable
 from bastide.backup.place import Hashing, Sink, Written, is_of_node, is_part_of_node, part_of, too_old
 from bastide.domain.errors import StoreUnavailable
 
@@ -41,7 +42,7 @@ class Folder:
                 )
             with _told(self.path):
                 os.link(part, self.path / name)  # not rename: one that is there already is not replaced
-                _sync(self.path)
+                durable.sync(self.path)
         finally:
             part.unlink(missing_ok=True)
         return Written(self.path / name, hashing.size, found)
@@ -77,14 +78,6 @@ def _is_abandoned(part: Path) -> bool:
 
 def _digest(file: IO[bytes]) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any file that reads
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager

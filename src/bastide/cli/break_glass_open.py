@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bastide import durable
 from bastide.cli import words as cards
 from bastide.cli.console import Screen
 from bastide.cli.exits import Exit, Stop
@@ -143,11 +144,7 @@ def _write(file: Path, receipt: "Receipt") -> None:
     from bastide.services.break_glass.receipts import to_text  # noqa: PLC0415  # --help is light
 
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(to_text(receipt))
-            out.flush()
-            os.fsync(out.fileno())
+        durable.create(file, [to_text(receipt).encode()])
     except OSError as error:
         raise Stop(
             f"the receipt cannot be written: {(error.strerror or '').lower()}; nothing was shown",

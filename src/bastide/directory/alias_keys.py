@@ -16,6 +16,7 @@ import krb5
 from gssapi.raw import RequirementFlag
 from gssapi.raw.misc import GSSError
 
+from bastide import durable
 from bastide.directory import keytab
 from bastide.directory.kerberos import Tickets, cache_in_use, translate
 from bastide.domain.cluster import AES_TYPES, Alias, Key
@@ -113,7 +114,7 @@ class KeytabFile:
                 new.replace(self._path)
             else:
                 self._path.unlink(missing_ok=True)
-            _sync(self._path.parent)
+            durable.sync(self._path.parent)
 
     def _fill(
         self, new: Path, keep: Callable[[Key], bool], write: Callable[[krb5.Context, krb5.KeyTab], None]
@@ -182,14 +183,6 @@ def _said(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {(error.strerror or type(error).__name__).lower()}",
             remedy="look at the disk and at the rights of the directory",
         ) from None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class GssProof:

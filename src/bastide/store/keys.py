@@ -25,6 +25,7 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from bastide import durable
 from bastide.domain.errors import StoreError, StoreUnavailable
 
 KEY_BYTES = 32
@@ -98,29 +99,10 @@ def generate_key_files(directory: Path) -> None:
         if (directory / name).exists():
             raise FileExistsError(17, "exists", str(directory / name))
     signing = Ed25519PrivateKey.generate()
-    create_file(directory / MASTER, secrets.token_bytes(KEY_BYTES), 0o600)
-    create_file(directory / SIGNING, signing.private_bytes_raw(), 0o600)
-    create_file(directory / SIGNING_PUBLIC, _public_text(signing.public_key()), 0o644)
-    sync_directory(directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """So that the names of new files survive a crash too. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def create_file(path: Path, content: bytes, mode: int) -> None:
-    """A new file on disk, with that mode from the start. Raises FileExistsError, OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    durable.create(directory / MASTER, [secrets.token_bytes(KEY_BYTES)])
+    durable.create(directory / SIGNING, [signing.private_bytes_raw()])
+    durable.create(directory / SIGNING_PUBLIC, [_public_text(signing.public_key())], 0o644)
+    durable.sync(directory)
 
 
 # -------------------------------------------------------------------------------------------------------------- sealing

@@ -1,9 +1,9 @@
 """The mark outside of the database (services/recovery.py): a file of one line, or memory for as long as the process runs."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
+from bastide import durable
 from bastide.services.recovery import Place
 
 #: What no database has: the chain begins with record 1.
@@ -35,14 +35,7 @@ class FileMark:
     def write(self, place: Place) -> None:
         """By a file beside it, so that no crash leaves half a line."""
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(_LINE.format(*place).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
+        durable.replace(self._path, beside, [_LINE.format(*place).encode()])
 
 
 class MemoryMark:

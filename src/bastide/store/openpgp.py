@@ -19,9 +19,10 @@ from pathlib import Path
 
 from pysequoia import Cert, CipherSuite, Profile, Tsk
 
+from bastide import durable
 from bastide.domain.errors import StoreError, StoreUnavailable
 from bastide.store import openpgp_child as child
-from bastide.store.keys import create_file, read_guarded, sync_directory
+from bastide.store.keys import read_guarded
 
 PRIVATE = "openpgp.key"
 PUBLIC = "openpgp.pgp"
@@ -49,9 +50,9 @@ def generate_openpgp(directory: Path) -> str:
             raise FileExistsError(17, "exists", str(directory / name))
     key = Tsk.generate(user_id=_NAME, profile=Profile.RFC4880, cipher_suite=CipherSuite.Cv25519)
     certificate = key.extract_certificate()
-    create_file(directory / PRIVATE, bytes(key), 0o600)
-    create_file(directory / PUBLIC, bytes(certificate), 0o644)
-    sync_directory(directory)
+    durable.create(directory / PRIVATE, [bytes(key)])
+    durable.create(directory / PUBLIC, [bytes(certificate)], 0o644)
+    durable.sync(directory)
     return str(certificate.fingerprint).upper()
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from bastide import durable
 from bastide.domain.errors import BadSource, TargetDenied, TargetUnavailable
 from bastide.services.passwords.ports import Security
 
@@ -53,18 +54,7 @@ def replace(path: Path, parts: Iterable[bytes]) -> None:
     with _named(path):
         _sweep(path)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(draft, flags, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as target:
-                target.writelines(parts)
-                target.flush()
-                os.fsync(target.fileno())
-            draft.rename(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
+        durable.replace(path, draft, parts)
 
 
 def security(path: Path) -> Security:
@@ -113,14 +103,6 @@ def _sweep(path: Path) -> None:
     for other in path.parent.iterdir():
         if other.name.startswith(prefix) and other.name.endswith(".tmp"):
             other.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _file_system(folder: Path) -> str:
