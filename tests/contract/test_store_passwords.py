@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from bastide.domain.contacts import Contact, Hearing
 from bastide.domain.errors import Conflict, NotFound, StoreUnavailable
 from bastide.domain.management_agents import CsId, MaId
+from bastide.domain.observed import Verdict
 from bastide.domain.passwords import Change, Code, Delivery, Proof, Receipt, Stamp, State
 from bastide.services.passwords.ports import SourceState
 from bastide.services.ports import UnitOfWork
@@ -252,6 +254,49 @@ def test_what_is_held_keeps_its_key_and_its_history(store: SqlStore) -> None:
     assert commit(store, lambda uow: uow.changes.clear_history(NOW + timedelta(hours=2))) == 1
     commit(store, lambda uow: uow.changes.save([replace(held, sealed=b"")]))
     assert look(store, lambda uow: uow.changes.open_references(["r1"])) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("asked", "plan"),
+    [
+        (
+            lambda uow: uow.changes.kept(["cs-d1"]),
+            "SEARCH password_deliveries USING INDEX ix_password_deliveries_kept (object_id=?)",
+        ),
+        (
+            lambda uow: uow.changes.pending(["cs-d1"]),
+            "SEARCH password_deliveries USING INDEX ix_password_deliveries_object (object_id=? AND state=?)",
+        ),
+        (
+            lambda uow: uow.changes.still_pending(["d1"]),
+            "SEARCH password_deliveries USING INDEX sqlite_autoindex_password_deliveries_1 (id=?)",
+        ),
+        (
+            lambda uow: uow.space.by_anchor(MaId("ma"), ["a"]),
+            "SEARCH cs_objects USING INDEX ix_cs_objects_anchor (ma_id=? AND anchor_key=?)",
+        ),
+        (
+            lambda uow: uow.observed.since(NOW, [Verdict.GRANT], 1),
+            "SEARCH observed_changes USING INDEX ix_observed_changes_at (at>?)",
+        ),
+    ],
+    ids=["kept", "pending", "still pending", "anchors", "verdicts"],
+)
+def test_several_are_looked_up_in_an_index(asked: Callable[[UnitOfWork], object], plan: str) -> None:
+    """SQLite's own way: it has no statistics, so the statement decides. Beside another condition, `IN (...) = 1` made it read whole tables."""
+    said: list[tuple[str, Any]] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        said.append((statement, parameters))
+
+    store = SqlStore("sqlite://")
+    event.listen(store.engine, "before_cursor_execute", hear)
+    look(store, asked)
+    statement, parameters = said[-1]
+    with store.engine.connect() as connection:
+        steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    store.close()
+    assert plan in [step.detail for step in steps]
 
 
 def test_more_than_a_statement_can_hold(store: SqlStore) -> None:

@@ -33,9 +33,10 @@ _DUE = (
     .limit(bindparam("limit_"))
 )
 _NEXT = select(func.min(_t.judge_at)).where(_PENDING)
+#: By time: there are few verdicts, and each of them is of many changes. Of a value that is no column no index is looked into.
 _SINCE = (
     select(_t.doc)
-    .where(_t.at >= bindparam("since_"), one_of(_t.verdict, "verdicts"))
+    .where(_t.at >= bindparam("since_"), one_of(_t.verdict.concat(""), "verdicts"))
     .order_by(_t.at.desc(), _t.source, _t.record)
     .limit(bindparam("limit_"))
 )

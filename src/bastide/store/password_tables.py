@@ -14,8 +14,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
+    or_,
 )
 
+from bastide.domain.passwords import State
 from bastide.store.tables import metadata
 
 _Id = String(64)
@@ -106,6 +109,18 @@ password_deliveries = Table(
     Index("ix_password_deliveries_reference", "reference"),
     Index("ix_password_deliveries_object", "object_id", "state"),
     Index("ix_password_deliveries_state", "state", "ma_id", "created_at"),
+)
+#: Undelivered, or held although delivered. Without parameters: only then does the index of these rows serve.
+KEPT = or_(
+    password_deliveries.c.state == literal_column(f"'{State.PENDING.value}'"),
+    password_deliveries.c.sealed.is_not(None),
+)
+# Whoever delivers asks for these of a thousand accounts at once. Without an index of their own it takes the longer the longer the history of each account is.
+Index(
+    "ix_password_deliveries_kept",
+    password_deliveries.c.object_id,
+    sqlite_where=KEPT,
+    postgresql_where=KEPT,
 )
 
 #: The newest change that a target object has taken, and of which source object it was: revisions of others do not compare.

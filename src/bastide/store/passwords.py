@@ -40,24 +40,22 @@ _GET = select(_c.doc).where(_c.reference == bindparam("reference"))
 _GET_DELIVERY = select(*_ROW).where(_d.id == bindparam("id"))
 _OF_REFERENCES = select(_d.reference, *_ROW).where(one_of(_d.reference, "ids")).order_by(_d.created_at, _d.id)
 _PENDING_OF = select(*_ROW).where(one_of(_d.object_id, "ids"), _PENDING)
-#: Undelivered, or held although delivered.
-_KEPT = or_(_PENDING, _d.sealed.is_not(None))
-_KEPT_OF = select(*_ROW).where(one_of(_d.object_id, "ids"), _KEPT)
-_STILL_PENDING = select(_d.id).where(one_of(_d.id, "ids"), _PENDING)
-_WAITING = select(_d.object_id).where(_KEPT).distinct()
+_KEPT_OF = select(*_ROW).where(one_of(_d.object_id, "ids"), tables.KEPT)
+_STATES = select(_d.id, _d.state).where(one_of(_d.id, "ids"))
+_WAITING = select(_d.object_id).where(tables.KEPT).distinct()
 _MADE = select(*_ROW).where(one_of(_d.object_id, "ids"), _d.created_at >= bindparam("since"))
 _NEWEST = select(_c.doc).where(one_of(_c.user_guid, "ids"), _c.ma_id == bindparam("ma"))
 _APPLIED = select(_s.object_id, _s.changed_at, _s.revision, _s.source).where(one_of(_s.object_id, "ids"))
 _SOURCES = select(_o.object_id, _o.changed_at, _o.revision, _o.day_began, _o.count.label("number")).where(
     one_of(_o.object_id, "ids")
 )
-_OPEN = select(_d.reference).where(one_of(_d.reference, "ids"), _KEPT).distinct()
+_OPEN = select(_d.reference).where(one_of(_d.reference, "ids"), tables.KEPT).distinct()
 _PUT_STAMPS = upserts(tables.password_stamps, ["object_id"])
 _PUT_SOURCE = upserts(tables.password_sources, ["object_id"])
 _ALL_PENDING = select(*_ROW).where(_PENDING).order_by(_d.created_at, _d.id)
 _COUNT = select(func.count()).select_from(tables.password_deliveries).where(_d.state == bindparam("state"))
 _FORGET = delete(tables.password_changes).where(
-    _c.received_at < bindparam("before"), ~_c.reference.in_(select(_d.reference).where(_KEPT))
+    _c.received_at < bindparam("before"), ~_c.reference.in_(select(_d.reference).where(tables.KEPT))
 )
 _ENABLED = select(_w.enabled)
 _SET_ENABLED = update(tables.password_switch).values(enabled=bindparam("enabled_"))
@@ -117,7 +115,8 @@ class SqlChanges:
 
     def still_pending(self, ids: Collection[str]) -> frozenset[str]:
         """Which of these deliveries are undelivered."""
-        return frozenset(row.id for row in self._each(_STILL_PENDING, ids))
+        # Asked for with the state, SQLite would go through all that is pending.
+        return frozenset(row.id for row in self._each(_STATES, ids) if row.state == State.PENDING.value)
 
     def waiting(self) -> frozenset[CsId]:
         """All target objects with a delivery that is undelivered or held."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 #: The version of the schema below: the newest of migrations/versions, known without Alembic's 10 MB.
-SCHEMA = "0012"
+SCHEMA = "0013"
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
