@@ -27,6 +27,7 @@ from bastide.store.session import Session
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
 from tests.support.backups import make
+from tests.support.stores import with_schema
 
 pytest_plugins = ["tests.support.backups", "tests.support.postgres", "tests.support.stores"]
 MARK = "a justification that nobody else may read"
@@ -52,9 +53,7 @@ def fill(url: str, requests: int = 3) -> None:
 
 
 def fresh(tmp_path: Path, name: str = "restored") -> str:
-    url = f"sqlite:///{tmp_path / name}.db"
-    migrations.upgrade(url)
-    return url
+    return with_schema(tmp_path / f"{name}.db")
 
 
 def contents(url: str) -> tuple[object, ...]:

@@ -16,11 +16,11 @@ from bastide.backup.folder import Folder
 from bastide.backup.place import SUFFIX, Sink, name_of
 from bastide.domain.audit import Event
 from bastide.domain.errors import AuditBroken, BastideError, StoreError
-from bastide.store import migrations
 from bastide.store.session import Session
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
 from tests.support.backups import make
+from tests.support.stores import with_schema
 
 pytest_plugins = ["tests.support.backups"]
 Frames = list[Any]
@@ -29,8 +29,7 @@ LENGTH = struct.Struct(">I")
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    made = f"sqlite:///{tmp_path}/origin.db"
-    migrations.upgrade(made)
+    made = with_schema(tmp_path / "origin.db")
     store = SqlStore(made)
     with store.write() as uow:
         uow.audit.append(*(Event("x", build.NOW, "S-1", f"p{n}") for n in range(3)))

@@ -14,10 +14,10 @@ from bastide.cli.main import app
 from bastide.cli.remote import Surroundings
 from bastide.config import Logs
 from bastide.journal.files import open_files
-from bastide.store import migrations
-from bastide.web import create_app
 from bastide.wiring.journal import node_journal
+from tests.support.api import app_over
 from tests.support.nodes import Cluster, TestNode, several
+from tests.support.stores import with_schema
 from tests.unit.test_cli_app import SERVER, InProcess, Ticket
 
 DAVE = "PRIV\\dave"
@@ -34,7 +34,8 @@ class Stand:
         self.nodes: dict[str, TestNode] = {}
         for name in ("a", "b"):
             self.nodes[name] = cluster.node(name, journal=node_journal(Logs(folder=str(folder)), name))
-        client = stack.enter_context(TestClient(create_app(self.nodes["a"].services), base_url=SERVER))
+        served = stack.enter_context(app_over(self.nodes["a"].services))
+        client = stack.enter_context(TestClient(served, base_url=SERVER))
         self.transport = InProcess(client._transport)
         self.answering = {"a", "b"}
 
@@ -68,7 +69,6 @@ class Stand:
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[Stand]:
-    url = f"sqlite:///{tmp_path / 'bastide.db'}"
-    migrations.upgrade(url)
+    url = with_schema(tmp_path / "bastide.db")
     with ExitStack() as stack:
         yield Stand(stack.enter_context(several(url)), tmp_path / "logs", stack)

@@ -14,7 +14,6 @@ from bastide.domain import nodes
 from bastide.services.journal import Journal
 from bastide.services.nodes import Me, nobody_knows
 from bastide.services.registry import Seat
-from bastide.store import migrations
 from bastide.store.tables import SCHEMA
 from bastide.store.unit_of_work import SqlStore
 from bastide.store.work import Claimer
@@ -22,6 +21,7 @@ from bastide.wiring import assemble
 from bastide.workers import jobs
 from bastide.workers.runner import Runner
 from tests.support.api import ApiWorld, app_over
+from tests.support.stores import with_schema
 from tests.support.world import ADDRESS
 
 BEAT = timedelta(seconds=10)
@@ -96,7 +96,6 @@ def several(url: str) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    url = f"sqlite:///{tmp_path / 'bastide.db'}"
-    migrations.upgrade(url)
+    url = with_schema(tmp_path / "bastide.db")
     with several(url) as made:
         yield made

@@ -9,9 +9,9 @@ from typing import Any
 from bastide.domain.roles import Role
 from bastide.services.ports import AuditQuery
 from bastide.services.recovery import reconciling
-from bastide.store import migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide.wiring import assemble
+from tests.support.stores import with_schema
 from tests.support.world import ADDRESS, World
 
 
@@ -20,8 +20,7 @@ class RestoredWorld(World):
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.file, self._kept = folder / "bastide.db", folder / "kept.db"
-        self._url = f"sqlite:///{self.file}"
-        migrations.upgrade(self._url)
+        self._url = with_schema(self.file)
         super().__init__(url=self._url, **options)
 
     def keep(self) -> None:

@@ -1,6 +1,8 @@
 """Each test of the store's contract runs on SQLite in a file, SQLite in memory, and PostgreSQL."""
 
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,22 @@ def url_for(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
         return "sqlite://"
     if kind == "postgres":
         return str(request.getfixturevalue("postgres_url"))
-    url = f"sqlite:///{folder / 'bastide.db'}"
-    migrations.upgrade(url)
-    return url
+    return with_schema(folder / "bastide.db")
+
+
+def with_schema(file: Path) -> str:
+    """Make a SQLite file with the schema, as `bastide db upgrade` does, but by a copy: to run all migrations takes longer than most tests. Its URL."""
+    file.touch(mode=0o600)
+    file.write_bytes(_upgraded())
+    return f"sqlite:///{file}"
+
+
+@cache
+def _upgraded() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bastide.db"
+        migrations.upgrade(f"sqlite:///{file}")
+        return file.read_bytes()
 
 
 @pytest.fixture(params=["sqlite", "memory", POSTGRES])

@@ -10,9 +10,9 @@ import pytest
 from litestar.testing import TestClient
 
 from bastide.cli.exits import Exit
-from bastide.store import migrations
-from bastide.web import create_app
+from tests.support.api import app_over
 from tests.support.nodes import Cluster, several
+from tests.support.stores import with_schema
 from tests.unit.test_cli_app import SERVER, Desk, InProcess
 
 DAVE, FRANK = "PRIV\\dave", "PRIV\\frank"
@@ -20,8 +20,7 @@ DAVE, FRANK = "PRIV\\dave", "PRIV\\frank"
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    url = f"sqlite:///{tmp_path / 'bastide.db'}"
-    migrations.upgrade(url)
+    url = with_schema(tmp_path / "bastide.db")
     with several(url) as made:
         yield made
 
@@ -31,7 +30,8 @@ def desk(cluster: Cluster) -> Iterator[Desk]:
     """At node a; b is beside it, and l is in Lyon."""
     nodes = {name: cluster.node(name, "lyon" if name == "l" else "default") for name in "abl"}
     with ExitStack() as stack:
-        client = stack.enter_context(TestClient(create_app(nodes["a"].services), base_url=SERVER))
+        app = stack.enter_context(app_over(nodes["a"].services))
+        client = stack.enter_context(TestClient(app, base_url=SERVER))
         yield Desk(cluster.world, InProcess(client._transport))
 
 

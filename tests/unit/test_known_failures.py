@@ -15,10 +15,10 @@ import pyotp
 import pytest
 
 from bastide.domain.errors import BastideError, MfaRefused, NotAuthorized
-from bastide.store import migrations
 from bastide.targets.memory import MemorySystem
 from bastide.targets.process import ProcessConnector, ProcessSettings
 from tests.support.api import ApiWorld, served
+from tests.support.stores import with_schema
 from tests.support.target_systems import install_program, opening
 from tests.support.world import World
 from tests.unit.test_cli_ma import Shell
@@ -108,8 +108,7 @@ def test_a_forged_host_is_nowhere_in_an_answer(api: ApiWorld) -> None:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """On a file: several calls have several connections, as on a server."""
-    url = f"sqlite:///{tmp_path / 'bastide.db'}"
-    migrations.upgrade(url)
+    url = with_schema(tmp_path / "bastide.db")
     made = World(url=url)
     made.ready()
     yield made

@@ -16,10 +16,10 @@ import pytest
 from bastide.domain.errors import StoreError
 from bastide.domain.passwords import Code, State, context_of
 from bastide.services.ports import UnitOfWork
-from bastide.store import migrations
 from bastide.store.keys import AeadSealer, SystemRandom
 from bastide.store.md4 import Md4NtHasher
 from bastide.store.vault import AesEnvelope
+from tests.support.stores import with_schema
 from tests.support.sync_world import SyncWorld, guid_of
 
 CANARY = "Kanarienvogel-7Qx!é"
@@ -28,8 +28,7 @@ MASTER = AeadSealer([bytes(range(11, 43))])
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SyncWorld]:
-    url = f"sqlite:///{tmp_path / 'bastide.db'}"
-    migrations.upgrade(url)
+    url = with_schema(tmp_path / "bastide.db")
     made = SyncWorld(url=url, vault_url=f"sqlite:///{tmp_path / 'vault.db'}", sealer=MASTER)
     made.random.token = SystemRandom().token  # type: ignore[method-assign]  # real nonces and keys
     made.ready("alice", "bob")

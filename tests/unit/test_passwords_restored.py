@@ -12,11 +12,11 @@ from bastide.domain.errors import StoreUnavailable
 from bastide.domain.passwords import State
 from bastide.services.events import by_worker
 from bastide.services.pace import MARK
-from bastide.store import migrations
 from bastide.store.unit_of_work import SqlStore
 from bastide.store.vault import SqlVault
 from bastide.workers.jobs import Job
 from bastide.workers.runner import Runner
+from tests.support.stores import with_schema
 from tests.support.sync_world import LEASE, SyncWorld
 
 
@@ -26,7 +26,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.database = folder / "bastide.db"
-        migrations.upgrade(f"sqlite:///{self.database}")
+        with_schema(self.database)
         self.running: list[SyncWorld] = []
 
     def start(self, *, enabled: bool = False, vault: str = "vault.db") -> SyncWorld:

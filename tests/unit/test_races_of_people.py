@@ -12,8 +12,8 @@ from bastide.domain.errors import BastideError, Conflict, NotFound
 from bastide.domain.people import Actor
 from bastide.domain.requests import GRANTING, Decision, State
 from bastide.services.roles import RoleDraft, StageDraft
-from bastide.store import migrations
 from bastide.wiring import assemble
+from tests.support.stores import with_schema
 from tests.support.world import World
 
 TIMES = 6
@@ -22,8 +22,7 @@ TIMES = 6
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """On a file: several calls have several connections, as on a server."""
-    url = f"sqlite:///{tmp_path / 'bastide.db'}"
-    migrations.upgrade(url)
+    url = with_schema(tmp_path / "bastide.db")
     made = World(url=url)
     made.ready()
     yield made

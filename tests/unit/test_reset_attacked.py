@@ -17,11 +17,11 @@ from bastide.domain.reset import lockout
 from bastide.domain.reset.flow import Stage
 from bastide.domain.reset.gates import Gate
 from bastide.portal.reset import COOKIE
-from bastide.store import migrations
 from bastide.wiring import assemble
 from tests.support.api import app_over
 from tests.support.portal import Page
 from tests.support.reset_world import ELSEWHERE, HOME_PLACE, NUMBER, ResetWorld, app_code, together
+from tests.support.stores import with_schema
 from tests.support.world import ADDRESS
 
 pytest_plugins = ["tests.support.reset_world"]
@@ -38,8 +38,7 @@ def world(reset_world: ResetWorld) -> ResetWorld:
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[ResetWorld]:
     """A database in a file, for many threads."""
-    url = f"sqlite:///{tmp_path / 'bastide.db'}"
-    migrations.upgrade(url)
+    url = with_schema(tmp_path / "bastide.db")
     made = ResetWorld((Gate.MAIL,), url=url)
     yield made
     made.close()
@@ -78,6 +77,48 @@ def test_16_an_outsider_locks_nobody_out(shared: ResetWorld) -> None:
     token = shared.through("nina", HOME_PLACE)
     shared.finish(token, address=HOME_PLACE)
     assert shared.row(token).stage is Stage.USED
+
+
+def waits(world: ResetWorld, name: str, place: str) -> bool:
+    """What anybody sees there who begins a reset of that name."""
+    try:
+        world.begin(name, place)
+    except TooManyTries:
+        return True
+    return False
+
+
+NAMES = ("nina", "olga", "nobody.at.all")
+
+
+def test_16_who_is_registered_is_not_told_by_who_waits(world: ResetWorld) -> None:
+    """A breaker's: from where Nina registered her name went on after guesses from elsewhere, and names that are not registered waited there."""
+    world.register("nina")
+    for name in NAMES:
+        for host in HOSTS[:8]:
+            guess(world, host, 5, name)
+    assert {waits(world, name, ELSEWHERE) for name in NAMES} == {True}
+    assert {waits(world, name, HOME_PLACE) for name in NAMES} == {False}
+
+
+def test_16_guesses_of_insiders_come_to_an_end_as_well_and_tell_nothing(world: ResetWorld) -> None:
+    """Addresses that people registered from have a count of their own: it is the same for a name that nobody registered."""
+    near = HOSTS[20:28]
+    world.register("nina")
+    for host in near:
+        world.register("peter", address=host)
+    near = near[-4:]  # those that are kept of one person
+    for name in NAMES:
+        judged = 0
+        for _ in range(3):
+            judged += sum(guess(world, host, 5, name) for host in near)
+            world.clock.move(hours=4)
+        assert judged <= lockout.NAME.most, name
+        world.clock.move(hours=-12)
+    assert {waits(world, name, HOME_PLACE) for name in NAMES} == {True}
+    assert {waits(world, name, ELSEWHERE) for name in NAMES} == {False}, "that is another count"
+    world.reset.administration.unlock(world.dave, "nina")
+    assert not waits(world, "nina", HOME_PLACE)
 
 
 def test_16_a_burst_at_one_address_is_counted_like_a_row(shared: ResetWorld) -> None:

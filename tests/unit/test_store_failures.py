@@ -17,6 +17,7 @@ from bastide.store import migrations
 from bastide.store.failures import meaning, translated
 from bastide.store.unit_of_work import SqlStore
 from tests.support import build
+from tests.support.stores import with_schema
 
 CANARY = "canary-w0rd"
 QUICK = timedelta(milliseconds=200)
@@ -25,7 +26,7 @@ QUICK = timedelta(milliseconds=200)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     found = tmp_path / "bastide.db"
-    migrations.upgrade(f"sqlite:///{found}")
+    with_schema(found)
     return found
 
 
