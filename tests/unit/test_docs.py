@@ -288,13 +288,13 @@ def _called(node: ast.Call) -> str:
             return ""
 
 
-def _emissions(tree: ast.AST, emitters: set[str]) -> Iterator[tuple[ast.FunctionDef, ast.expr]]:
-    """Every call of an emitter: the function it stands in, and the kind it is given."""
+def _calls(tree: ast.AST) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:
+    """Every call with an argument, and each function that it stands in."""
     for scope in ast.walk(tree):
         if isinstance(scope, ast.FunctionDef):
             for node in ast.walk(scope):
-                if isinstance(node, ast.Call) and _called(node) in emitters and node.args:
-                    yield scope, node.args[0]
+                if isinstance(node, ast.Call) and node.args:
+                    yield scope, node
 
 
 def _is_parameter(scope: ast.FunctionDef, node: ast.expr) -> bool:
@@ -304,21 +304,21 @@ def _is_parameter(scope: ast.FunctionDef, node: ast.expr) -> bool:
 
 def _emitted() -> set[str]:
     """Over all of src. A function that hands its own first argument on as the kind is an emitter too."""
-    trees = [ast.parse(_read(path), filename=str(path)) for path in SOURCE.rglob("*.py")]
+    calls = [
+        (scope, _called(node), node.args[0])
+        for path in SOURCE.rglob("*.py")
+        for scope, node in _calls(ast.parse(_read(path), filename=str(path)))
+    ]
     emitters, before = set(EMITTERS), 0
     while len(emitters) > before:
         before = len(emitters)
         emitters |= {
-            scope.name
-            for tree in trees
-            for scope, kind in _emissions(tree, emitters)
-            if _is_parameter(scope, kind)
+            scope.name for scope, called, kind in calls if called in emitters and _is_parameter(scope, kind)
         }
     found = [
         (scope, kind)
-        for tree in trees
-        for scope, kind in _emissions(tree, emitters)
-        if not _is_parameter(scope, kind)
+        for scope, called, kind in calls
+        if called in emitters and not _is_parameter(scope, kind)
     ]
     return {text for scope, kind in found for text in _kinds_of(kind, scope)}
 
