@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bastide.domain.ids import ObjectRef
-from bastide.domain.monitored import WEAKENING, Former, Kind, Seen
+from bastide.domain.ids import ObjectRef, Sid
+from bastide.domain.monitored import WEAKENING, Former, Kind, Named, Seen
 from bastide.domain.roles import Scope
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused
 from tests.support.changes_world import ChangesWorld, MemoryChangesWorld, SambaChangesWorld
@@ -144,6 +144,18 @@ def test_who_is_of_another_domain_is_told_by_the_sid(world: ChangesWorld, reader
     reader.told(group, lambda: world.remove_member(group, foreign))
     gone = reader.feed.taken_out(reader.controller, before, [group.guid])
     assert gone == {group.guid: {Former(foreign.sid, foreign.sid)}}
+
+
+def test_members_are_looked_up_by_sid_and_what_is_a_group_is_said(
+    world: ChangesWorld, reader: Reader
+) -> None:
+    person, group, foreign, absent = world.person(), world.group(), world.foreign(), Sid("S-1-5-21-9-9-9-9")
+    reader.told(group, lambda: world.add_member(group, foreign))
+    found = reader.feed.named(reader.controller, [person.sid, group.sid, foreign.sid, absent])
+    assert found[person.sid] == Named(person.sid, person.name, person.guid, is_group=False)
+    assert found[group.sid] == Named(group.sid, group.name, group.guid, is_group=True)
+    assert absent not in found
+    assert foreign.sid not in found or not found[foreign.sid].is_group
 
 
 def test_rights_that_somebody_gives_are_told(world: ChangesWorld, reader: Reader) -> None:

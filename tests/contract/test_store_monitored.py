@@ -8,7 +8,7 @@ import pytest
 from bastide.domain.drift import Action, Drift, Finding, Rule
 from bastide.domain.errors import NotFound
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Kind, Seen, SignIns, Watched
+from bastide.domain.monitored import Kind, Named, Seen, SignIns, Watched
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
 from bastide.services.monitor.ports import Domain, Mark
@@ -28,6 +28,7 @@ SEEN = Seen(
     None,
     START,
     Scope.DOMAIN_LOCAL,
+    named=(Named(Sid("S-1-5-21-1-2-3-1105"), "Team", "6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d12", is_group=True),),
 )
 DOMAIN = Domain(
     Forest.CORP, "corp.bastide.test", Mark("dc1", "db", 4711), b"\x00\xff cookie", START, START, START

@@ -207,6 +207,29 @@ def test_each_drift_is_found_and_only_what_is_delegated_is_put_right(
     print(f"found or repaired after {', '.join(f'{span:.2f}' for span in sorted(spans))} s")
 
 
+def test_who_joins_a_group_within_the_group_is_found_with_the_way_to_the_top(world: Monitored) -> None:
+    forests = world.forests
+    with world.store.read() as uow:
+        top = uow.groups.all()[0].corp
+    outer, inner = (forests.add_group(CORP, forests.new_name("mo")) for _ in range(2))
+    world.by_hand(CORP, outer, ADD, "member", by_guid(inner.guid))
+    world.by_hand(CORP, top, ADD, "member", by_guid(outer.guid))
+    soon(lambda: Rule.OTHER_MEMBER in world.findings(), "the group is found")
+    soon(lambda: inner.guid in world.watched(CORP), "what is within it is watched")
+    world.monitoring.control.accept(world.dave, world.findings()[Rule.OTHER_MEMBER].key, "a test")
+
+    nina = forests.add_user(CORP, forests.new_name("mo"))
+    world.by_hand(CORP, inner, ADD, "member", by_guid(nina.guid))
+    span = soon(lambda: Rule.NESTED_MEMBER in world.findings(), "who joined is found")
+    found = world.findings()[Rule.NESTED_MEMBER].drift
+    assert found.guid == top.guid
+    assert found.reason.endswith(f": {nina.name} -> {inner.name} -> {outer.name} -> {top.name}")
+    world.by_hand(CORP, inner, DELETE, "member", by_guid(nina.guid))
+    soon(lambda: not world.findings(), "who left is not said any more")
+    world.by_hand(CORP, top, DELETE, "member", by_guid(outer.guid))
+    print(f"who joined a nested group was found after {span:.2f} s")
+
+
 def test_who_came_and_went_between_two_looks_is_found_by_name(world: Monitored) -> None:
     with world.store.read() as uow:
         watched = uow.groups.all()[0].corp

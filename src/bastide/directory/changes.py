@@ -29,7 +29,7 @@ from bastide.directory.membership import chunks
 from bastide.directory.session import EXTENDED_DN, Session
 from bastide.domain.errors import DirectoryDenied, DirectoryError, DirectoryUnavailable, NoSuchObject
 from bastide.domain.ids import Sid, guid_from_bytes
-from bastide.domain.monitored import Former, Kind, Seen, SignIns
+from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns
 from bastide.services.monitor.ports import CookieRefused, Mark, Moved
 
 _IN_FILTER = 100
@@ -58,6 +58,7 @@ _LOOK = (
     "objectGUID", "objectSid", "objectClass", "sAMAccountName", "name", "trustPartner", "securityIdentifier", "member", "nTSecurityDescriptor",
     _SHADOW, *_STATE, *_PERSON_FACTS, *_MISUSED, *_TRUST_FACTS,
 )  # fmt: skip
+_NAMES = ("objectGUID", "objectSid", "objectClass", "sAMAccountName", "name")
 _RIGHTS = LDAPControl(
     security_descriptor.CONTROL_SD_FLAGS, True, encodedControlValue=security_descriptor.OWNER_AND_DACL
 )
@@ -104,6 +105,18 @@ class AdChangeFeed:
                 for guid, gone in values.taken_away.items():
                     found.setdefault(guid, set()).update(_former(gone))
         return {guid: frozenset(gone) for guid, gone in found.items()}
+
+    def named(self, controller: str, sids: Collection[Sid]) -> Mapping[Sid, Named]:
+        base = self._base()
+
+        def find(session: Session) -> dict[Sid, Named]:
+            return {
+                entry.sid(): _named(entry)
+                for chunk in chunks(sorted(sids), _IN_FILTER)
+                for entry in session.search(base, any_sid(chunk), _NAMES)
+            }
+
+        return self.connections.on(controller, find)
 
     def look(self, controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
         domain = self._view.domain()
@@ -182,6 +195,11 @@ def _former(values: Iterable[str]) -> Iterator[Former]:
     for value in values:
         if (sid := sid_of_dn(value)) is not None:
             yield Former(sid, first_name(plain_dn(value)))
+
+
+def _named(entry: Entry) -> Named:
+    name = entry.text("sAMAccountName") or entry.text("name")
+    return Named(entry.sid(), name, entry.guid(), _kind(entry) is Kind.GROUP)
 
 
 def _look(session: Session, domain: Domain, guids: Collection[str]) -> dict[str, Seen]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from bastide.directory.memory_forest import Account, Key, MemoryForest, Replica
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Former, Kind, Seen, SignIns
+from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns
 from bastide.services.monitor.ports import CookieRefused, Mark, Moved
 from bastide.services.ports import Group
 
@@ -64,6 +64,16 @@ class MemoryChangeFeed:
                 if sid in names or sid.domain != self.world.domain_sid:
                     found.setdefault(key[1], set()).add(Former(sid, names.get(sid, sid)))
         return {guid: frozenset(gone) for guid, gone in found.items()}
+
+    def named(self, controller: str, sids: Collection[Sid]) -> Mapping[Sid, Named]:
+        replica = self._replica(controller)
+        people = [(one.person.ref, False) for one in replica.accounts()]
+        groups = [(one.ref, True) for one in replica.groups()]
+        return {
+            ref.sid: Named(ref.sid, ref.name, ref.guid, is_group)
+            for ref, is_group in people + groups
+            if ref.sid in sids
+        }
 
     def look(self, controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
         replica, now = self._replica(controller), self.world.clock()

@@ -45,6 +45,7 @@ class Rule(StrEnum):
     MISSED_CHANGE = "missed-change"
     UNREADABLE = "unreadable"
     MOMENTARY_MEMBER = "momentary-member"
+    NESTED_MEMBER = "nested-member"
 
 
 class Action(StrEnum):
@@ -66,12 +67,12 @@ DEFAULTS: Mapping[Rule, Action] = {
 ONCE = frozenset({Rule.USED_OUTSIDE, Rule.MISSED_CHANGE, Rule.MOMENTARY_MEMBER})
 #: Of these the accepted state is what an administrator can move.
 ACCEPTABLE = ONCE | {
-    Rule.OTHER_MEMBER, Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.CLOSED_ACCOUNT, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED,
+    Rule.OTHER_MEMBER, Rule.NESTED_MEMBER, Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.CLOSED_ACCOUNT, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED,
 }  # fmt: skip
 
 
 #: What is said of members: over only where members are surely shown.
-OF_MEMBERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.MISSING_MEMBER})
+OF_MEMBERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.MISSING_MEMBER, Rule.NESTED_MEMBER})
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,16 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """A member of a group that was looked up."""
+
+    sid: Sid
+    name: str
+    guid: str
+    is_group: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """One object of a domain. `facts`: attributes by their names in the directory, as text. `members`: of a group, with those whose primary group it is.
     `rights`: owner and explicit entries of its permissions, sorted; None: they are not shown to us.
@@ -51,6 +61,8 @@ class Seen:
     scope: Scope | None = None
     #: Of a group: whether it carries rights at all.
     security: bool = True
+    #: Of a group: members that are groups, and who joined since it is watched (services/monitor/within.py); None: nobody was looked up yet.
+    named: tuple[Named, ...] | None = None
 
     @property
     def ref(self) -> ObjectRef:
@@ -323,7 +335,7 @@ def first(side: Forest, seen: Seen, ours: Collection[Sid], *, later: bool) -> Wa
     """
     kept = tuple(sid for sid in seen.members if sid not in set(ours))
     facts = {} if later and seen.kind is Kind.TRUST else seen.facts
-    return Watched(side, seen, replace(seen, members=kept, facts=facts))
+    return Watched(side, seen, replace(seen, members=kept, facts=facts, named=None))
 
 
 def again(old: Watched, seen: Seen | None, now: datetime) -> Watched:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from bastide.domain.drift import OF_MEMBERS, Drift, Finding, Rule, addressed
 from bastide.domain.ids import Sid
 from bastide.domain.monitored import Former, Watched
+from bastide.domain.nested import member_of
 from bastide.domain.roles import PamGroup
 
 #: What a domain lets a ticket be renewed for by default (MaxRenewAge).
@@ -40,9 +41,9 @@ def unseen(
     """(1)"""
     shown = {*before.now.members, *after.now.members}
     shown |= {
-        Sid(one.drift.detail)
-        for one in standing
-        if one.drift.rule in OF_MEMBERS and one.drift.guid == after.guid
+        sid
+        for sid, guid in (member_of(one.drift) for one in standing if one.drift.rule in OF_MEMBERS)
+        if guid == after.guid
     }
     if not any(group.is_ours and group.priv.guid == after.guid for group in groups):
         shown |= set(after.accepted.members)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain.approvals import REASON_LIMIT
-from bastide.domain.drift import ACCEPTABLE, ONCE, Finding, Rule
+from bastide.domain.drift import ACCEPTABLE, ONCE, Drift, Finding, Rule
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
-from bastide.domain.ids import Sid, parse_text
+from bastide.domain.ids import parse_text
 from bastide.domain.monitored import Seen, Watched
+from bastide.domain.nested import member_of
 from bastide.domain.people import Actor, Forest, Right, require, require_reader
 from bastide.domain.settled import KINDS, Settled, Wanted, settled
 from bastide.services.events import by_actor
@@ -129,13 +130,14 @@ class Control:
     @staticmethod
     def _accept(uow: UnitOfWork, finding: Finding) -> None:
         drift = finding.drift
-        one = next((o for o in uow.monitored.watched(drift.domain) if o.guid == drift.guid), None)
+        guid = member_of(drift)[1]
+        one = next((o for o in uow.monitored.watched(drift.domain) if o.guid == guid), None)
         if one is None:
             return
         if one.gone_at is not None:
-            uow.monitored.forget(drift.domain, [drift.guid])
+            uow.monitored.forget(drift.domain, [guid])
             return
-        uow.monitored.put([replace(one, accepted=_as_now(one, drift.rule, drift.detail))])
+        uow.monitored.put([replace(one, accepted=_as_now(one, drift))])
 
     def _read_once(self, uow: UnitOfWork) -> tuple[Domain, ...]:
         found = tuple(one for one in uow.monitored.domains() if one.side in self._sides)
@@ -149,12 +151,12 @@ class Control:
             uow.work.poke(MONITOR[one.side], one.side.value, self._now())
 
 
-def _as_now(one: Watched, rule: Rule, detail: str) -> Seen:
+def _as_now(one: Watched, drift: Drift) -> Seen:
     """What is accepted from now on: only that which the finding says."""
     before, now = one.accepted, one.now
-    match rule:
-        case Rule.OTHER_MEMBER:
-            return replace(before, members=tuple(sorted({*before.members, Sid(detail)})))
+    match drift.rule:
+        case Rule.OTHER_MEMBER | Rule.NESTED_MEMBER:
+            return replace(before, members=tuple(sorted({*before.members, member_of(drift)[0]})))
         case Rule.RIGHTS_CHANGED:
             return replace(before, rights=now.rights)
         case Rule.CLOSED_ACCOUNT:

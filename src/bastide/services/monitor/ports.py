@@ -8,7 +8,7 @@ from typing import Protocol
 from bastide.domain.drift import Finding
 from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Former, Seen, SignIns, Watched
+from bastide.domain.monitored import Former, Named, Seen, SignIns, Watched
 from bastide.domain.people import Forest
 
 #: A domain is looked at once a minute at least; this is several looks, and a change of node, later.
@@ -51,6 +51,9 @@ class ChangeFeed(Protocol):
         self, controller: str, cookie: bytes, groups: Collection[str]
     ) -> Mapping[str, frozenset[Former]]:
         """By GUID of these groups: who was taken out since the cookie, also who had come after it. Of a member that was deleted nothing is told."""
+
+    def named(self, controller: str, sids: Collection[Sid]) -> Mapping[Sid, Named]:
+        """Who they are, as far as they are found. One of another domain is no group here."""
 
     def look(self, controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
         """These objects as they are now; one that is not found is left out."""

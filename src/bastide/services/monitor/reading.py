@@ -6,7 +6,8 @@
 (4) Who is watched and changed is looked at, and who is watched and not known. Who has access now is asked for, since nobody tells of a deletion;
     once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
 (5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look.
-(6) When everything is to be compared (resync), what changed during the look is left out: it comes with the next change.
+(6) Groups within watched groups are looked at as they show (within.py).
+(7) When everything is to be compared (resync), what changed during the look is left out: it comes with the next change.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,8 +16,9 @@ from datetime import datetime, timedelta
 
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Former, Kind, Seen, SignIns
+from bastide.domain.monitored import Former, Kind, Seen, SignIns, Watched
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused, Domain, Mark
+from bastide.services.monitor.within import look_within
 
 #: What no change tells of is found this often: sign-ins, deletions, new trusts, shadow principals.
 LOOK_EVERY = timedelta(minutes=1)
@@ -34,6 +36,10 @@ class Wish:
     elsewhere: frozenset[str]
     urgent: frozenset[str]
     accounts: Collection[Sid]
+    #: What is known of each: to tell who is new in a group.
+    watched: Mapping[str, Watched]
+    #: So many groups within groups may be added.
+    room: int
 
 
 @dataclass(slots=True)
@@ -67,7 +73,7 @@ def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
 
 
 def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading:
-    """(1) to (6). Raises DirectoryUnavailable, DirectoryDenied."""
+    """(1) to (7). Raises DirectoryUnavailable, DirectoryDenied."""
     mark = feed.mark(domain.mark.controller)
     reading = Reading(mark, domain.cookie, anew=_why_anew(domain, mark))
     moved = _moved(feed, reading)
@@ -77,6 +83,7 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
         _compare(feed, reading, wish)
     else:
         _look(feed, reading, wish, None if reading.anew else moved)
+    look_within(feed, mark.controller, reading.seen, wish.watched, wish.room)
     if not reading.anew:
         groups = {guid for guid in moved & wish.known if _is_group(reading.seen.get(guid))}
         reading.taken_out = feed.taken_out(mark.controller, domain.cookie, groups) if groups else {}
@@ -146,7 +153,7 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
 
 
 def _compare(feed: ChangeFeed, reading: Reading, wish: Wish) -> None:
-    """(6): a full read beside what the changes said so far."""
+    """(7): a full read beside what the changes said so far."""
     kept, controller = reading.cookie, reading.mark.controller
     reading.cookie = b""
     _since(feed, reading)

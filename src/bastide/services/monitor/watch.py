@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bastide.domain import drift, monitored
+from bastide.domain import drift, monitored, nested
 from bastide.domain.drift import ONCE, Drift, Finding, Rule, Rules
 from bastide.domain.errors import DirectoryDenied, DirectoryError
 from bastide.domain.ids import Sid
@@ -173,13 +173,21 @@ class Watch:
         if side is Forest.CORP or self._is_single:
             urgent |= {user.corp.guid for user in busy}
         return Wish(
-            wanted=monitored.wanted(pam, side, single_forest=self._is_single),
+            wanted=self._wanted(known, pam),
             known=frozenset(known.watched),
             gone=frozenset(one.guid for one in known.watched.values() if one.gone_at is not None),
-            elsewhere=_elsewhere(pam) if side is Forest.PRIV else frozenset(),
+            elsewhere=_not_looked_up(known) | (_elsewhere(pam) if side is Forest.PRIV else frozenset()),
             urgent=frozenset(urgent & known.watched.keys()),
             accounts=[user.priv.sid for user in pam.users] if side is Forest.PRIV else (),
+            watched=known.watched,
+            room=max(0, nested.MOST - len(nested.kept(known.watched, nested.tops(pam.groups, side)))),
         )
+
+    def _wanted(self, known: Known, pam: Pam) -> frozenset[str]:
+        """What PAM stands on, and the groups within its groups."""
+        side = known.domain.side
+        found = monitored.wanted(pam, side, single_forest=self._is_single)
+        return found | nested.kept(known.watched, nested.tops(pam.groups, side))
 
     # ------------------------------------------------------------------------------------------------------ one commit
 
@@ -202,6 +210,7 @@ class Watch:
         )
         consequences.apply(uow, list(steps), now)
         found = list(drift.drifts(known.watched, known.people, moment, side))
+        found += nested.nested_drifts(known.watched, moment.after.groups, side)
         found += self._of_once(uow, known, before, reading, moment)
         found += _hidden(uow, known, {one.key for one in found})
         if doubtful:
@@ -263,7 +272,7 @@ class Watch:
         """What nobody wants to be watched any more. Of a trust that is gone somebody is told until they accept it."""
         if not reading.due:
             return
-        wanted = monitored.wanted(moment.after, known.domain.side, single_forest=self._is_single)
+        wanted = self._wanted(known, moment.after)
         idle = {
             guid
             for guid, one in known.watched.items()
@@ -357,6 +366,15 @@ def _elsewhere(pam: Pam) -> frozenset[str]:
     return frozenset(one.priv.guid for one in pam.groups if one.carrier is Carrier.SHADOW_PRINCIPAL)
 
 
+def _not_looked_up(known: Known) -> frozenset[str]:
+    """Groups that were first seen by a version that did not look within."""
+    return frozenset(
+        guid
+        for guid, one in known.watched.items()
+        if one.now.kind is monitored.Kind.GROUP and one.now.named is None
+    )
+
+
 def pam_of(uow: UnitOfWork) -> Pam:
     """What the database says now."""
     return Pam(uow.users.all(), uow.groups.all(), uow.requests.in_states(LIVE))
@@ -365,7 +383,7 @@ def pam_of(uow: UnitOfWork) -> Pam:
 def _hidden(uow: UnitOfWork, known: Known, seen: Container[str]) -> Iterator[Drift]:
     """What stood and is not among what was `seen`, where that proves nothing."""
     for finding in uow.monitored.findings():
-        one = known.watched.get(finding.drift.guid)
+        one = known.watched.get(nested.member_of(finding.drift)[1])
         if (
             finding.drift.domain is known.domain.side
             and finding.key not in seen

@@ -1,0 +1,112 @@
+"""Groups that are members of watched groups, through any number of levels: who joins one of them has what the group at the top gives. Pure.
+
+(1) A nested group is watched as long as it is a member, and as long as it may come back unsaid: while it is accepted where it was a member.
+(2) Who was in it when it was first seen is right. Who came later is drift of the group at the top, with the way there, until somebody accepts it.
+(3) A nested group that is a PAM group itself is judged by its own rules; the way leads on through it.
+(4) Each group is passed once on the way from a top, by the shortest way: a loop ends, and a person is said once for each group that they joined.
+(5) A distribution group gives nothing, and nothing through it ([MS-ADTS] 3.1.1.4.5.19: it is no part of a token).
+(6) A nested group whose members were never seen is said. Of a group of another domain nothing is known, not even that it is one.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from bastide.domain.drift import Drift, Rule, addressed
+from bastide.domain.ids import Sid
+from bastide.domain.monitored import Named, Watched
+from bastide.domain.people import Forest
+from bastide.domain.roles import Carrier, PamGroup
+
+#: So many nested groups of one domain are watched; of one more it is said that it is not.
+MOST = 1000
+_Way = tuple[str, ...]
+
+
+def tops(groups: Iterable[PamGroup], side: Forest) -> frozenset[str]:
+    """GUIDs of the groups of a domain that PAM gives."""
+    if side is Forest.PRIV:
+        return frozenset(group.priv.guid for group in groups)
+    return frozenset(group.corp.guid for group in groups if group.carrier is not Carrier.DIRECT)
+
+
+def within(one: Watched) -> tuple[Named, ...]:
+    """(1): groups that are members of this one, or that are accepted there."""
+    kept = {*one.now.members, *one.accepted.members}
+    return tuple(named for named in one.now.named or () if named.is_group and named.sid in kept)
+
+
+def kept(watched: Mapping[str, Watched], above: Collection[str]) -> frozenset[str]:
+    """(1): GUIDs of all groups within these, as far as they are known."""
+    found: set[str] = set()
+    level = set(above)
+    while level and len(found) < MOST:
+        level = {named.guid for guid in level & watched.keys() for named in within(watched[guid])}
+        level -= found | set(above)
+        found |= level
+    return frozenset(found)
+
+
+def nested_drifts(
+    watched: Mapping[str, Watched], groups: Collection[PamGroup], side: Forest
+) -> Iterator[Drift]:
+    """All that stand below the watched groups of one domain."""
+    above = tops(groups, side)
+    for guid in sorted(above & watched.keys()):
+        if watched[guid].gone_at is None:
+            yield from _below(watched[guid], watched, above)
+
+
+def _below(top: Watched, watched: Mapping[str, Watched], above: Collection[str]) -> Iterator[Drift]:
+    seen: set[str] = {top.guid}
+    level: list[tuple[Watched, _Way]] = [(top, (top.now.name,))]
+    while level:
+        deeper: list[tuple[Watched, _Way]] = []
+        for group, way in level:
+            if group.guid not in above:  # (3)
+                yield from _joined(top, group, way)
+            for named in within(group):
+                if named.sid not in group.now.members or named.guid in seen:  # (4)
+                    continue
+                seen.add(named.guid)
+                inner = watched.get(named.guid)
+                if inner is None:
+                    yield _unseen(top, named, way)
+                elif inner.gone_at is None and inner.now.security:  # (5)
+                    deeper.append((inner, (inner.now.name, *way)))
+        level = deeper
+
+
+def _joined(top: Watched, group: Watched, way: _Way) -> Iterator[Drift]:
+    """(2)"""
+    names = {named.sid: named.name for named in group.now.named or ()}
+    for sid in sorted(set(group.now.members) - set(group.accepted.members)):
+        name = names.get(sid, str(sid))
+        who = name if name == sid else f"{name} ({sid})"
+        found = Drift(
+            Rule.NESTED_MEMBER,
+            top.domain,
+            top.guid,
+            top.now.name,
+            f"{sid} {group.guid}",
+            f"{who} became a member of {group.now.name}, and has what {top.now.name} gives: {' -> '.join((name, *way))}",
+            f"take it out of {group.now.name}, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
+        )
+        yield addressed(found)
+
+
+def _unseen(top: Watched, named: Named, way: _Way) -> Drift:
+    """(6)"""
+    return Drift(
+        Rule.UNREADABLE,
+        top.domain,
+        top.guid,
+        top.now.name,
+        f"within {named.guid}",
+        f"who is in {named.name} is not shown to us, or there are more than {MOST} groups to look through: {' -> '.join((named.name, *way))}",
+        f"let the service account read the members of {named.name}, or take it out of {way[0]}",
+    )
+
+
+def member_of(drift: Drift) -> tuple[Sid, str]:
+    """Whom a finding of a member is about, and the GUID of the group that they joined."""
+    sid, _, guid = drift.detail.partition(" ")
+    return Sid(sid), guid if drift.rule is Rule.NESTED_MEMBER else drift.guid

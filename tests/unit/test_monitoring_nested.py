@@ -1,0 +1,248 @@
+"""Groups within watched groups: who joins one of them has what the group at the top gives. The numbers are those of domain/nested.py."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+import pytest
+
+from bastide.domain import nested
+from bastide.domain.drift import Action, Finding, Rule
+from bastide.domain.ids import ObjectRef, Sid
+from bastide.domain.monitored import Kind, Named
+from bastide.domain.people import Forest, PamUser
+from bastide.domain.roles import PamGroup, Scope
+from bastide.services.monitor.reading import LOOK_EVERY
+from tests.support.monitored import OWNER, MonitoredWorld
+
+PRIV, CORP = Forest.PRIV, Forest.CORP
+MINUTE = LOOK_EVERY.total_seconds() + 1
+
+
+@pytest.fixture
+def world() -> Iterator[MonitoredWorld]:
+    """FileAdmins holds Delegates, which holds Deputies, before anything is read."""
+    made = MonitoredWorld()
+    made.ready()
+    for name in ("Delegates", "Deputies"):
+        made.corp.add_group(name, scope=Scope.GLOBAL)
+    made.add_by_hand(CORP, of(made)[1].corp, group(made, "Delegates").sid)
+    made.add_by_hand(CORP, group(made, "Delegates"), group(made, "Deputies").sid)
+    made.add_by_hand(CORP, group(made, "Deputies"), person(made, "bob").sid)
+    made.look()
+    yield made
+    made.close()
+
+
+def of(world: MonitoredWorld) -> tuple[PamUser, PamGroup]:
+    with world.store.read() as uow:
+        return uow.users.all()[0], uow.groups.all()[0]
+
+
+def group(world: MonitoredWorld, name: str) -> ObjectRef:
+    found = world.directory(CORP).find_group(name)
+    return found.ref
+
+
+def person(world: MonitoredWorld, name: str) -> ObjectRef:
+    return world.directory(CORP).find_person(name).ref
+
+
+def joined(world: MonitoredWorld) -> list[Finding]:
+    with world.store.read() as uow:
+        return [one for one in uow.monitored.findings() if one.drift.rule is Rule.NESTED_MEMBER]
+
+
+def watched(world: MonitoredWorld) -> set[str]:
+    with world.store.read() as uow:
+        return {one.now.name for one in uow.monitored.watched(CORP)}
+
+
+def test_who_is_there_at_the_first_look_is_right_at_every_depth(world: MonitoredWorld) -> None:
+    """(1), (2)."""
+    assert {"Delegates", "Deputies"} <= watched(world)
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+
+
+@pytest.mark.parametrize(("where", "way"), [("Delegates", ""), ("Deputies", "Deputies -> ")])
+def test_who_joins_a_nested_group_is_drift_of_the_group_at_the_top_with_the_way_there(
+    world: MonitoredWorld, where: str, way: str
+) -> None:
+    """(2)."""
+    top, nina = of(world)[1].corp, world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group(world, where), nina.sid)
+    world.look()
+    world.look(seconds=MINUTE)
+    (found,) = joined(world)
+    assert (found.drift.guid, found.owner, found.action) == (top.guid, OWNER, Action.REPORT)
+    assert f"nina ({nina.sid}) became a member of {where}" in found.drift.reason
+    assert found.drift.reason.endswith(f": nina -> {way}Delegates -> {top.name}")
+    assert len(world.told("drift.found")) == 1
+    world.remove_by_hand(CORP, group(world, where), nina.sid)
+    world.look()
+    assert world.standing() == {}
+    assert len(world.told("drift.gone")) == 1
+
+
+def test_who_is_accepted_is_right_in_that_group(world: MonitoredWorld) -> None:
+    """(2)."""
+    nina = world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group(world, "Deputies"), nina.sid)
+    world.look()
+    (found,) = joined(world)
+    assert f"`bastide monitor accept {found.key} --reason TEXT`" in found.drift.remedy
+    world.monitoring.control.accept(world.dave, found.key, "she is the deputy")
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+    world.add_by_hand(CORP, group(world, "Delegates"), nina.sid)
+    world.look()
+    assert len(joined(world)) == 1, "and not in another one"
+
+
+def test_a_group_that_joins_a_nested_group_is_said_and_so_is_who_joins_it_later(
+    world: MonitoredWorld,
+) -> None:
+    """(2)."""
+    world.corp.add_group("Late", scope=Scope.GLOBAL)
+    world.add_by_hand(CORP, group(world, "Late"), person(world, "bob").sid)
+    world.add_by_hand(CORP, group(world, "Deputies"), group(world, "Late").sid)
+    world.look()
+    (found,) = joined(world)
+    assert ": Late -> Deputies -> Delegates -> " in found.drift.reason
+    nina = world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group(world, "Late"), nina.sid)
+    world.look()
+    assert any(": nina -> Late -> Deputies -> " in one.drift.reason for one in joined(world))
+
+
+def test_a_nested_group_that_comes_back_unsaid_was_watched_meanwhile(world: MonitoredWorld) -> None:
+    """(1): it was accepted, so its coming back is no drift; who joined it meanwhile is."""
+    top, nina = of(world)[1].corp, world.corp.add_person("nina").ref
+    delegates = group(world, "Delegates")
+    world.remove_by_hand(CORP, top, delegates.sid)
+    world.look(seconds=MINUTE)
+    world.look(seconds=MINUTE)
+    world.add_by_hand(CORP, delegates, nina.sid)
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}, "it gives nothing now"
+    world.add_by_hand(CORP, top, delegates.sid)
+    world.look()
+    (found,) = joined(world)
+    assert ": nina -> Delegates -> " in found.drift.reason
+
+
+def test_a_nested_group_that_left_and_was_not_accepted_is_watched_no_more(world: MonitoredWorld) -> None:
+    """(1)."""
+    top = of(world)[1].corp
+    world.corp.add_group("Late", scope=Scope.GLOBAL)
+    world.add_by_hand(CORP, top, group(world, "Late").sid)
+    world.look()
+    assert "Late" in watched(world)
+    world.remove_by_hand(CORP, top, group(world, "Late").sid)
+    world.look(seconds=MINUTE)
+    assert "Late" not in watched(world)
+    assert world.standing() == {}
+
+
+def test_a_loop_ends_and_a_person_is_said_once(world: MonitoredWorld) -> None:
+    """(4)."""
+    top, nina = of(world)[1].corp, world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group(world, "Deputies"), group(world, "Delegates").sid)
+    world.add_by_hand(CORP, top, group(world, "Deputies").sid)
+    world.look()
+    world.add_by_hand(CORP, group(world, "Deputies"), nina.sid)
+    world.look()
+    (found,) = [one for one in joined(world) if nina.sid in one.drift.detail]
+    assert found.drift.reason.endswith(f": nina -> Deputies -> {top.name}"), "the shortest way"
+
+
+def test_a_nested_pam_group_is_judged_by_its_own_rules_and_passed_on_the_way(world: MonitoredWorld) -> None:
+    """(3)."""
+    top = of(world)[1]
+    world.corp.add_group("Inner", scope=Scope.DOMAIN_LOCAL)
+    world.add_by_hand(CORP, group(world, "Inner"), group(world, "Deputies").sid)
+    inner = world.services.accounts.add_group(world.dave, "CORP\\Inner", top.carrier)
+    world.add_by_hand(CORP, group(world, "Delegates"), group(world, "Inner").sid)
+    world.look(seconds=MINUTE)
+    nina = world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, inner.corp, nina.sid)
+    world.look()
+    with world.store.read() as uow:
+        mine = [one.drift for one in uow.monitored.findings() if nina.sid in one.drift.detail]
+    assert [(one.rule, one.guid) for one in mine] == [(Rule.OTHER_MEMBER, inner.corp.guid)]
+    zoe = world.corp.add_person("zoe").ref
+    world.add_by_hand(CORP, group(world, "Deputies"), zoe.sid)
+    world.look()
+    tops = {one.drift.guid for one in joined(world) if zoe.sid in one.drift.detail}
+    assert tops == {top.corp.guid, inner.corp.guid}
+
+
+def test_a_distribution_group_gives_nothing(world: MonitoredWorld) -> None:
+    """(5)."""
+    nina = world.corp.add_person("nina").ref
+    world.change_group(CORP, group(world, "Delegates"), security=False)
+    world.add_by_hand(CORP, group(world, "Deputies"), nina.sid)
+    world.look()
+    assert joined(world) == []
+    world.change_group(CORP, group(world, "Delegates"), security=True)
+    world.look()
+    assert len(joined(world)) == 1
+
+
+def test_a_nested_group_that_is_not_shown_is_said(
+    world: MonitoredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(6): as is one more than are looked through."""
+    monkeypatch.setattr(nested, "MOST", 2)
+    top = of(world)[1].corp
+    world.corp.add_group("Late", scope=Scope.GLOBAL)
+    world.add_by_hand(CORP, top, group(world, "Late").sid)
+    world.look()
+    found = world.standing()[Rule.UNREADABLE].drift
+    assert found.guid == top.guid
+    assert (
+        f"who is in Late is not shown to us, or there are more than 2 groups to look through: Late -> {top.name}"
+        in found.reason
+    )
+    assert "Late" not in watched(world)
+
+
+def test_who_came_and_went_in_a_nested_group_is_found_too(world: MonitoredWorld) -> None:
+    nina = world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group(world, "Deputies"), nina.sid)
+    world.remove_by_hand(CORP, group(world, "Deputies"), nina.sid)
+    world.look()
+    assert "nina" in world.standing()[Rule.MOMENTARY_MEMBER].drift.reason
+
+
+def test_who_changes_the_permissions_of_a_nested_group_is_said_and_ends_no_finding(
+    world: MonitoredWorld,
+) -> None:
+    """As with the group at the top: who may not read members sees none."""
+    deputies, nina = group(world, "Deputies"), world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, deputies, nina.sid)
+    world.look()
+    world.permit(CORP, deputies, Kind.GROUP, "deny 0x10 to S-1-5-21-9-9-9-9")
+    world.remove_by_hand(CORP, deputies, nina.sid)
+    world.look()
+    assert {Rule.RIGHTS_CHANGED, Rule.NESTED_MEMBER} <= world.standing().keys()
+    world.permit(CORP, deputies, Kind.GROUP)
+    world.look()
+    assert world.standing() == {}
+
+
+def test_only_who_is_new_is_asked_for(world: MonitoredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = world.feeds[CORP]
+    asked: list[set[Sid]] = []
+    shown = feed.named
+
+    def named(controller: str, sids: Collection[Sid]) -> Mapping[Sid, Named]:
+        asked.append(set(sids))
+        return shown(controller, sids)
+
+    monkeypatch.setattr(feed, "named", named)
+    nina = world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group(world, "Deputies"), nina.sid)
+    world.look()
+    world.change_group(CORP, group(world, "Deputies"))
+    world.look(seconds=MINUTE)
+    assert asked == [{nina.sid}]
