@@ -1,13 +1,14 @@
 """Who may ask for which role, as the directories stand now: each candidate, and each person in a group that is one."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from bastide.domain.errors import DirectoryError, NotFound
+from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.roles import Role, Subject
+from bastide.services.people import people_behind
 from bastide.services.ports import Directory, Person, Store
 
 
@@ -41,20 +42,21 @@ class Eligibility:
         with self._store.read() as uow:
             users = {sid: user for user in uow.users.all() for sid in user.sids}
         found, problems = [], dict[str, None]()
-        behind: dict[Sid, tuple[Person, ...]] = {}
+        behind: dict[Sid, tuple[Person, ...] | None] = {}
         for role in roles:
             mine: dict[str, Eligible] = {}
             for subject in role.candidates:
                 try:
                     if subject.sid not in behind:
-                        behind[subject.sid] = tuple(self._behind(subject))
-                except NotFound:
-                    problems[f"{subject.name}, a candidate of {role.name}, is gone from the directory"] = None
-                    continue
+                        behind[subject.sid] = people_behind(self._forests, subject)
                 except DirectoryError as error:
                     problems[f"who is behind {subject.name} could not be found out: {error.message}"] = None
                     continue
-                for person in behind[subject.sid]:
+                people = behind[subject.sid]
+                if people is None:
+                    problems[f"{subject.name}, a candidate of {role.name}, is gone from the directory"] = None
+                    continue
+                for person in people:
                     user = users.get(person.ref.sid)
                     key = user.id if user is not None else person.ref.sid
                     mine[key] = self._merged(mine.get(key), role, subject, person, user)
@@ -77,16 +79,3 @@ class Eligibility:
             through=through,
             enabled=person.open_at(self._now()) and (user is None or user.enabled),
         )
-
-    def _behind(self, subject: Subject) -> Iterator[Person]:
-        """Raises NotFound, DirectoryError."""
-        for directory in self._forests.values():
-            try:
-                if subject.is_group:
-                    yield from directory.people_in(subject.sid)
-                else:
-                    yield directory.find_person(subject.sid)
-            except NotFound:
-                continue
-            return
-        raise NotFound(f"there is no {subject.name}")

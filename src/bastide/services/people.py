@@ -1,13 +1,13 @@
-"""Turn a name that a person typed into a subject: `CORP-backslash-name` or `PRIV-backslash-name`, a user or a group."""
+"""Turn a name that a person typed into a subject: `CORP-backslash-name` or `PRIV-backslash-name`, a user or a group; and a subject into people, in whichever forest it is."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bastide.domain.errors import InvalidInput, NotFound
-from bastide.domain.ids import parse_name, typed
+from bastide.domain.ids import Sid, parse_name, typed
 from bastide.domain.people import Forest
 from bastide.domain.roles import Subject
-from bastide.services.ports import Directory
+from bastide.services.ports import Directory, Person
 
 
 class Subjects:
@@ -42,16 +42,8 @@ class Subjects:
     def count_people(self, subject: Subject) -> frozenset[str]:
         """SIDs of the people behind a subject who can sign in: neither disabled nor expired. Raises DirectoryUnavailable."""
         now = self._now()
-        for directory in self._forests.values():
-            try:
-                if subject.is_group:
-                    inside = directory.people_in(subject.sid)
-                    return frozenset(person.ref.sid for person in inside if person.open_at(now))
-                person = directory.find_person(subject.sid)
-            except NotFound:
-                continue
-            return frozenset({person.ref.sid}) if person.open_at(now) else frozenset()
-        return frozenset()
+        people = people_behind(self._forests, subject) or ()
+        return frozenset(person.ref.sid for person in people if person.open_at(now))
 
     @staticmethod
     def _split(field: str, text: str) -> tuple[Forest, str]:
@@ -61,3 +53,21 @@ class Subjects:
                 field, f"{typed(text)} does not say which forest", remedy="write CORP\\name or PRIV\\name"
             )
         return Forest(prefix.lower()), parse_name(field, name)
+
+
+def find_anywhere(forests: Mapping[Forest, Directory], sid: Sid) -> Person | None:
+    """The account in the forest that has it. None: none has. Raises DirectoryError."""
+    found = people_behind(forests, Subject(sid, ""))
+    return found[0] if found else None
+
+
+def people_behind(forests: Mapping[Forest, Directory], subject: Subject) -> tuple[Person, ...] | None:
+    """Whom a subject stands for: the account, or who is in the group, in the forest that has it. None: none has. Raises DirectoryError."""
+    for directory in forests.values():
+        try:
+            if subject.is_group:
+                return directory.people_in(subject.sid)
+            return (directory.find_person(subject.sid),)
+        except NotFound:
+            continue
+    return None

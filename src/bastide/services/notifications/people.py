@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from bastide.domain.errors import NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.roles import Role, Subject
-from bastide.services.ports import Directory, Person, Store
+from bastide.services.people import find_anywhere, people_behind
+from bastide.services.ports import Directory, Store
 
 #: Of one request, approvers that are told by mail.
 MOST = 200
@@ -36,7 +36,7 @@ class AddressBook:
     def address(self, sid: Sid) -> str:
         """Empty: there is none, or the account is gone, disabled or expired. Raises DirectoryError."""
         user = self._user(sid)
-        person = self._person(sid if user is None else user.corp.sid)
+        person = find_anywhere(self._forests, sid if user is None else user.corp.sid)
         if person is None or not person.open_at(self._now()):
             return ""
         return person.mail if is_address(person.mail) else ""
@@ -56,20 +56,7 @@ class AddressBook:
     def _behind(self, subject: Subject) -> tuple[Sid, ...]:
         if not subject.is_group:
             return (subject.sid,)
-        for directory in self._forests.values():
-            try:
-                return tuple(person.ref.sid for person in directory.people_in(subject.sid))
-            except NotFound:
-                continue
-        return ()
-
-    def _person(self, sid: Sid) -> Person | None:
-        for directory in self._forests.values():
-            try:
-                return directory.find_person(sid)
-            except NotFound:
-                continue
-        return None
+        return tuple(person.ref.sid for person in people_behind(self._forests, subject) or ())
 
     def _user(self, sid: Sid) -> PamUser | None:
         with self._store.read() as uow:

@@ -26,7 +26,8 @@ from bastide.services.eligibility import Eligibility, Eligible
 from bastide.services.events import by_worker
 from bastide.services.history import requests_since
 from bastide.services.pace import REVIEW
-from bastide.services.ports import Directory, Lease, Person, Random, Signer, Store, UnitOfWork, Work
+from bastide.services.people import find_anywhere, people_behind
+from bastide.services.ports import Directory, Lease, Random, Signer, Store, UnitOfWork, Work
 from bastide.services.reviews.ways import Found, Ways
 from bastide.services.roles import Roles
 
@@ -133,7 +134,7 @@ class ReviewWork:
             sid = next(
                 (found for census in self._censuses.values() if (found := census.manager(one.sid))), None
             )
-            person = self._person(sid) if sid is not None else None
+            person = find_anywhere(self._forests, sid) if sid is not None else None
         except DirectoryError as error:
             missing = f"the manager of {one.name} could not be found out ({error.message})"
         else:
@@ -151,14 +152,6 @@ class ReviewWork:
             user = uow.users.by_sid(manager.sid)
         same = user is not None and bool(set(accounts) & user.sids)
         return {*accounts, manager.sid} if same else accounts
-
-    def _person(self, sid: Sid) -> Person | None:
-        for directory in self._forests.values():
-            try:
-                return directory.find_person(sid)
-            except NotFound:
-                continue
-        return None
 
     # ---------------------------------------------------------------------------------------------------- remind, end
 
@@ -182,14 +175,10 @@ class ReviewWork:
         if not subject.is_group:
             yield subject.sid
             return
-        for directory in self._forests.values():
-            try:
-                yield from (person.ref.sid for person in directory.people_in(subject.sid))
-            except NotFound:
-                continue
-            except DirectoryError as error:
-                _log.warning("reviewers in %s are not told: %s", subject.name, error.message)
-            return
+        try:
+            yield from (person.ref.sid for person in people_behind(self._forests, subject) or ())
+        except DirectoryError as error:
+            _log.warning("reviewers in %s are not told: %s", subject.name, error.message)
 
     def _remind(self, work: Work, review: Review) -> None:
         due = review.next_due()
