@@ -63,6 +63,24 @@ def test_rows_read_as_they_were_written(store: SqlStore) -> None:
         assert uow.resets.counts([Kind.PAIR]) == ()
 
 
+def test_whether_somebody_registered_from_an_address(store: SqlStore) -> None:
+    """An address is looked for whole, and none of its signs is a wildcard."""
+    with store.write() as uow:
+        assert not uow.resets.is_registered_from("2001:db8::/64")
+        uow.resets.register(REGISTRATION)
+        uow.resets.register(
+            replace(REGISTRATION, person=Sid("S-1-5-21-1-2-3-1105"), addresses=("192.0.2.17", "a%b_\\"))
+        )
+        uow.commit()
+    with store.read() as uow:
+        assert all(map(uow.resets.is_registered_from, ("2001:db8::/64", "192.0.2.17", "a%b_\\")))
+        for other in ("192.0.2.1", "2.0.2.17", "2001:db8::/6", "%", "a%b__", "a_b_\\", "nina%", ""):
+            assert not uow.resets.is_registered_from(other), other
+    with store.write() as uow:
+        uow.resets.unregister(NINA)
+        assert not uow.resets.is_registered_from("2001:db8::/64")
+
+
 def test_what_is_saved_again_takes_the_place(store: SqlStore) -> None:
     with store.write() as uow:
         uow.resets.register(REGISTRATION)

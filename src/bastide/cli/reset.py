@@ -30,7 +30,7 @@ app.add_typer(breached, name="breached", cls=Group)
 Account = Annotated[str, typer.Argument(help="The account: its name, or CORP\\name.")]
 _LOCKED: list[Column] = [
     ("NAME", lambda r: r.get("name")),
-    ("WHERE", lambda r: "unknown addresses" if r.get("everywhere") else "one address"),
+    ("WHERE", lambda r: "many addresses" if r.get("everywhere") else "one address"),
     ("UNTIL", lambda r: when(r.get("until")) if r.get("until") else "unlocked"),
     ("LOCKS", lambda r: r.get("locks")),
 ]

@@ -126,7 +126,7 @@ RESETS_OF_NOBODY = Measure(
 )
 RESETS_LOCKED = Measure(
     "bastide_resets_locked",
-    "People who are locked after wrong answers: by their name, from addresses that are not known; or the pair of name and address.",
+    "People who are locked after wrong answers: by their name, from addresses that nobody registered from (name) or that somebody did (near); or the pair of name and address (pair).",
     ("kind",),
 )
 RECENT = Measure(
@@ -176,7 +176,7 @@ MEASURES = (
 
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-_LOCKS = (Lock.NAME, Lock.PAIR)
+_LOCKS = (Lock.NAME, Lock.NEAR, Lock.PAIR)
 
 
 def digest(token: str) -> bytes:

@@ -29,7 +29,7 @@ class RuleView(View, frozen=True, kw_only=True):
 
 
 class LockView(View, frozen=True, kw_only=True):
-    """`everywhere`: at all addresses that the person did not register from. No `until`: until an administrator unlocks it."""
+    """`everywhere`: at all addresses that somebody registered from, or at all others. No `until`: until an administrator unlocks it."""
 
     name: str
     everywhere: bool

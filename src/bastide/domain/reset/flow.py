@@ -44,7 +44,7 @@ class Choice(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
     """`token_hash`: of the browser's cookie. `key`: what a name counts as (lockout.py). `person`, `account`: SID and name; empty: nobody's. `sealed_code`: the code that was
-    sent for the gate that is open, or what a security key is asked there, sealed to this row. `known`: begun at an address that the person registered from. `stop_hash`: of what is typed to say "this wasn't me".
+    sent for the gate that is open, or what a security key is asked there, sealed to this row. `known`: begun at an address that the person registered from, `near`: at one that somebody did. `stop_hash`: of what is typed to say "this wasn't me".
     `reference`: of the change that came of it, `done_at`: when it was ordered. `warned`: a message about the time to cool off was taken; until then `ready_at` is the earliest.
     """
 
@@ -62,6 +62,7 @@ class Reset:
     stage: Stage = Stage.GATES
     address: str = ""
     known: bool = False
+    near: bool = False
     ready_at: datetime | None = None
     warned: bool = False
     done_at: datetime | None = None

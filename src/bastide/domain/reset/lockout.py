@@ -1,8 +1,9 @@
 """How often somebody may be wrong, and how many messages may be sent. Every count is in the database: all nodes share it, and a restart forgets nothing.
 
   (1) A name at an address: three wrong answers, then that address waits a quarter of an hour for that name, and twice as long each further time, up to a day.
-  (2) A name from everywhere, but for addresses that the person registered from: twenty wrong answers, then those addresses wait as in (1). So a guesser with many
-      addresses comes to an end, and the person's own way stays open.
+  (2) A name from everywhere, but for addresses that somebody registered from: twenty wrong answers, then those addresses wait as in (1). So a guesser with many
+      addresses comes to an end, and the way of people who are registered stays open. At those addresses a count of its own, of the same size, ends a guesser who is
+      one of them. Whose address it is does not matter: if only the person's own stayed open, others there would learn who is registered.
   (3) An address, to all names: thirty wrong answers in a quarter of an hour.
   (4) One reset: eight wrong answers (flow.py).
   (5) Messages: to a name at an address, to a name, to a destination, and of a kind at all. One fifth of the last three is kept for addresses that are known.
@@ -30,6 +31,8 @@ class Kind(StrEnum):
 
     PAIR = "pair"
     NAME = "name"
+    #: Of a name, at addresses that somebody registered from.
+    NEAR = "near"
     ADDRESS = "address"
     START = "start"
     SEND_PAIR = "send-pair"

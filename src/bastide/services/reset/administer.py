@@ -17,12 +17,12 @@ from bastide.services.reset.ports import Corpus, Registration, Settings
 from bastide.services.reset.registered import taken_away
 from bastide.services.reset.rules import NewPasswords
 
-_LOCKING = (Kind.PAIR, Kind.NAME)
+_LOCKING = (Kind.PAIR, Kind.NAME, Kind.NEAR)
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A person who waits. `everywhere`: at all addresses but the known ones. `until` None: until an administrator unlocks it."""
+    """A person who waits. `everywhere`: at all addresses that somebody registered from, or at all others. `until` None: until an administrator unlocks it."""
 
     name: str
     everywhere: bool
@@ -150,4 +150,4 @@ def _registration(uow: UnitOfWork, sid: Sid | None, name: str) -> Registration |
 
 def _locked(count: Count) -> Locked:
     until = None if count.for_good else count.until
-    return Locked(count.name, count.kind is Kind.NAME, until, count.locks)
+    return Locked(count.name, count.kind is not Kind.PAIR, until, count.locks)

@@ -14,16 +14,21 @@ _REMEDY = "wait a quarter of an hour, then begin a new reset; your help desk can
 DAY = timedelta(days=1)
 #: Of the limits of messages, those that come first: of a name.
 _OF_A_NAME = 2
+#: (2) of lockout.py.
+_SPREAD = (Kind.NAME, Kind.NEAR)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`key`: what the name counts as. `name`: of a person that is known; empty: nobody's. `known`: an address that the person registered from."""
+    """`key`: what the name counts as. `name`: of a person that is known; empty: nobody's. `known`: an address that the person registered from: it counts for messages alone,
+    of which nobody sees whether they were sent. `spread`: which count of the name, beyond this address, holds here; None: none.
+    """
 
     key: str
     address: str
     name: str = ""
     known: bool = False
+    spread: Kind | None = Kind.NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,9 @@ def require_free(uow: UnitOfWork, caller: Caller, now: datetime) -> None:
     for kind, key, _ in _kinds(caller):
         if _of(uow, kind, key, caller.name, now).locked_at(now):
             raise TooManyTries(_SAID, remedy=_REMEDY)
-    name = _of(uow, Kind.NAME, key_of(Kind.NAME, caller.key), caller.name, now)
-    if name.for_good:
-        raise TooManyTries(_SAID, remedy="an administrator has to unlock this: ask your help desk")
+    for kind in _SPREAD:
+        if _of(uow, kind, key_of(kind, caller.key), caller.name, now).for_good:
+            raise TooManyTries(_SAID, remedy="an administrator has to unlock this: ask your help desk")
 
 
 def count(uow: UnitOfWork, caller: Caller, permanent_after: int, now: datetime) -> Attempt:
@@ -54,9 +59,7 @@ def count(uow: UnitOfWork, caller: Caller, permanent_after: int, now: datetime) 
     changes = []
     for kind, key, limit in _kinds(caller):
         before = _of(uow, kind, key, caller.name, now)
-        after = lockout.counted(
-            before, limit, now, permanent_after=permanent_after if kind is Kind.NAME else 0
-        )
+        after = lockout.counted(before, limit, now, permanent_after=permanent_after if kind in _SPREAD else 0)
         uow.resets.put_count(after)
         changes.append((before, after))
     return Attempt(tuple(changes))
@@ -79,6 +82,7 @@ def adopt(uow: UnitOfWork, key: str, address: str, name: str) -> None:
     """What was counted against a name while it was nobody's is that person's from the registration on: an administrator sees it, and can take it away."""
     for kind, one in (
         (Kind.NAME, key_of(Kind.NAME, key)),
+        (Kind.NEAR, key_of(Kind.NEAR, key)),
         (Kind.SEND_NAME, key_of(Kind.SEND_NAME, key)),
         (Kind.PAIR, key_of(Kind.PAIR, key, address)),
     ):
@@ -90,7 +94,7 @@ def adopt(uow: UnitOfWork, key: str, address: str, name: str) -> None:
 def forget(uow: UnitOfWork, key: str, name: str) -> int:
     """All counts of a name, also one that was counted while it was nobody's; how many."""
     removed = uow.resets.remove_counts(name)
-    for kind in (Kind.NAME, Kind.SEND_NAME):
+    for kind in (*_SPREAD, Kind.SEND_NAME):
         if uow.resets.count(kind, key_of(kind, key)) is not None:
             uow.resets.remove_count(kind, key_of(kind, key))
             removed += 1
@@ -130,9 +134,9 @@ def spend(uow: UnitOfWork, caller: Caller, destination: str, gate: str, per_day:
 def _kinds(caller: Caller) -> tuple[tuple[Kind, str, Limit], ...]:
     pair = (Kind.PAIR, key_of(Kind.PAIR, caller.key, caller.address), lockout.PAIR)
     address = (Kind.ADDRESS, key_of(Kind.ADDRESS, caller.address), lockout.ADDRESS)
-    if caller.known:
+    if caller.spread is None:
         return pair, address
-    return pair, (Kind.NAME, key_of(Kind.NAME, caller.key), lockout.NAME), address
+    return pair, (caller.spread, key_of(caller.spread, caller.key), lockout.NAME), address
 
 
 def _of(uow: UnitOfWork, kind: Kind, key: str, name: str, now: datetime) -> Count:
@@ -140,5 +144,5 @@ def _of(uow: UnitOfWork, kind: Kind, key: str, name: str, now: datetime) -> Coun
     found = uow.resets.count(kind, key)
     if found is not None and now < found.forgotten_at():
         return found
-    of_a_person = kind in {Kind.PAIR, Kind.NAME, Kind.SEND_PAIR, Kind.SEND_NAME}
+    of_a_person = kind in {Kind.PAIR, *_SPREAD, Kind.SEND_PAIR, Kind.SEND_NAME}
     return Count(kind=kind, key=key, began=now, name=name if of_a_person else "")

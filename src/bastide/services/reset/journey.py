@@ -23,7 +23,7 @@ from bastide.domain.reset import flow, lockout
 from bastide.domain.reset.flow import Choice, Reset, Stage
 from bastide.domain.reset.gates import SENT, Gate, rule_of_nobody
 from bastide.domain.reset.letters import Letter
-from bastide.domain.reset.lockout import folded
+from bastide.domain.reset.lockout import Kind, folded
 from bastide.domain.webauthn import RelyingParty
 from bastide.services.events import by_worker
 from bastide.services.pace import RESET
@@ -87,20 +87,23 @@ class Journey:
     def begin(self, account: str, address: str) -> str:
         """The token of a new reset, whoever that is. Raises TooManyTries, DirectoryError, NotConfigured."""
         bare = self._people.bare(account)
-        key = lockout.key_of(lockout.Kind.NAME, folded(bare or account))
+        key = lockout.key_of(Kind.NAME, folded(bare or account))
         with self._store.write() as uow:
             counters.begin(uow, address, self._now())
             uow.commit()
+        with self._store.read() as uow:
+            near = uow.resets.is_registered_from(address)
         found = self._people.find(bare)
         token = self._random.token(_TOKEN_BYTES).hex()
         with self._store.write() as uow:
             now = self._now()
             registration = self._registered(uow, found)
             known = registration is not None and address in registration.addresses
-            caller = Caller(key, address, registration.name if registration else "", known)
+            name = registration.name if registration else ""
+            caller = Caller(key, address, name, known, Kind.NEAR if near else Kind.NAME)
             counters.require_free(uow, caller, now)
             reset = self._new(token, key, address, found, registration, now)
-            reset = self._opened(uow, replace(reset, known=known), registration, now)
+            reset = self._opened(uow, replace(reset, known=known, near=near), registration, now)
             uow.resets.put(reset)
             uow.resets.forget(now)
             if reset.person:
@@ -219,7 +222,7 @@ class Journey:
     def stop(self, code: str, address: str) -> None:
         """(5) of flow.py: "this wasn't me", by the code in the message. Raises InvalidInput, TooManyTries."""
         typed = as_typed(code)
-        caller = Caller(lockout.key_of(lockout.Kind.NAME, "\0stop"), address, known=True)
+        caller = Caller(lockout.key_of(Kind.NAME, "\0stop"), address, spread=None)
         with self._store.write() as uow:
             now = self._now()
             attempt = counters.count(uow, caller, 0, now)
@@ -369,7 +372,9 @@ class Journey:
 
     @staticmethod
     def _caller(reset: Reset, address: str) -> Caller:
-        return Caller(reset.key, address, reset.account, reset.known and address == reset.address)
+        same = address == reset.address
+        spread = Kind.NEAR if same and reset.near else Kind.NAME
+        return Caller(reset.key, address, reset.account, same and reset.known, spread)
 
     @staticmethod
     def _told_of(kind: str, uow: UnitOfWork, reset: Reset, now: datetime, **data: object) -> None:

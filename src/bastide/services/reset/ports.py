@@ -61,6 +61,9 @@ class ResetRows(Protocol):
     def registrations(self) -> tuple[Registration, ...]:
         """By name."""
 
+    def is_registered_from(self, address: str) -> bool:
+        """Whether somebody's registration was made from there."""
+
     def register(self, registration: Registration) -> None:
         """In the place of what there was."""
 

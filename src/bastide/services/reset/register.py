@@ -194,7 +194,7 @@ class Registrations:
         self, uow: UnitOfWork, actor: Actor, gate: Gate, destination: str, address: str, now: datetime
     ) -> None:
         per_day = self._settings.mails_per_day if gate is Gate.MAIL else self._settings.texts_per_day
-        caller = Caller(key_of(Kind.NAME, "\0registering", folded(actor.sid)), address, known=True)
+        caller = Caller(key_of(Kind.NAME, "\0registering", folded(actor.sid)), address, spread=None)
         if not counters.spend(uow, caller, destination, gate.value, per_day, now):
             raise TooManyTries(
                 "so many codes were sent that this waits", remedy="wait an hour; look whether one arrived"
