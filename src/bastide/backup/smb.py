@@ -274,19 +274,19 @@ class SmbFolder:
 
     def create(self, name: str) -> SmbFile:
         """Raises Taken."""
-        wanted = SMB2CreateDurableHandleRequestV2()
-        guid = uuid.uuid4()
-        wanted["timeout"] = _KEPT
-        wanted["create_guid"] = guid
-        return self._opened(name, CreateDisposition.FILE_CREATE, guid, wanted)
+        return self._durable(name, CreateDisposition.FILE_CREATE)
 
     def reopen(self, name: str) -> SmbFile:
         """Raises Missing, Busy."""
+        return self._durable(name, CreateDisposition.FILE_OPEN)
+
+    def _durable(self, name: str, how: int) -> SmbFile:
+        """With the wish that the server keeps it through a cut connection."""
         wanted = SMB2CreateDurableHandleRequestV2()
         guid = uuid.uuid4()
         wanted["timeout"] = _KEPT
         wanted["create_guid"] = guid
-        return self._opened(name, CreateDisposition.FILE_OPEN, guid, wanted)
+        return self._opened(name, how, guid, wanted)
 
     def resume(self, file: SmbFile) -> SmbFile:
         """Raises Missing if the server kept nothing of it."""
