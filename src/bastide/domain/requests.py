@@ -265,6 +265,18 @@ def close(request: Request, reason: str, now: datetime) -> Request:
     raise Conflict(f"the request is {request.state.value} already")
 
 
+def has_begun(request: Request) -> bool:
+    """Whether something of it may be in the directory, or was."""
+    return request.ends_at is not None or request.state not in {*PENDING, State.SCHEDULED, State.PROCESSING}
+
+
+def withdraw(request: Request, reason: str, now: datetime) -> Request:
+    """End what has not begun: nothing of it is in the directory. Raises Conflict."""
+    if has_begun(request):
+        raise Conflict("the access has begun: it is ended, not withdrawn")
+    return fail(request, reason, now) if request.state is State.PROCESSING else close(request, reason, now)
+
+
 def fail(request: Request, reason: str, now: datetime) -> Request:
     """Give up an activation: what may have been written is taken back through Closing. Raises Conflict.
 

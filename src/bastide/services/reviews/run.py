@@ -5,7 +5,8 @@
 (3) End: from `closes_at` on no decision counts.
 (4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it, and right before it the
     directories were asked whether a group leads to the person still. Before each line the lease is asked, and in its commit whether the row is still ours: who
-    stood still for longer than the lease does no line that another node has taken over.
+    stood still for longer than the lease does no line that another node has taken over. Who was to be removed gets nothing by what they asked for before: what
+    waits for a factor, an approval or its start ends in the commit of the line.
 (5) Sign: the digest over all lines, with the key that signs the audit; the next review of a row is planned in the same commit.
 """
 
@@ -14,14 +15,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bastide.domain import reviews
+from bastide.domain import requests, reviews
 from bastide.domain.errors import DirectoryError, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
+from bastide.domain.requests import OPEN
 from bastide.domain.reviews import Line, Outcome, Review, State, Verdict
 from bastide.domain.roles import Role, Subject
 from bastide.domain.usage import UNUSED, usage_of
 from bastide.services.baseline.ports import Census
+from bastide.services.closing import move
 from bastide.services.eligibility import Eligibility, Eligible
 from bastide.services.events import by_worker
 from bastide.services.history import requests_since
@@ -225,6 +228,8 @@ class ReviewWork:
             with self._store.write() as uow:
                 uow.work.require(work)
                 done = self._settled(uow, review, line, found)
+                if reviews.verdict_of(review, line) is Verdict.REMOVE:
+                    self._end_what_waits(uow, review, line, found)
                 uow.reviews.save_line(done)
                 data = {
                     "review": review.id, "line": line.id, "role": line.role_name, "person": line.person,
@@ -277,6 +282,19 @@ class ReviewWork:
                 line, outcome=Outcome.GONE, said="no group among the candidates leads to them any more"
             )
         return replace(line, outcome=Outcome.REMOVED)
+
+    def _end_what_waits(self, uow: UnitOfWork, review: Review, line: Line, found: Found) -> None:
+        """Where a group is a candidate nobody asks again whether a person is one, when a request is approved or begins."""
+        now = self._now()
+        users = {user.id for sid in found.accounts if (user := uow.users.by_sid(sid)) is not None}
+        for before in uow.requests.of_users(users, OPEN):
+            if before.role == line.role and not requests.has_begun(before):
+                move(
+                    uow,
+                    before,
+                    requests.withdraw(before, f"taken away by the review {review.name}", now),
+                    now,
+                )
 
     def _sign(self, work: Work, review: Review) -> None:
         with self._store.write() as uow:
