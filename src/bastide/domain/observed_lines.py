@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -56,11 +56,14 @@ class BadLineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a line says. `change` None: an event that is none of ours. `number`: the record's own, where it has one; `computer`: who wrote it, where it says so."""
+    """What a line says. `change` None: an event that is none of ours. `number`: the record's own, where it has one; `computer`: who wrote it, where it says so;
+    `at`: when, where it has a number and says a time.
+    """
 
     change: Change | None
     number: int | None = None
     computer: str = ""
+    at: datetime | None = None
 
 
 def read(format_: Format, source: str, line: bytes) -> Heard:
@@ -174,14 +177,14 @@ def _windows(source: str, said: Mapping[str, object]) -> Heard:
         raise BadLineError("it is no event of the Security log with a record number and a computer")
     what = _EVENTS.get(_number(event) or 0)
     if what is None or not passed or not _of_people(what, fields):
-        return Heard(None, record, computer)
+        return Heard(None, record, computer, _moment_or_none(at))
     is_member = what in {Kind.MEMBER_ADDED, Kind.MEMBER_REMOVED}
     subject = _named(fields, "SubjectUserSid", "SubjectUserName")
     target = _named(fields, "TargetUserSid" if what is Kind.SIGN_IN else "TargetSid", "TargetUserName")
     member = Named(sid=_sid(fields.get("MemberSid")), dn=_member(fields.get("MemberName")))
     change = Change(
         source=source,
-        record=f"{computer.casefold()}/{record}",
+        record="",
         at=_moment(at),
         kind=what,
         event=_number(event) or 0,
@@ -191,7 +194,17 @@ def _windows(source: str, said: Mapping[str, object]) -> Heard:
         group=target if is_member else Named(),
         address=_text(fields.get("IpAddress")),
     )
-    return Heard(change, record, computer)
+    return Heard(replace(change, record=_identity(record, change)), record, computer, change.at)
+
+
+def _identity(number: int, change: Change) -> str:
+    """Numbers come again: of a log that was made anew, of a controller that was set back. What a forwarder adds by itself, and may say otherwise when it sends the
+    event again, is none of it.
+    """
+    said = (
+        change.computer.casefold(), change.at.isoformat(), change.event, astuple(change.actor), astuple(change.target), astuple(change.group), change.address,
+    )  # fmt: skip
+    return f"{number}/{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:_ID_LENGTH]}"
 
 
 def _of_people(kind: Kind, fields: Mapping[str, object]) -> bool:
@@ -228,6 +241,14 @@ def _number(value: object) -> int | None:
         return int(value)
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and 0 <= value < 2**63 else None  # type: ignore[operator,return-value]
+
+
+def _moment_or_none(value: object) -> datetime | None:
+    """Of an event that is none of ours the time is not what it is refused for."""
+    try:
+        return _moment(value)
+    except BadLineError:
+        return None
 
 
 def _moment(value: object) -> datetime:

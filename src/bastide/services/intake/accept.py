@@ -4,13 +4,16 @@
 (2) A line that is no event of the source's format, or of a computer that the source may not speak for, is refused and counted; that it happens is on record, once an hour.
 (3) What concerns nothing privileged goes no further.
 (4) One commit: the changes, each once however often it is told of, what is known of the source, and the work that judges after the window for late arrival.
-(5) Of a source that brings every record, a number that is missing is a gap, and on record. So is one that is far below the last: it goes on from there,
+    What an event says belongs to its identity: a number alone comes again.
+(5) Of a source that brings every record, a number that is missing is a gap, and on record.
+(6) A log that began anew is a gap, and on record: a number that is far below the last, or one that there was already with a later time. It goes on from there,
     or one huge number would hide all gaps after it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from bastide.domain.observed import Change, Judged, Named, Ours
 from bastide.domain.observed_lines import BadLineError, Heard, read
@@ -26,6 +29,8 @@ _AHEAD = timedelta(minutes=10)
 _COMPUTERS = 500
 #: A record comes after so many later ones at most: a forwarder that sends its last batches again. What is further back is a log that began anew.
 _BEHIND = 5000
+#: Records of one log are not written quite in the order of their times.
+_DISORDER = timedelta(seconds=10)
 
 
 def ours_of(uow: UnitOfWork, own: Sequence[Named]) -> Ours:
@@ -42,6 +47,7 @@ def ours_of(uow: UnitOfWork, own: Sequence[Named]) -> Ours:
 class _Batch:
     changes: list[Change] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
+    times: dict[str, datetime] = field(default_factory=dict)
     #: Computer with the number that was expected and the one that came.
     gaps: list[tuple[str, int, int]] = field(default_factory=list)
     refused: int = 0
@@ -61,7 +67,7 @@ class Accept:
         with self._store.read() as uow:
             known = uow.observed.station(source.name)
             ours = ours_of(uow, ())
-        batch = _read(source, lines, {} if known is None else known.numbers)
+        batch = _read(source, lines, known, self._now())
         with self._store.write() as uow:
             now = self._now()
             before = uow.observed.station(source.name) or Station(name=source.name, heard_at=now)
@@ -70,7 +76,7 @@ class Accept:
                     at = now if change.at > now + _AHEAD else change.at
                     uow.observed.add(Judged(change=replace(change, at=at)), now + self._late)  # (4)
             uow.work.poke(INTAKE, KEY, now + self._late)
-            for computer, expected, came in batch.gaps:  # (5)
+            for computer, expected, came in batch.gaps:  # (5), (6)
                 data = {
                     "because": "record numbers jump" if came > expected else "record numbers go back",
                     "computer": computer,
@@ -108,15 +114,16 @@ def _after(uow: UnitOfWork, before: Station, batch: _Batch, count: int, now: dat
         refusal=batch.refusal or before.refusal,
         refused_at=refused_at,
         numbers=batch.numbers,
+        times=batch.times,
     )
 
 
-def _read(source: Source, lines: Sequence[bytes], numbers: Mapping[str, int]) -> _Batch:
-    batch = _Batch(numbers=dict(numbers))
+def _read(source: Source, lines: Sequence[bytes], known: Station | None, now: datetime) -> _Batch:
+    batch = _Batch() if known is None else _Batch(numbers=dict(known.numbers), times=dict(known.times))
     for line in lines:
         try:
             heard = read(source.format, source.name, line)
-            _follow(source, heard, batch)
+            _follow(source, heard, batch, now)
         except BadLineError as error:  # (2)
             batch.refused += 1
             batch.refusal = str(error)
@@ -126,7 +133,7 @@ def _read(source: Source, lines: Sequence[bytes], numbers: Mapping[str, int]) ->
     return batch
 
 
-def _follow(source: Source, heard: Heard, batch: _Batch) -> None:
+def _follow(source: Source, heard: Heard, batch: _Batch, now: datetime) -> None:
     """Raises BadLineError."""
     if heard.number is None:
         return
@@ -134,9 +141,34 @@ def _follow(source: Source, heard: Heard, batch: _Batch) -> None:
     if source.computers and computer not in source.computers:
         raise BadLineError("it is of a computer that this source does not speak for")
     last = batch.numbers.get(computer)
-    if last is None and len(batch.numbers) >= _COMPUTERS:
-        raise BadLineError("the source speaks for too many computers")
-    anew = last is not None and heard.number < last - _BEHIND
-    if source.complete and last is not None and (anew or heard.number > last + 1):
+    if last is None:
+        if len(batch.numbers) >= _COMPUTERS:
+            raise BadLineError("the source speaks for too many computers")
+        _newest(batch, computer, heard, now)
+        return
+    anew = _began_anew(heard, last, batch.times.get(computer), now)
+    if anew or (source.complete and heard.number > last + 1):
         batch.gaps.append((computer, last + 1, heard.number))
-    batch.numbers[computer] = heard.number if anew else max(heard.number, last or 0)
+    if anew or heard.number > last:
+        _newest(batch, computer, heard, now)
+
+
+def _began_anew(heard: Heard, last: int, written: datetime | None, now: datetime) -> bool:
+    """(6). `written`: when the record of number `last` was."""
+    if heard.number is None or heard.number > last:
+        return False
+    if heard.number < last - _BEHIND:
+        return True
+    return _is_time(heard.at, now) and written is not None and heard.at > written + _DISORDER
+
+
+def _newest(batch: _Batch, computer: str, heard: Heard, now: datetime) -> None:
+    if heard.number is not None:
+        batch.numbers[computer] = heard.number
+    if _is_time(heard.at, now):
+        batch.times[computer] = heard.at
+
+
+def _is_time(at: datetime | None, now: datetime) -> TypeGuard[datetime]:
+    """One that is far ahead would hide until then that a log began anew."""
+    return at is not None and at <= now + _AHEAD

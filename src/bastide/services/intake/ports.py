@@ -25,7 +25,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Station:
-    """What is known of a source. `numbers`: the newest record of each computer. `refused`: lines that were none, and why the last was; `silent`: it was said."""
+    """What is known of a source. `numbers`: the newest record of each computer, `times`: when that was written. `refused`: lines that were none, and why the last was; `silent`: it was said."""
 
     name: str
     heard_at: datetime
@@ -35,6 +35,7 @@ class Station:
     refused_at: datetime | None = None
     silent: bool = False
     numbers: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Observed(Protocol):
