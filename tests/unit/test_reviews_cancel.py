@@ -1,16 +1,19 @@
 """Rule (8) of domain/reviews.py: what did not begin can be cancelled, and comes back no more."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bastide.cli.exits import Exit
-from bastide.domain.errors import Conflict, NotAuthorized
+from bastide.domain.errors import Conflict, DirectoryUnavailable, NotAuthorized
+from bastide.domain.ids import Sid
+from bastide.domain.people import Actor, Forest
 from bastide.domain.reviews import Every, Review, State
 from bastide.domain.roles import Subject
+from bastide.services.reviews.ways import Ways
 from bastide.wiring import assemble
 from tests.unit.test_cli_app import Desk, desk  # noqa: F401  # a fixture
 from tests.unit.test_reviews import House
@@ -76,6 +79,58 @@ def test_8_who_would_be_under_review_does_not_cancel_it(house: House) -> None:
         house.use.cancel(house.actor("mallory"), review.id)
     another = replace(house.actor("grace"), rights=house.world.dave.rights)
     assert house.use.cancel(another, review.id).state is State.CANCELLED
+
+
+def as_bob(house: House, forest: Forest) -> Actor:
+    """Bob, who administers too, with one of his accounts, and the groups of that one alone."""
+    with house.world.store.read() as uow:
+        user = uow.users.by_sid(house.sid("bob"))
+    assert user is not None
+    account = user.priv if forest is Forest.PRIV else user.corp
+    groups = house.world.services.forests[forest].find_caller(account.sid)[1]
+    signed_in = house.world.sign_in("bob", mfa=True, forest=Forest.CORP)
+    return replace(signed_in, sid=account.sid, forest=forest, groups=groups, rights=house.world.dave.rights)
+
+
+def through_a_group(house: House) -> Review:
+    """Bob's CORP account is in a group that is a candidate."""
+    group = house.world.corp.add_group("Ops", members=[house.sid("bob")]).ref
+    house.world.add_role("Second", candidates=("CORP\\Ops",))
+    assert group.sid not in as_bob(house, Forest.PRIV).groups
+    return house.plan(roles=("Second",), opens_at=house.world.clock.now() + timedelta(days=30))
+
+
+@pytest.mark.parametrize("forest", Forest)
+def test_8_nor_who_would_be_by_a_group_of_the_other_account(house: House, forest: Forest) -> None:
+    review = through_a_group(house)
+    with pytest.raises(NotAuthorized, match="would be under review"):
+        house.use.cancel(as_bob(house, forest), review.id)
+    assert house.use.cancel(house.world.dave, review.id).state is State.CANCELLED
+
+
+def test_8_while_a_directory_does_not_answer_nobody_cancels_what_names_a_group(house: House) -> None:
+    """Whether somebody would be under review is not known then."""
+    review = through_a_group(house)
+    house.world.corp.cut("corpdc")
+    with pytest.raises(DirectoryUnavailable):
+        house.use.cancel(house.world.dave, review.id)
+    assert house.state(review).state is State.PLANNED
+
+
+def test_8_a_group_that_becomes_a_candidate_meanwhile_was_not_looked_at(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = house.world.corp.add_group("Ops", members=[house.sid("bob")]).ref
+    review = planned(house)
+    real = Ways.leading
+
+    def leading(self: Ways, groups: frozenset[Sid], accounts: Collection[Sid]) -> frozenset[Sid]:
+        add_candidate(house, Subject(group.sid, "CORP\\Ops", is_group=True))
+        return real(self, groups, accounts)
+
+    monkeypatch.setattr(Ways, "leading", leading)
+    with pytest.raises(Conflict, match="at this moment"):
+        house.use.cancel(as_bob(house, Forest.PRIV), review.id)
 
 
 def test_8_with_four_eyes_who_planned_it_does_not_cancel_it(house: House) -> None:

@@ -57,7 +57,13 @@ def assemble_oversight(
         baseline=Baseline(store=store, censuses=adapters.censuses, own=adapters.own, now=now),
         access_graphs=AccessGraphs(store=store, eligibility=eligibility, reach=reach),
         reviews=Campaigns(
-            store=store, subjects=subjects, signer=signer, random=random, now=now, four_eyes=four_eyes
+            store=store,
+            forests=forests,
+            subjects=subjects,
+            signer=signer,
+            random=random,
+            now=now,
+            four_eyes=four_eyes,
         ),
         review_work=ReviewWork(
             store=store,

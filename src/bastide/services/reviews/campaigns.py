@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 from bastide.domain import reviews
 from bastide.domain.audit import Event
 from bastide.domain.errors import AuditBroken, Conflict
-from bastide.domain.ids import parse_id
-from bastide.domain.people import Actor, Right, require, require_reader
+from bastide.domain.ids import Sid, parse_id
+from bastide.domain.people import Actor, Forest, Right, require, require_reader
 from bastide.domain.reviews import Every, Line, Review, State, Tally, Verdict
+from bastide.domain.roles import Subject
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_role, owner_of
 from bastide.services.pace import REVIEW
 from bastide.services.people import Subjects
-from bastide.services.ports import Random, Signer, Store
+from bastide.services.ports import Directory, Random, Signer, Store, UnitOfWork
+from bastide.services.reviews.ways import Ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,7 @@ class Campaigns:
         self,
         *,
         store: Store,
+        forests: Mapping[Forest, Directory],
         subjects: Subjects,
         signer: Signer,
         random: Random,
@@ -66,6 +69,7 @@ class Campaigns:
         four_eyes: bool = False,
     ) -> None:
         self._store = store
+        self._forests = forests
         self._subjects = subjects
         self._signer = signer
         self._random = random
@@ -182,14 +186,21 @@ class Campaigns:
         return saved
 
     def cancel(self, actor: Actor, id_: str, *, dry_run: bool = False) -> Review:
-        """Take back one that did not begin; it comes back no more. Raises NotFound, Conflict."""
+        """Take back one that did not begin; it comes back no more. Which groups the caller's other account is in is asked of the directories.
+        Raises NotFound, Conflict, DirectoryUnavailable.
+        """
         require(actor, Right.ADMINISTER)
+        with self._store.read() as uow:
+            groups = _groups_of(uow, uow.reviews.get(parse_id("review", id_)))
+            own = owner_of(uow, actor)[1]
+        leading = Ways(self._forests).leading(groups, own)
         with self._store.write() as uow:
             found = uow.reviews.get(parse_id("review", id_))
-            own = owner_of(uow, actor)[1]
-            roles = [one for one in uow.roles.all() if not found.roles or one.id in found.roles]
-            candidates = [one for role in roles for one in role.candidates]
-            review = reviews.cancel(found, candidates, {*own, *actor.sids}, own, four_eyes=self._four_eyes)
+            if not _groups_of(uow, found) <= groups:
+                raise Conflict("a group became a candidate at this moment", remedy="try again")
+            review = reviews.cancel(
+                found, _candidates(uow, found), {*own, *actor.sids, *leading}, own, four_eyes=self._four_eyes
+            )
             saved = uow.reviews.save(review)
             uow.audit.append(self._review_event("review.cancelled", actor, review))
             uow.work.poke(REVIEW, review.id, self._now())
@@ -214,6 +225,16 @@ class Campaigns:
     def _review_event(self, kind: str, actor: Actor, review: Review, **data: object) -> Event:
         said = {"review": review.id, **data}
         return by_actor(kind, self._now(), actor, subject_name=review.name, data=said)
+
+
+def _candidates(uow: UnitOfWork, review: Review) -> tuple[Subject, ...]:
+    """Of its roles, as they are now."""
+    roles = [one for one in uow.roles.all() if not review.roles or one.id in review.roles]
+    return tuple(one for role in roles for one in role.candidates)
+
+
+def _groups_of(uow: UnitOfWork, review: Review) -> frozenset[Sid]:
+    return frozenset(one.sid for one in _candidates(uow, review) if one.is_group)
 
 
 def _rules(review: Review) -> Mapping[str, object]:

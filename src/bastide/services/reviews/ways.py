@@ -1,4 +1,4 @@
-"""Which candidates of a role that are groups still lead to a person: by SID, as the directories stand now, and for who is disabled too."""
+"""Which groups lead to a person: by SID, as the directories stand now, with all accounts of theirs, and for who is disabled too."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -59,6 +59,13 @@ class Ways:
                 if isinstance(error, DirectoryUnavailable):
                     self._silent[forest] = problem
         return Found(mine, groups, frozenset(leading), problem)
+
+    def leading(self, groups: frozenset[Sid], accounts: Collection[Sid]) -> frozenset[Sid]:
+        """Those of the groups that one of the accounts is in. Without groups no directory is asked. Raises DirectoryError."""
+        found: set[Sid] = set()
+        for forest, directory in self._forests.items() if groups else ():
+            found |= self._in_forest(forest, directory, groups, frozenset(accounts))
+        return frozenset(found)
 
     def _in_forest(
         self, forest: Forest, directory: Directory, groups: frozenset[Sid], accounts: frozenset[Sid]
