@@ -22,8 +22,8 @@ def world() -> Iterator[MonitoredWorld]:
     """FileAdmins holds Delegates, which holds Deputies, before anything is read."""
     made = MonitoredWorld()
     made.ready()
-    for name in ("Delegates", "Deputies"):
-        made.corp.add_group(name, scope=Scope.GLOBAL)
+    made.corp.add_group("Delegates", scope=Scope.DOMAIN_LOCAL)
+    made.corp.add_group("Deputies", scope=Scope.DOMAIN_LOCAL)
     made.add_by_hand(CORP, of(made)[1].corp, group(made, "Delegates").sid)
     made.add_by_hand(CORP, group(made, "Delegates"), group(made, "Deputies").sid)
     made.add_by_hand(CORP, group(made, "Deputies"), person(made, "bob").sid)
@@ -191,7 +191,7 @@ def test_a_distribution_group_gives_nothing(world: MonitoredWorld) -> None:
 def test_a_nested_group_that_is_not_shown_is_said(
     world: MonitoredWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """(6): as is one more than are looked through."""
+    """(7): as is one more than are looked through."""
     monkeypatch.setattr(nested, "MOST", 2)
     top = of(world)[1].corp
     world.corp.add_group("Late", scope=Scope.GLOBAL)
@@ -204,6 +204,49 @@ def test_a_nested_group_that_is_not_shown_is_said(
         in found.reason
     )
     assert "Late" not in watched(world)
+
+
+def test_who_joins_a_group_of_priv_that_is_within_a_group_of_corp_is_drift_with_the_way_across(
+    world: MonitoredWorld,
+) -> None:
+    """(6): also of a group within it; who was there when it was first seen is right."""
+    top = of(world)[1].corp
+    ops = world.priv.add_group("Ops", scope=Scope.GLOBAL).ref
+    inner = world.priv.add_group("Shift", scope=Scope.GLOBAL).ref
+    world.add_by_hand(PRIV, ops, inner.sid, world.priv.add_person("ann").ref.sid)
+    world.add_by_hand(CORP, group(world, "Delegates"), ops.sid)
+    world.look(seconds=MINUTE)
+    (found,) = joined(world)
+    assert found.drift.detail.startswith(ops.sid)
+    world.monitoring.control.accept(world.dave, found.key, "they are on call")
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+    for where, way in ((ops, ""), (inner, "Shift -> ")):
+        nina = world.priv.add_person(f"nina{len(way)}").ref
+        world.add_by_hand(PRIV, where, nina.sid)
+        world.look()
+        (found,) = joined(world)
+        assert (found.drift.domain, found.drift.guid) == (PRIV, ops.guid)
+        assert found.drift.reason.endswith(f": {nina.name} -> {way}Ops -> Delegates -> {top.name}")
+        world.monitoring.control.accept(world.dave, found.key, "on call too")
+        world.look(seconds=MINUTE)
+        assert world.standing() == {}
+
+
+def test_a_group_of_priv_that_comes_back_unsaid_was_watched_meanwhile(world: MonitoredWorld) -> None:
+    """(6), (1)."""
+    delegates, ops = group(world, "Delegates"), world.priv.add_group("Ops", scope=Scope.GLOBAL).ref
+    world.add_by_hand(CORP, delegates, ops.sid)
+    world.look(seconds=MINUTE)
+    world.monitoring.control.accept(world.dave, joined(world)[0].key, "they are on call")
+    world.remove_by_hand(CORP, delegates, ops.sid)
+    world.look(seconds=MINUTE)
+    world.add_by_hand(PRIV, ops, world.priv.add_person("nina").ref.sid)
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}, "it gives nothing now"
+    world.add_by_hand(CORP, delegates, ops.sid)
+    world.look(seconds=MINUTE)
+    assert [one.drift.reason.partition(": ")[2].split(" -> ")[0] for one in joined(world)] == ["nina"]
 
 
 def test_who_came_and_went_in_a_nested_group_is_found_too(world: MonitoredWorld) -> None:

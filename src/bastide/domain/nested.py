@@ -18,7 +18,7 @@ from bastide.domain.roles import Carrier, PamGroup
 
 #: So many nested groups of one domain are watched; of one more it is said that it is not.
 MOST = 1000
-_Way = tuple[str, ...]
+Way = tuple[str, ...]
 
 
 def tops(groups: Iterable[PamGroup], side: Forest) -> frozenset[str]:
@@ -45,37 +45,65 @@ def kept(watched: Mapping[str, Watched], above: Collection[str]) -> frozenset[st
     return frozenset(found)
 
 
+def abroad(
+    corp: Mapping[str, Watched], groups: Collection[PamGroup], domains: Collection[str]
+) -> Mapping[Sid, Way]:
+    """(6): who of these domains (SIDs without RID) is in watched groups of CORP, or is accepted there, but for PAM groups; with the way to the top, empty for
+    one that is out now.
+    """
+    above = tops(groups, Forest.CORP)
+    ours = {group.priv.sid for group in groups}
+    found: dict[Sid, Way] = {}
+    for guid in sorted(above & corp.keys()):
+        for group, way in _walk(corp[guid], (corp[guid].now.name,), corp):
+            if isinstance(group, Watched):
+                found |= {sid: way for sid in group.now.members if sid not in found}
+    for guid in (above | kept(corp, above)) & corp.keys():
+        found |= {sid: () for sid in corp[guid].accepted.members if sid not in found}
+    return {sid: way for sid, way in found.items() if sid.domain in domains and sid not in ours}
+
+
 def nested_drifts(
-    watched: Mapping[str, Watched], groups: Collection[PamGroup], side: Forest
+    watched: Mapping[str, Watched], groups: Collection[PamGroup], side: Forest, abroad: Mapping[str, Way]
 ) -> Iterator[Drift]:
-    """All that stand below the watched groups of one domain."""
+    """All that stand below the watched groups of one domain. `abroad`: by GUID, groups of this domain that are in groups of the other one."""
     above = tops(groups, side)
-    for guid in sorted(above & watched.keys()):
-        if watched[guid].gone_at is None:
-            yield from _below(watched[guid], watched, above)
+    ways = {guid: way for guid, way in abroad.items() if way and guid not in above} | dict.fromkeys(above, ())
+    for guid in sorted(ways.keys() & watched.keys()):
+        top = watched[guid]
+        if top.gone_at is None and top.now.security:
+            yield from _below(top, (top.now.name, *ways[guid]), watched, above)
 
 
-def _below(top: Watched, watched: Mapping[str, Watched], above: Collection[str]) -> Iterator[Drift]:
+def _below(top: Watched, way: Way, watched: Mapping[str, Watched], above: Collection[str]) -> Iterator[Drift]:
+    for group, on in _walk(top, way, watched):
+        if isinstance(group, Named):
+            yield _unseen(top, group, on)
+        elif group.guid not in above:  # (3)
+            yield from _joined(top, group, on)
+
+
+def _walk(top: Watched, way: Way, watched: Mapping[str, Watched]) -> Iterator[tuple[Watched | Named, Way]]:
+    """The group and all within it, each with the way from it; of one that was never seen, only what it is called and the way from where it is a member."""
     seen: set[str] = {top.guid}
-    level: list[tuple[Watched, _Way]] = [(top, (top.now.name,))]
+    level: list[tuple[Watched, Way]] = [(top, way)]
     while level:
-        deeper: list[tuple[Watched, _Way]] = []
-        for group, way in level:
-            if group.guid not in above:  # (3)
-                yield from _joined(top, group, way)
+        deeper: list[tuple[Watched, Way]] = []
+        for group, on in level:
+            yield group, on
             for named in within(group):
                 if named.sid not in group.now.members or named.guid in seen:  # (4)
                     continue
                 seen.add(named.guid)
                 inner = watched.get(named.guid)
                 if inner is None:
-                    yield _unseen(top, named, way)
+                    yield named, on
                 elif inner.gone_at is None and inner.now.security:  # (5)
-                    deeper.append((inner, (inner.now.name, *way)))
+                    deeper.append((inner, (inner.now.name, *on)))
         level = deeper
 
 
-def _joined(top: Watched, group: Watched, way: _Way) -> Iterator[Drift]:
+def _joined(top: Watched, group: Watched, way: Way) -> Iterator[Drift]:
     """(2)"""
     names = {named.sid: named.name for named in group.now.named or ()}
     for sid in sorted(set(group.now.members) - set(group.accepted.members)):
@@ -87,14 +115,14 @@ def _joined(top: Watched, group: Watched, way: _Way) -> Iterator[Drift]:
             top.guid,
             top.now.name,
             f"{sid} {group.guid}",
-            f"{who} became a member of {group.now.name}, and has what {top.now.name} gives: {' -> '.join((name, *way))}",
+            f"{who} became a member of {group.now.name}, and has what {way[-1]} gives: {' -> '.join((name, *way))}",
             f"take it out of {group.now.name}, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
         )
         yield addressed(found)
 
 
-def _unseen(top: Watched, named: Named, way: _Way) -> Drift:
-    """(6)"""
+def _unseen(top: Watched, named: Named, way: Way) -> Drift:
+    """(7)"""
     return Drift(
         Rule.UNREADABLE,
         top.domain,

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Former, Kind, Seen, SignIns, Watched
+from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns, Watched
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused, Domain, Mark
 from bastide.services.monitor.within import look_within
 
@@ -40,6 +40,8 @@ class Wish:
     watched: Mapping[str, Watched]
     #: So many groups within groups may be added.
     room: int
+    #: Members of groups of the other domain that may be groups of this one.
+    abroad: frozenset[Sid]
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Reading:
     fixtures: frozenset[str] = frozenset()
     signs: Mapping[str, Mapping[Sid, SignIns]] = field(default_factory=dict)
     taken_out: Mapping[str, frozenset[Former]] = field(default_factory=dict)
+    #: None: it is nobody of this domain.
+    abroad: Mapping[Sid, Named | None] = field(default_factory=dict)
 
 
 def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
@@ -76,6 +80,8 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
     """(1) to (7). Raises DirectoryUnavailable, DirectoryDenied."""
     mark = feed.mark(domain.mark.controller)
     reading = Reading(mark, domain.cookie, anew=_why_anew(domain, mark))
+    if wish.abroad:
+        reading.abroad = dict.fromkeys(wish.abroad) | dict(feed.named(mark.controller, wish.abroad))
     moved = _moved(feed, reading)
     late = domain.looked_at is None or not timedelta(0) <= now - domain.looked_at < LOOK_EVERY
     reading.due = bool(reading.anew) or domain.resync or late
@@ -136,6 +142,7 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
     """(4). `moved` None: everything is looked at."""
     controller = reading.mark.controller
     everything, searched = wish.wanted | wish.known, wish.urgent
+    everything |= {named.guid for named in reading.abroad.values() if named is not None and named.is_group}
     if reading.due:
         reading.fixtures = feed.fixtures(controller)
         everything |= reading.fixtures

@@ -12,25 +12,26 @@ The cookie is in the commit, so a worker that dies, or a service that is paused,
 
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bastide.domain import drift, monitored, nested
 from bastide.domain.drift import ONCE, Drift, Finding, Rule, Rules
 from bastide.domain.errors import DirectoryDenied, DirectoryError
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Moment, Pam, SignIns, Watched
+from bastide.domain.monitored import Moment, Named, Pam, SignIns, Watched
 from bastide.domain.passing import Span
 from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
 from bastide.domain.roles import Carrier
 from bastide.services.events import by_worker
-from bastide.services.monitor import consequences, kept_alive
+from bastide.services.monitor import called, consequences, kept_alive
 from bastide.services.monitor.findings import settle
 from bastide.services.monitor.passing import passed
 from bastide.services.monitor.ports import ChangeFeed, Domain
 from bastide.services.monitor.reading import Reading, Wish, read, stands_still
 from bastide.services.monitor.repairs import Repairs
+from bastide.services.names import Names
 from bastide.services.pace import MONITOR, delay
 from bastide.services.ports import Lease, Store, UnitOfWork, Work
 
@@ -51,6 +52,13 @@ class Known:
     owed: bool = False
     #: When the domain was last asked, to good effect.
     asked_at: datetime | None = None
+    #: Members of groups of CORP, as PRIV knows them; None: it does not.
+    abroad: dict[Sid, Named | None] = field(default_factory=dict)
+    #: Names that were looked up, and SIDs of what stands that have none yet (called.py).
+    names: dict[Sid, str] = field(default_factory=dict)
+    unnamed: frozenset[Sid] = frozenset()
+    #: The way of each, as one state of the database has it: they are walked once for it.
+    ways: tuple[Pam, Mapping[Sid, nested.Way]] | None = None
 
 
 class Watch:
@@ -68,8 +76,10 @@ class Watch:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
+        names: Names,
     ) -> None:
         self._store = store
+        self._names = names
         self.feeds = feeds
         self._rules = rules
         self._repairs = repairs
@@ -129,7 +139,8 @@ class Watch:
             people = watched if self._is_single else {o.guid: o for o in uow.monitored.watched(Forest.CORP)}
             pam = pam_of(uow)
             owed = side is Forest.PRIV and kept_alive.owes(uow, watched, people, pam, self._now())
-            return Known(domain, watched, people, pam, uow.audit.head()[0], owed)
+            head, unnamed = uow.audit.head()[0], called.unnamed(uow, side)
+            return Known(domain, watched, people, pam, head, owed, unnamed=unnamed)
 
     @property
     def _is_single(self) -> bool:
@@ -141,6 +152,8 @@ class Watch:
             if uow.audit.head()[0] != known.head:
                 known.pam, known.head = pam_of(uow), uow.audit.head()[0]
         reading = read(feed, known.domain, self._wish(known), self._now())  # (2)
+        known.names |= self._names.of(called.unknown(reading.seen, known.watched, known.pam, known.unnamed))
+        known.unnamed = frozenset()
         lease.require()
         with self._store.write() as uow:  # (3)
             uow.work.require(work)
@@ -180,14 +193,36 @@ class Watch:
             urgent=frozenset(urgent & known.watched.keys()),
             accounts=[user.priv.sid for user in pam.users] if side is Forest.PRIV else (),
             watched=known.watched,
-            room=max(0, nested.MOST - len(nested.kept(known.watched, nested.tops(pam.groups, side)))),
+            abroad=frozenset(self._ways(known, pam).keys() - known.abroad.keys()),
+            room=max(0, nested.MOST - len(self._nested(known, pam))),
         )
 
     def _wanted(self, known: Known, pam: Pam) -> frozenset[str]:
         """What PAM stands on, and the groups within its groups."""
         side = known.domain.side
         found = monitored.wanted(pam, side, single_forest=self._is_single)
-        return found | nested.kept(known.watched, nested.tops(pam.groups, side))
+        return found | self._nested(known, pam)
+
+    def _nested(self, known: Known, pam: Pam) -> frozenset[str]:
+        across = frozenset(self._across(known, pam))
+        return across | nested.kept(known.watched, nested.tops(pam.groups, known.domain.side) | across)
+
+    def _across(self, known: Known, pam: Pam) -> Mapping[str, nested.Way]:
+        """Groups of PRIV that are in groups of CORP, as far as they were looked up."""
+        found = self._ways(known, pam)
+        return {
+            named.guid: found[sid]
+            for sid, named in known.abroad.items()
+            if sid in found and named is not None and named.is_group
+        }
+
+    def _ways(self, known: Known, pam: Pam) -> Mapping[Sid, nested.Way]:
+        if known.domain.side is Forest.CORP or self._is_single:
+            return {}
+        if known.ways is None or known.ways[0] is not pam:
+            domains = {user.priv.sid.domain for user in pam.users}
+            known.ways = pam, nested.abroad(known.people, pam.groups, domains)
+        return known.ways[1]
 
     # ------------------------------------------------------------------------------------------------------ one commit
 
@@ -197,6 +232,7 @@ class Watch:
         side, now = known.domain.side, moment.now
         first = not known.domain.cookie
         lost = sum(1 for guid in reading.gone if (o := known.watched.get(guid)) and o.gone_at is None)
+        known.abroad |= reading.abroad
         doubtful = drift.too_many_lost(lost, len(known.watched))
         before = dict(known.watched)
         if not doubtful:
@@ -210,12 +246,15 @@ class Watch:
         )
         consequences.apply(uow, list(steps), now)
         found = list(drift.drifts(known.watched, known.people, moment, side))
-        found += nested.nested_drifts(known.watched, moment.after.groups, side)
+        found += nested.nested_drifts(
+            known.watched, moment.after.groups, side, self._across(known, moment.after)
+        )
         found += self._of_once(uow, known, before, reading, moment)
         found += _hidden(uow, known, {one.key for one in found})
         if doubtful:
             found.append(drift.unreadable(side, feed.domain, lost, len(known.watched)))
-        findings = settle(uow, side, found, self._rules, now)
+        names = called.known(found, known.watched.values(), side, moment.after, known.names)
+        findings = settle(uow, side, found, self._rules, now, names)
         if doubtful:  # the cookie stays where it was: what came with this one comes again
             return findings
         self._say(uow, known, reading, first=first, now=now)
