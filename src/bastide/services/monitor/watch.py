@@ -25,13 +25,12 @@ from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
 from bastide.domain.roles import Carrier
 from bastide.services.events import by_worker
-from bastide.services.monitor import called, consequences, kept_alive
+from bastide.services.monitor import consequences, kept_alive
 from bastide.services.monitor.findings import settle
 from bastide.services.monitor.passing import passed
 from bastide.services.monitor.ports import ChangeFeed, Domain
 from bastide.services.monitor.reading import Reading, Wish, read, stands_still
 from bastide.services.monitor.repairs import Repairs
-from bastide.services.names import Names
 from bastide.services.pace import MONITOR, delay
 from bastide.services.ports import Lease, Store, UnitOfWork, Work
 
@@ -54,9 +53,6 @@ class Known:
     asked_at: datetime | None = None
     #: Members of groups of CORP, as PRIV knows them; None: it does not.
     abroad: dict[Sid, Named | None] = field(default_factory=dict)
-    #: Names that were looked up, and SIDs of what stands that have none yet (called.py).
-    names: dict[Sid, str] = field(default_factory=dict)
-    unnamed: frozenset[Sid] = frozenset()
     #: The way of each, as one state of the database has it: they are walked once for it.
     ways: tuple[Pam, Mapping[Sid, nested.Way]] | None = None
 
@@ -76,10 +72,8 @@ class Watch:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
-        names: Names,
     ) -> None:
         self._store = store
-        self._names = names
         self.feeds = feeds
         self._rules = rules
         self._repairs = repairs
@@ -139,8 +133,7 @@ class Watch:
             people = watched if self._is_single else {o.guid: o for o in uow.monitored.watched(Forest.CORP)}
             pam = pam_of(uow)
             owed = side is Forest.PRIV and kept_alive.owes(uow, watched, people, pam, self._now())
-            head, unnamed = uow.audit.head()[0], called.unnamed(uow, side)
-            return Known(domain, watched, people, pam, head, owed, unnamed=unnamed)
+            return Known(domain, watched, people, pam, uow.audit.head()[0], owed)
 
     @property
     def _is_single(self) -> bool:
@@ -152,8 +145,6 @@ class Watch:
             if uow.audit.head()[0] != known.head:
                 known.pam, known.head = pam_of(uow), uow.audit.head()[0]
         reading = read(feed, known.domain, self._wish(known), self._now())  # (2)
-        known.names |= self._names.of(called.unknown(reading.seen, known.watched, known.pam, known.unnamed))
-        known.unnamed = frozenset()
         lease.require()
         with self._store.write() as uow:  # (3)
             uow.work.require(work)
@@ -253,8 +244,7 @@ class Watch:
         found += _hidden(uow, known, {one.key for one in found})
         if doubtful:
             found.append(drift.unreadable(side, feed.domain, lost, len(known.watched)))
-        names = called.known(found, known.watched.values(), side, moment.after, known.names)
-        findings = settle(uow, side, found, self._rules, now, names)
+        findings = settle(uow, side, found, self._rules, now)
         if doubtful:  # the cookie stays where it was: what came with this one comes again
             return findings
         self._say(uow, known, reading, first=first, now=now)
