@@ -2,7 +2,6 @@
 `pytest_plugins = ["tests.support.reset_world"]`. Nina is registered, Olaf is not, Petra is disabled, Quinn is privileged; nobody is called Zoe.
 """
 
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -35,6 +34,7 @@ from bastide.notify.memory import MemoryNotifier
 from bastide.notify.memory_texts import MemoryTexts
 from bastide.services.notifications.ports import Channel
 from bastide.services.notifications.ports import Settings as NotificationSettings
+from bastide.services.reset.contents import codes_in
 from bastide.services.reset.ports import Corpus, NamedRule, Settings
 from bastide.services.security_keys import Answer as KeyAnswer
 from bastide.services.security_keys import Asked
@@ -193,6 +193,7 @@ class ResetWorld(ApiWorld):
             code = app_code(made, self.clock.now()) if made else self.last_code(gate)
             use.confirm(actor, SESSION, gate, code, address)
         self.clock.move(seconds=60)
+        self.deliver()
         return uri
 
     def register_key(
@@ -211,10 +212,10 @@ class ResetWorld(ApiWorld):
             self.runner.run_due()
 
     def last_code(self, gate: Gate = Gate.MAIL) -> str:
-        """Of the newest message."""
-        body = self.texts.taken[-1][1] if gate is Gate.SMS else self.notifier.taken[-1][1].body
-        found = re.findall(r"\b[2-9A-Z]{4}(?:-[2-9A-Z]{4})+\b", body)
-        return str(found[0])
+        """The newest: notices hold none."""
+        texts = [text for _, text in self.texts.taken]
+        bodies = texts if gate is Gate.SMS else [message.body for _, message in self.notifier.taken]
+        return next(code for body in reversed(bodies) for code in codes_in(body))
 
     # ------------------------------------------------------------------------------------------------------------- reset
 

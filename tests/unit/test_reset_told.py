@@ -7,16 +7,20 @@ from typing import Any
 import pytest
 
 from bastide.domain.errors import Conflict
+from bastide.domain.people import Forest
 from bastide.domain.reset.flow import Choice
 from bastide.domain.reset.gates import Gate
 from bastide.services.notifications.ports import Fate, Message, Outcome
+from bastide.services.pace import RESET
 from bastide.services.passwords.at_once import AtOnce
 from bastide.services.reset.contents import codes_in
 from bastide.services.reset.ports import NamedRule
-from tests.support.reset_world import ELSEWHERE, MAIL, NEW, ResetWorld, app_code
+from tests.support.reset_world import ELSEWHERE, MAIL, NEW, NUMBER, ResetWorld, app_code
 
 pytest_plugins = ["tests.support.reset_world"]
 _COOLING = timedelta(hours=8)
+DIRECTORY = "nina@corp.bastide.test"
+_NEW_WAY, _TAKEN = "A new way", "was taken away"
 
 
 @pytest.fixture
@@ -119,20 +123,92 @@ def test_a_node_that_dies_before_it_asks_tells_of_no_unlock(
 # ------------------------------------------------------------------------------------------------------ registering anew
 
 
-def test_old_contacts_hear_of_a_new_destination(world: ResetWorld) -> None:
-    before = len(world.notifier.taken)
+def told(world: ResetWorld, subject: str, since: int = 0) -> list[str]:
+    """To whom, in order of the address."""
+    world.deliver()
+    return sorted(one.to for _, one in world.notifier.taken[since:] if subject in one.subject)
+
+
+def register_elsewhere(world: ResetWorld, to: str = "thief@evil.example") -> None:
+    """As whoever knows the password does, in a browser of his own."""
     actor, use = world.everyday("nina"), world.reset.registrations
-    use.begin(actor, "of a thief", Gate.MAIL, "thief@evil.example", "nina-corp-pw", ELSEWHERE)
+    use.begin(actor, "of a thief", Gate.MAIL, to, "nina-corp-pw", ELSEWHERE)
     world.deliver()
     use.confirm(actor, "of a thief", Gate.MAIL, world.last_code(), ELSEWHERE)
-    world.deliver()
-    told = {one.to for _, one in world.notifier.taken[before:] if "A new way" in one.subject}
-    assert told == {MAIL, "nina@corp.bastide.test"}
 
 
-def test_the_first_registration_is_told_to_nobody(world: ResetWorld) -> None:
+def test_old_contacts_hear_of_a_new_destination(world: ResetWorld) -> None:
+    before = len(world.notifier.taken)
+    register_elsewhere(world)
+    assert told(world, _NEW_WAY, before) == [DIRECTORY, MAIL]
+
+
+def test_the_first_registration_is_told_to_the_address_of_the_directory(world: ResetWorld) -> None:
+    assert told(world, _NEW_WAY) == [DIRECTORY]
+
+
+def test_what_comes_beside_what_there_was_is_told_too() -> None:
+    world = ResetWorld((Gate.MAIL, Gate.TOTP, Gate.KEY, Gate.QUESTIONS))
+    world.register("nina", Gate.MAIL)
+    for gate in (Gate.TOTP, Gate.KEY, Gate.QUESTIONS):
+        before = len(world.notifier.taken)
+        world.register("nina", gate)
+        assert told(world, _NEW_WAY, before) == [DIRECTORY, MAIL], gate
+    world.close()
+
+
+def test_who_registered_the_address_of_the_directory_is_told_once(world: ResetWorld) -> None:
+    register_elsewhere(world, DIRECTORY.title())
     world.deliver()
-    assert not [one for _, one in world.notifier.taken if "A new way" in one.subject]
+    before = len(world.notifier.taken)
+    world.register("nina", Gate.MAIL)
+    assert told(world, _NEW_WAY, before) == [DIRECTORY.title()]
+
+
+def test_taking_it_away_first_hides_nothing(world: ResetWorld) -> None:
+    """A breaker's: then nothing was registered any more that a new way took the place of, and nobody had heard of either."""
+    before = len(world.notifier.taken)
+    world.reset.registrations.remove(world.everyday("nina"), "nina-corp-pw")
+    register_elsewhere(world)
+    assert told(world, _TAKEN, before) == [DIRECTORY, MAIL]
+    assert told(world, _NEW_WAY, before) == [DIRECTORY]
+
+
+def test_a_telephone_hears_of_it_as_well() -> None:
+    world = ResetWorld((Gate.SMS,))
+    world.register()
+    world.reset.registrations.remove(world.everyday("nina"), "nina-corp-pw")
+    world.deliver()
+    (number, text) = world.texts.taken[-1]
+    assert number == NUMBER
+    assert "was taken away" in text
+    world.close()
+
+
+def test_a_security_key_that_is_taken_away_and_registered_anew_is_told() -> None:
+    world = ResetWorld((Gate.KEY,))
+    world.register_key()
+    before = len(world.notifier.taken)
+    world.reset.keys.remove(world.everyday("nina"), "blue key", "nina-corp-pw")
+    world.register_key(called="a thief's", address=ELSEWHERE)
+    assert told(world, _TAKEN, before) == [DIRECTORY]
+    assert told(world, _NEW_WAY, before) == [DIRECTORY]
+    world.close()
+
+
+def test_what_an_administrator_takes_away_is_told(world: ResetWorld) -> None:
+    before = len(world.notifier.taken)
+    world.reset.administration.unregister(world.dave, "nina")
+    assert told(world, _TAKEN, before) == [DIRECTORY, MAIL]
+
+
+def test_a_notice_to_who_is_gone_is_dropped(world: ResetWorld) -> None:
+    before = len(world.notifier.taken)
+    world.corp.remove(world.services.forests[Forest.CORP].find_person("nina").ref)
+    world.reset.administration.unregister(world.dave, "nina")
+    assert told(world, _TAKEN, before) == []
+    with world.store.read() as uow:
+        assert not [work for work in uow.work.listing() if work["kind"] == RESET]
 
 
 # ------------------------------------------------------------------------------------------------------- time to cool off
@@ -153,12 +229,12 @@ def test_the_time_to_cool_off_begins_with_the_first_message(cooling: tuple[Reset
     world.deliver()
     ready = world.row(token).ready_at
     assert ready == world.clock.now() + _COOLING
-    told = next(
+    said = next(
         one.body
         for _, one in world.notifier.taken
         if "this wasn't me" in one.body.lower() or "stop" in one.body
     )
-    assert f"{ready:%Y-%m-%d %H:%M}" in told
+    assert f"{ready:%Y-%m-%d %H:%M}" in said
     world.clock.move(hours=7, minutes=59)
     with pytest.raises(Conflict):
         world.finish(token)

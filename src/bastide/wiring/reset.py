@@ -92,6 +92,7 @@ def assemble_reset(
         now=now,
     )
     courier = _courier(adapters, store=store, directory=directory, people=people, everywhere=everywhere, sealer=sealer, random=random, now=now, jitter=jitter)  # fmt: skip
+    administration = Administration(store=store, people=people, registered=registered, passwords=rules, settings=settings, now=now)  # fmt: skip
     return ResetServices(
         journey=Journey(
             store=store,
@@ -109,9 +110,7 @@ def assemble_reset(
         keys=ResetKeys(
             store=store, registered=registered, sealer=sealer, random=random, party=party, now=now
         ),
-        administration=Administration(
-            store=store, people=people, passwords=rules, settings=settings, now=now
-        ),
+        administration=administration,
         courier=courier,
         settings=settings,
     )

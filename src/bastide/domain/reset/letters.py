@@ -17,6 +17,7 @@ class Letter(StrEnum):
     CODE = "code"
     DRAFT = "draft"
     ADDED = "added"
+    REMOVED = "removed"
     COOLING = "cooling"
     STOPPED = "stopped"
     DONE = "done"
@@ -38,6 +39,13 @@ _ENGLISH = {
         "A new way to reset the password of $person",
         (
             "Somebody who knows the password of $person registered a new way to reset it: another address or number, an authenticator, a security key or answers.\n\n"
+            "If this wasn't you, tell your help desk at once."
+        ),
+    ),
+    Letter.REMOVED: (
+        "A way to reset the password of $person was taken away",
+        (
+            "What was registered to reset the password of $person was taken away, all of it or a security key: by somebody who knows the password, or by an administrator.\n\n"
             "If this wasn't you, tell your help desk at once."
         ),
     ),
@@ -74,6 +82,13 @@ _GERMAN = {
         (
             "Jemand, der das Passwort von $person kennt, hat einen neuen Weg eingetragen, um es zurückzusetzen: eine andere Adresse oder Nummer, eine Authenticator-App, einen "
             "Sicherheitsschlüssel oder Antworten.\n\nWaren Sie das nicht, sagen Sie es sofort Ihrem Helpdesk."
+        ),
+    ),
+    Letter.REMOVED: (
+        "Ein Weg, um das Passwort von $person zurückzusetzen, wurde entfernt",
+        (
+            "Was eingetragen war, um das Passwort von $person zurückzusetzen, wurde entfernt, alles oder ein Sicherheitsschlüssel: von jemandem, der das Passwort kennt, oder von "
+            "einem Administrator.\n\nWaren Sie das nicht, sagen Sie es sofort Ihrem Helpdesk."
         ),
     ),
     Letter.COOLING: (

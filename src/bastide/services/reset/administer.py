@@ -14,7 +14,7 @@ from bastide.services.ports import Store, UnitOfWork
 from bastide.services.reset import counters
 from bastide.services.reset.people import Found, People
 from bastide.services.reset.ports import Corpus, Registration, Settings
-from bastide.services.reset.registered import taken_away
+from bastide.services.reset.registered import Registered
 from bastide.services.reset.rules import NewPasswords
 
 _LOCKING = (Kind.PAIR, Kind.NAME, Kind.NEAR)
@@ -59,12 +59,14 @@ class Administration:
         *,
         store: Store,
         people: People,
+        registered: Registered,
         passwords: NewPasswords,
         settings: Settings,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._people = people
+        self._registered = registered
         self._passwords = passwords
         self._settings = settings
         self._now = now
@@ -125,8 +127,9 @@ class Administration:
                 raise NotFound(
                     f"nothing is registered for {typed(account)}", remedy="`bastide reset registrations`"
                 )
-            taken_away(uow, held.person)
-            uow.audit.append(by_actor("reset.unregistered", self._now(), actor, subject=held.person, subject_name=held.name))  # fmt: skip
+            now = self._now()
+            self._registered.take_away(uow, held.person, now)
+            uow.audit.append(by_actor("reset.unregistered", now, actor, subject=held.person, subject_name=held.name))  # fmt: skip
             uow.commit()
         return held.name
 

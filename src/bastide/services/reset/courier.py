@@ -34,6 +34,7 @@ from bastide.services.reset.ports import Everywhere, Settings, Texts
 BATCH = 10
 _NOTICE_LIFE = timedelta(days=1)
 DRAFT_CONTEXT = "reset-draft:"
+_OF_DRAFTS = {Letter.DRAFT, Letter.ADDED, Letter.REMOVED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Courier:
         """(1) None: there is nothing to send. Raises DirectoryError, StoreError."""
         kind, id_, to = key.split(":")
         letter = Letter(kind)
-        if letter in {Letter.DRAFT, Letter.ADDED}:
+        if letter in _OF_DRAFTS:
             return self._of_draft(id_, letter)
         with self._store.read() as uow:
             reset = uow.resets.get(id_)
@@ -221,14 +222,19 @@ class Courier:
             draft = uow.resets.draft(id_)
         if draft is None:
             return None
-        code, destination = self._sealer.open(draft.sealed, DRAFT_CONTEXT + draft.id).decode().split("\n", 1)
-        person = self._directory.find_person(draft.person)
-        name = person.ref.name
-        if letter is Letter.ADDED and not destination:
+        first, destination = self._sealer.open(draft.sealed, DRAFT_CONTEXT + draft.id).decode().split("\n", 1)
+        try:
+            person = self._directory.find_person(draft.person)
+        except NotFound:
+            return None
+        name, code = person.ref.name, ""
+        if letter is Letter.DRAFT:
+            code = shown(first)
+        elif not destination:
             destination = person.mail
-            if not is_address(destination):
+            if not is_address(destination) or destination.casefold() == first.casefold():
                 return None
-        subject, body = write(letter, self._language, name, code=shown(code))
+        subject, body = write(letter, self._language, name, code=code)
         by_text = draft.gate is Gate.SMS
         return _Letter(by_text, destination, subject, body, draft.expires_at, draft.person, name)
 

@@ -5,7 +5,8 @@
 (3) A destination or an authenticator counts when a code from it was shown, in the same session, once, within a quarter of an hour. Where the code belongs to is kept here:
     what is confirmed comes from no call.
 (4) What was registered before stays until then. The audit tells what was registered, never where to.
-(5) A new destination, or what takes the place of something registered, is told to the contacts that there were before, and to the one of the directory.
+(5) Whatever is registered or taken away, the first time too, is told to the contacts that there were before, and to the one of the directory: whoever knows the password
+    could take everything away, and then register a way of his own.
 """
 
 import hmac
@@ -29,7 +30,7 @@ from bastide.services.reset import counters
 from bastide.services.reset.contents import CODE, Contents, as_typed, new_code, unseal
 from bastide.services.reset.counters import Caller
 from bastide.services.reset.ports import Answer, Settings
-from bastide.services.reset.registered import Registered, gates_of, taken_away
+from bastide.services.reset.registered import Registered, gates_of
 
 _WRONG = 5
 _BY_CODE = SENT | {Gate.TOTP}
@@ -168,12 +169,13 @@ class Registrations:
             uow.commit()
 
     def remove(self, actor: Actor, password: str) -> None:
-        """Everything that is registered; resets that are under way end. Raises NotAuthenticated, Conflict."""
+        """Everything that is registered; resets that are under way end. (5). Raises NotAuthenticated, Conflict."""
         self._registered.shown_again(actor, password)
         with self._store.write() as uow:
-            if not taken_away(uow, actor.sid):
+            now = self._now()
+            if not self._registered.take_away(uow, actor.sid, now):
                 raise Conflict("nothing is registered for you")
-            uow.audit.append(by_actor("reset.unregistered", self._now(), actor, subject=actor.sid, subject_name=actor.name))  # fmt: skip
+            uow.audit.append(by_actor("reset.unregistered", now, actor, subject=actor.sid, subject_name=actor.name))  # fmt: skip
             uow.commit()
 
     # ------------------------------------------------------------------------------------------------------------- parts

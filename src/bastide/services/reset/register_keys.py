@@ -19,6 +19,7 @@ from bastide.domain.errors import Conflict, InvalidInput, MfaRefused, NotFound
 from bastide.domain.ids import parse_name
 from bastide.domain.people import Actor
 from bastide.domain.reset.gates import Gate
+from bastide.domain.reset.letters import Letter
 from bastide.domain.webauthn import Descriptor, NewKey, RelyingParty
 from bastide.services.events import by_actor
 from bastide.services.ports import Random, Sealer, Store
@@ -112,7 +113,9 @@ class ResetKeys:
             gates = held.gates if left else tuple(gate for gate in held.gates if gate is not Gate.KEY)
             sealed = seal(self._sealer, held.person, replace(contents, keys=left))
             uow.resets.register(replace(held, sealed=sealed, gates=gates))
-            uow.audit.append(by_actor("reset.key-removed", self._now(), actor, subject=actor.sid, subject_name=actor.name))  # fmt: skip
+            now = self._now()
+            self._registered.tell(uow, held.person, Letter.REMOVED, name, contents, now)
+            uow.audit.append(by_actor("reset.key-removed", now, actor, subject=actor.sid, subject_name=actor.name))  # fmt: skip
             uow.commit()
 
     def _made(self, challenge: bytes, credential: Mapping[str, Any]) -> NewKey:

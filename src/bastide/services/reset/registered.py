@@ -10,7 +10,7 @@ from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Right, require
 from bastide.domain.reset import flow, lockout
 from bastide.domain.reset.flow import Stage
-from bastide.domain.reset.gates import SENT, Gate
+from bastide.domain.reset.gates import Gate
 from bastide.domain.reset.letters import Letter
 from bastide.services.pace import RESET
 from bastide.services.ports import Sealer, UnitOfWork
@@ -101,8 +101,7 @@ class Registered:
             sealed=seal(self._sealer, person.sid, Contents()),
         )
         old = unseal(self._sealer, person.sid, held.sealed)
-        if held.gates and (gate in SENT or gate in held.gates):
-            self._tell(uow, person.sid, gate, old, now)
+        self.tell(uow, person.sid, Letter.ADDED, gate.value, old, now)
         contents = change(old)
         counters.adopt(
             uow, lockout.key_of(lockout.Kind.NAME, lockout.folded(person.name)), address, person.name
@@ -120,26 +119,33 @@ class Registered:
             )
         )
 
-    def _tell(self, uow: UnitOfWork, person: Sid, gate: Gate, old: Contents, now: datetime) -> None:
-        """(5) of register.py. What it is told by is kept as a draft: the old destination stands nowhere else any more. An empty one is that of the directory."""
+    def take_away(self, uow: UnitOfWork, person: Sid, now: datetime) -> bool:
+        """Whether something was registered. (5) of register.py; resets of the person that are under way are over."""
+        held = uow.resets.registration(person)
+        if held is not None:
+            self.tell(uow, person, Letter.REMOVED, "", unseal(self._sealer, person, held.sealed), now)
+        there = uow.resets.unregister(person)
+        for reset in uow.resets.of_person(person):
+            if reset.stage not in {Stage.USED, Stage.STOPPED}:
+                uow.resets.put(flow.stopped(reset))
+        return there
+
+    def tell(
+        self, uow: UnitOfWork, person: Sid, letter: Letter, what: str, old: Contents, now: datetime
+    ) -> None:
+        """(5) of register.py. `what`: was registered or taken away, so that two of the same moment are told apart. What it is told by is kept as a draft, of two lines: a
+        destination that this is told to as well, and where it goes. The old destination stands nowhere else any more. An empty one is that of the directory.
+        """
         for by, to in dict.fromkeys([(Gate.MAIL, ""), (Gate.MAIL, old.mail), (Gate.SMS, old.sms)]):
             if by is Gate.SMS and not to:
                 continue
             id_ = hashlib.sha256(
-                f"bastide reset added\0{person}\0{now}\0{gate.value}\0{to}".encode()
+                f"bastide reset {letter.value}\0{person}\0{now}\0{what}\0{to}".encode()
             ).hexdigest()
-            sealed = self._sealer.seal(f"\n{to}".encode(), DRAFT_CONTEXT + id_)
+            told = "" if to else old.mail
+            sealed = self._sealer.seal(f"{told}\n{to}".encode(), DRAFT_CONTEXT + id_)
             uow.resets.put_draft(Draft(id=id_, person=person, gate=by, sealed=sealed, expires_at=now + _TOLD))
-            uow.work.poke(RESET, f"{Letter.ADDED.value}:{id_}:", now)
-
-
-def taken_away(uow: UnitOfWork, person: Sid) -> bool:
-    """Whether something was registered. Resets of the person that are under way are over."""
-    there = uow.resets.unregister(person)
-    for reset in uow.resets.of_person(person):
-        if reset.stage not in {Stage.USED, Stage.STOPPED}:
-            uow.resets.put(flow.stopped(reset))
-    return there
+            uow.work.poke(RESET, f"{letter.value}:{id_}:", now)
 
 
 def gates_of(found: Found) -> tuple[Gate, ...]:
