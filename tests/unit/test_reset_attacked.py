@@ -17,6 +17,7 @@ from bastide.domain.reset import lockout
 from bastide.domain.reset.flow import Stage
 from bastide.domain.reset.gates import Gate
 from bastide.portal.reset import COOKIE
+from bastide.services.reset.ports import NamedRule
 from bastide.wiring import assemble
 from tests.support.api import app_over
 from tests.support.portal import Page
@@ -221,6 +222,25 @@ def test_17_a_budget_for_all_together() -> None:
     world.deliver()
     assert len(world.texts.taken) == 4, "four fifths of five, the two of the registration among them"
     assert "reset.code-withheld" in world.events()
+    world.close()
+
+
+def test_16_this_was_not_me_is_shut_to_nobody_by_others_at_the_same_address() -> None:
+    """A breaker's: wrong codes from the office's address, whenever it was free again, until the time to cool off was over."""
+    world = ResetWorld(rules=(NamedRule(gates=(Gate.MAIL,), cooling=timedelta(hours=8)),))
+    world.register(address=HOME_PLACE)
+    token = world.through(address=HOME_PLACE)
+    world.deliver()
+    code, said = world.last_code(), []
+    for _ in range(lockout.PAIR.most + 2):
+        with pytest.raises((InvalidInput, TooManyTries)) as refused:
+            world.reset.journey.stop("AAAA-BBBB-CCCC-DDDD", HOME_PLACE)
+        said.append(refused.type)
+    assert said == [InvalidInput] * lockout.PAIR.most + [TooManyTries] * 2, "wrong ones are counted"
+    world.reset.journey.stop(code, HOME_PLACE)
+    assert "reset.stopped" in world.events()
+    assert world.reset.journey.view(token) is None
+    world.begin(address=HOME_PLACE)
     world.close()
 
 

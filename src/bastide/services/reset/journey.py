@@ -220,17 +220,18 @@ class Journey:
             uow.commit()
 
     def stop(self, code: str, address: str) -> None:
-        """(5) of flow.py: "this wasn't me", by the code in the message. Raises InvalidInput, TooManyTries."""
+        """(5) of flow.py: "this wasn't me", by the code in the message. Wrong ones alone are counted, and no lock holds up a right one: somebody at the same address would type
+        wrong ones for as long as the time to cool off lasts. The code's length needs no lock. Raises InvalidInput, TooManyTries.
+        """
         typed = as_typed(code)
         caller = Caller(lockout.key_of(Kind.NAME, "\0stop"), address, spread=None)
         with self._store.write() as uow:
             now = self._now()
-            attempt = counters.count(uow, caller, 0, now)
             reset = uow.resets.by_stop(_digest(typed)) if len(typed) == STOP else None
-            if reset is not None and now >= reset.expires_at:
+            if reset is None or now >= reset.expires_at:
                 reset = None
-            if reset is not None:
-                counters.take_back(uow, attempt)
+                counters.count(uow, caller, 0, now)
+            else:
                 uow.resets.put(flow.stopped(reset))
                 uow.work.poke_many(RESET, dict.fromkeys(letters(Letter.STOPPED, reset.id), now))
                 self._told_of("reset.stopped", uow, reset, now, address=address)
