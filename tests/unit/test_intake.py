@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bastide.domain.audit import Event
+from bastide.domain.break_glass import Envelope
 from bastide.domain.errors import NotAuthorized
+from bastide.domain.ids import Sid
 from bastide.domain.observed import Kind, Named, Verdict, is_privileged
 from bastide.domain.observed_lines import LINE_LIMIT, BadLineError, Format, read
 from bastide.domain.people import Forest
+from tests.support.build import NOW
 from tests.support.intake_world import (
     STRANGER,
     WINDOWS,
@@ -221,6 +225,20 @@ def test_whom_bastide_adds_without_a_grant_nothing_explains(world: IntakeWorld) 
     assert all("no grant" in one["reason"] for one in world.audited("intake.unexplained"))
 
 
+def test_a_grant_explains_no_other_account_and_no_other_group(world: IntakeWorld) -> None:
+    """(2): with its keytab, while the person has access."""
+    world.ask()
+    world.work()
+    with world.store.read() as uow:
+        user, group = uow.users.all()[0], uow.groups.all()[0]
+    world.take(
+        samba_group(world.own, user.corp.dn, group.priv.dn),
+        samba_group(world.own, user.corp.dn, group.corp.dn),
+        samba_group(world.own, user.priv.dn, group.corp.dn),
+    )
+    assert [one.verdict for one in world.judged()] == [Verdict.UNEXPLAINED] * 3
+
+
 def test_the_link_of_a_group_is_bastides_own(world: IntakeWorld) -> None:
     with world.store.read() as uow:
         group = uow.groups.all()[0]
@@ -278,8 +296,57 @@ def test_passwords_of_ours(world: IntakeWorld) -> None:
 def test_a_password_that_the_audit_announced_is_explained(world: IntakeWorld) -> None:
     world.clock.move(hours=1)
     world.services.accounts.set_password(world.sign_in("dave", mfa=True), "priv.alice", "Kanarienvogel-2026")
+    at = world.clock.now().isoformat()
+    world.take(samba_password(world.own, world.user_dn(), at=at))
+    (judged,) = world.judged()
+    assert (judged.verdict, judged.because) == (Verdict.OWN, "the audit says that it was going to be set")
+
+
+def test_what_bastide_announced_explains_nobody_else(world: IntakeWorld) -> None:
+    """(3): who waits for it to set a password sets another one over it."""
+    world.clock.move(hours=1)
+    world.services.accounts.set_password(world.sign_in("dave", mfa=True), "priv.alice", "Kanarienvogel-2026")
+    world.clock.move(minutes=4)
     world.take(samba_password(STRANGER, world.user_dn(), at=world.clock.now().isoformat()))
-    assert [one.verdict for one in world.judged()] == [Verdict.OWN]
+    (judged,) = world.judged()
+    assert (judged.verdict, judged.because) == (Verdict.UNEXPLAINED, f"{STRANGER} is not Bastide")
+
+
+def emergency(account: str) -> Envelope:
+    return Envelope(
+        number=1,
+        account=Sid(account),
+        name="emergency-1",
+        domain="priv.bastide.test",
+        sealed_at=NOW,
+        sealed_by="",
+        sealer="",
+        threshold=2,
+        custodians=("Ann", "Ben"),
+        verifier="x",
+        baseline={},
+        seen={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("actor", "verdict"), [("admin", Verdict.OWN), ("own", Verdict.OWN), ("stranger", Verdict.UNEXPLAINED)]
+)
+def test_who_seals_an_emergency_account_sets_its_password(
+    world: IntakeWorld, actor: str, verdict: Verdict
+) -> None:
+    """(3): with a ticket of their own."""
+    account, admin = "S-1-5-21-9-9-9-1600", "S-1-5-21-9-9-9-500"
+    sealed = emergency(account)
+    with world.store.write() as uow:
+        uow.envelopes.add(sealed)
+        uow.audit.append(
+            Event("break-glass.sealing", world.clock.now(), admin, "root", account, "emergency-1")
+        )
+        uow.commit()
+    by = {"admin": admin, "own": world.own, "stranger": STRANGER}[actor]
+    world.take(nxlog(1, 4724, TargetSid=account, SubjectUserSid=by), source=WINDOWS)
+    assert [one.verdict for one in world.judged()] == [verdict]
 
 
 def test_a_sign_in_with_a_priv_account_outside_of_a_grant(world: IntakeWorld) -> None:
@@ -413,7 +480,7 @@ def test_a_change_that_cannot_be_judged_holds_up_no_other(world: IntakeWorld) ->
         uow.commit()
     world.judged()
     said = {one["record"]: one["reason"] for one in world.audited("intake.unexplained")}
-    assert len(said) == 2
+    assert len(said) == 3
     assert "could not be judged" in said["1"]
 
 

@@ -2,13 +2,15 @@
 
 (1) What concerns no PAM group, no built-in privileged group, no PAM user's account and no emergency account is none of ours.
 (2) A change that Bastide's own account made is explained by a grant of that account and group at that time, and without one by Bastide itself. But it adds
-    nobody without a grant, except a PAM group to the CORP group behind it: whoever else it adds, somebody has its key.
-(3) A change that somebody else made is explained by nothing: a grant is carried out by Bastide alone. But a person may change their own password.
+    nobody without a grant, except a PAM group to the CORP group behind it: whoever else it adds, somebody has its key. A grant is of the PRIV account in the
+    PRIV group; of no other account of its person, and of no other group.
+(3) A change that somebody else made is explained by nothing: a grant is carried out by Bastide alone. But a person may change their own password, and who told
+    the audit of setting one with a ticket of their own may set it. What Bastide announced explains nobody else.
 (4) A sign-in with a PRIV account is explained by a grant of its person at that time, or by an account that is kept alive.
 (5) Clocks differ, and what is told of may come before what explains it: SLACK on both sides, and nothing is judged before the window for late arrival is over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -115,6 +117,7 @@ class Ours:
             [(Named(ref.sid, ref.dn), user) for user in users for ref in (user.corp, user.priv)]
         )
         self._priv = _index([(Named(user.priv.sid, user.priv.dn), user) for user in users])
+        self._carriers = _index([(Named(one.priv.sid, one.priv.dn), one) for one in groups])
         self._groups = _index(
             [(Named(ref.sid, ref.dn), group) for group in groups for ref in (group.corp, group.priv)]
         )
@@ -132,6 +135,10 @@ class Ours:
     def group(self, named: Named) -> PamGroup | None:
         """Of which it is the PRIV or the CORP group."""
         return _found(self._groups, named)
+
+    def carrier(self, named: Named) -> PamGroup | None:
+        """Of which it is the PRIV group."""
+        return _found(self._carriers, named)
 
     def is_own(self, named: Named) -> bool:
         """Whether it is an account that Bastide signs in with."""
@@ -159,14 +166,16 @@ def is_privileged(group: Named) -> bool:
     return name.casefold() in _BUILTIN_NAMES
 
 
-def judge(change: Change, ours: Ours, requests: Sequence[Request], announced: bool) -> Judged:
-    """What explains it. `requests`: all of the person whose account it is. `announced`: the audit says that its password was going to be set."""
+def judge(change: Change, ours: Ours, requests: Sequence[Request], announced: Collection[str]) -> Judged:
+    """What explains it. `requests`: all of the person whose account it is. `announced`: who was going to set its password, as the audit says: SIDs; an empty
+    text is Bastide.
+    """
     found = Judged(change=change)
     if change.kind is Kind.SIGN_IN:
         return _sign_in(found, ours, requests)
     if change.kind is Kind.PASSWORD_CHANGED and change.actor.known_as() & change.target.known_as():
         return replace(found, verdict=Verdict.OWN, because="the person changed the own password")  # (3)
-    if announced:
+    if any(ours.is_own(change.actor) if not sid else change.actor.sid == sid for sid in announced):  # (3)
         return replace(found, verdict=Verdict.OWN, because="the audit says that it was going to be set")
     if not ours.is_own(change.actor):
         who = change.actor.shown or "an account that the event does not name"
@@ -177,7 +186,7 @@ def judge(change: Change, ours: Ours, requests: Sequence[Request], announced: bo
 def _by_us(found: Judged, ours: Ours, requests: Sequence[Request]) -> Judged:
     """(2)."""
     change = found.change
-    group = ours.group(change.group)
+    group = ours.carrier(change.group) if ours.priv_user(change.target) is not None else None
     request = next(
         (
             one

@@ -21,6 +21,8 @@ _BATCH = 200
 EVERY = timedelta(minutes=1)
 #: The audit says of these that the password of its subject is going to be set.
 _ANNOUNCED = frozenset({"pam-user.password-asked", "pam-user.added", "break-glass.sealing"})
+#: Of these it is set with the ticket of who is on record.
+_BY_HAND = frozenset({"break-glass.sealing"})
 
 
 class Judge:
@@ -105,14 +107,18 @@ class Judge:
     def _verdict(uow: UnitOfWork, change: Change, ours: Ours) -> Judged:
         user = ours.user(change.target)
         requests = () if user is None else uow.requests.of_users([user.id], list(State))
-        announced = False
+        announced: frozenset[str] = frozenset()
         if change.kind in {Kind.PASSWORD_CHANGED, Kind.PASSWORD_RESET}:
             names = change.target.known_as() | (user.sids if user is not None else frozenset())
             query = AuditQuery(
                 since=change.at - SLACK, until=change.at + SLACK, kinds=_ANNOUNCED, limit=_BATCH
             )
             wanted = {one.casefold() for one in names}
-            announced = any(one.subject.casefold() in wanted for one in uow.audit.read(query))
+            announced = frozenset(
+                one.actor if one.kind in _BY_HAND else ""
+                for one in uow.audit.read(query)
+                if one.subject.casefold() in wanted
+            )
         return judge(change, ours, requests, announced)
 
     @staticmethod
