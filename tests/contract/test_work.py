@@ -25,6 +25,7 @@ from tests.support.work_rows import (
     claim,
     claim_one,
     finish,
+    let_pass,
     now,
     poke,
     retry,
@@ -117,7 +118,7 @@ def test_who_requires_a_row_in_a_transaction_keeps_it_until_that_is_over(shared_
     with closing(SqlStore(shared_url)) as store, closing(SqlStore(shared_url)) as other:
         poke(store)
         work = claim_one(store, "one", SHORT)
-        time.sleep(SHORT.total_seconds() * 1.5)
+        let_pass(store, SHORT * 1.5)
         with ThreadPoolExecutor(1) as pool:
             with store.write() as uow:
                 uow.work.require(work)
@@ -133,7 +134,7 @@ def test_who_requires_a_row_in_a_transaction_keeps_it_until_that_is_over(shared_
 def test_who_requires_a_row_that_another_has_got_has_lost_it(store: SqlStore) -> None:
     poke(store)
     first = claim_one(store, "one", SHORT)
-    time.sleep(SHORT.total_seconds() * 1.5)
+    let_pass(store, SHORT * 1.5)
     second = claim_one(store, "two")
     with pytest.raises(LostLease), store.write() as uow:
         uow.work.require(first)
@@ -152,7 +153,7 @@ def _at_most(future: Future[tuple[Work, ...]], span: timedelta) -> tuple[Work, .
 def test_a_lease_that_is_over_still_counts_if_nobody_took_it(store: SqlStore) -> None:
     poke(store)
     work = claim_one(store, lease=SHORT)
-    time.sleep(SHORT.total_seconds() * 1.5)
+    let_pass(store, SHORT * 1.5)
     finish(store, work)
     assert row(store)["owner"] is None
 
@@ -185,7 +186,7 @@ def test_renew_prolongs_what_is_still_held(store: SqlStore) -> None:
         poke(store, key)
     works = claim(store, lease=SHORT)
     store.renew(works, owner="one", lease=LEASE, now=now())
-    time.sleep(SHORT.total_seconds() * 1.5)
+    let_pass(store, SHORT * 1.5)
     assert claim(store, "two") == ()
     with pytest.raises(LostLease):
         store.renew(works, owner="somebody else", lease=LEASE, now=now())
