@@ -1,6 +1,7 @@
 """Tables of databases as targets, and as sources of imports."""
 
 import gc
+from functools import partial
 
 import argon2
 import pytest
@@ -32,6 +33,13 @@ pytest_plugins = ["tests.support.sql_world"]
 # -------------------------------------------------------------------------------------------------------------- tables
 
 TABLE = {"kind": "table", "table": "accounts", "key": "id", "column": "hash"}
+
+
+@pytest.fixture(autouse=True)
+def _quick_argon2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it costs is said in the hash, so that whoever reads it checks alike. The real cost: tests/unit/test_targets_files_export.py."""
+    quick = partial(argon2.PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(argon2, "PasswordHasher", quick)
 
 
 def _accounts(world: World, columns: str = "hash VARCHAR(300), note TEXT") -> None:

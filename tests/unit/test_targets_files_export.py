@@ -181,6 +181,7 @@ def test_schemes(scheme: Scheme) -> None:
     match scheme:
         case Scheme.ARGON2ID:
             assert argon2.PasswordHasher().verify(first, password)
+            assert not argon2.PasswordHasher().check_needs_rehash(first)
         case Scheme.BCRYPT:
             assert bcrypt.checkpw(password.encode(), first.encode())
         case Scheme.SHA512_CRYPT:
