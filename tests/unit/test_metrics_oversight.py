@@ -47,6 +47,10 @@ def test_a_review_that_no_worker_ends_is_overdue(world: World) -> None:
     world.clock.move(days=60)
     assert figures(world)["bastide_reviews_overdue",] == 1
     world.work()
+    assert figures(world)["bastide_reviews_overdue",] == 0, "slept through: it goes on for a week"
+    for _ in range(7):
+        world.clock.move(days=1)
+        world.work()
     assert figures(world)["bastide_reviews_open",] == figures(world)["bastide_reviews_overdue",] == 0
 
 

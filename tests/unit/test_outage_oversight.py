@@ -67,8 +67,7 @@ def test_a_review_ends_and_removes_with_every_directory_down(house: House) -> No
     house.decide(review, "mallory", "priv.alice", Decided.KEEP)
     house.world.corp.cut("corpdc")
     house.world.priv.cut("privdc")
-    house.world.clock.move(days=14)
-    house.world.runner.run_due()
+    house.end(review)
     assert house.state(review).state is State.CLOSED
     assert house.candidates() == {"CORP\\alice"}
 

@@ -81,8 +81,8 @@ def closed(api: ApiWorld) -> Review:
     review = plan(api)
     decide(api, review, "priv.alice", Verdict.KEEP, "")
     decide(api, review, "priv.bob", Verdict.REMOVE)
-    api.clock.move(days=15)
-    for _ in range(3):
+    for _ in range(15):
+        api.clock.move(days=1)
         api.runner.run_due()
     assert state(api, review) is State.CLOSED
     return review

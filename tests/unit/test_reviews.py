@@ -67,8 +67,17 @@ class House:
         forest = Forest.CORP if who in {"alice", "bob", "mallory"} else Forest.PRIV
         return self.world.sign_in(who, forest, mfa=True)
 
+    def days(self, count: int) -> None:
+        """With the service running."""
+        for _ in range(count):
+            self.world.clock.move(days=1)
+            self.world.runner.run_due()
+
     def end(self, review: Review) -> dict[str, Line]:
-        self.world.clock.move(days=15)
+        """At its time."""
+        while (closes_at := self.state(review).closes_at) > self.world.clock.now():
+            self.world.clock.move(seconds=min(DAY, closes_at - self.world.clock.now()).total_seconds())
+            self.world.runner.run_due()
         for _ in range(3):
             self.world.runner.run_due()
         return self.lines(review)

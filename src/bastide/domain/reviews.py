@@ -16,6 +16,8 @@ The rules this module keeps:
       removes, it takes decisions for SILENT at least.
   (8) What did not begin can be cancelled, and comes back no more. (7) holds for it too: who would be under review does not cancel it, and with four eyes nor does
       who planned it.
+  (9) The time to decide counts from when it really began. Who is asked late, because nothing ran for SLEPT or longer when it was due, has SILENT from then on, or
+      the whole time where that is shorter: what was slept through is nobody's silence.
 """
 
 import calendar
@@ -38,6 +40,8 @@ SHORTEST, LONGEST = timedelta(hours=1), timedelta(days=120)
 LOOKBACK_LONGEST = timedelta(days=730)
 #: So long reviewers can speak, where four eyes are asked for and their silence removes.
 SILENT = timedelta(days=7)
+#: What is done so much later than it was due was slept through: the service was off, or the database came from a backup.
+SLEPT = timedelta(days=1)
 _MONTHS = 24
 _DAYS = 730
 
@@ -101,6 +105,9 @@ class Review:
     created_by_name: str
     every: Every | None = None
     state: State = State.PLANNED
+    #: When it really began, and until when it takes decisions. Neither is known before.
+    began_at: datetime | None = None
+    until: datetime | None = None
     #: What could not be found out when it began, each a sentence.
     notes: tuple[str, ...] = ()
     reminded_at: datetime | None = None
@@ -112,7 +119,12 @@ class Review:
 
     @property
     def closes_at(self) -> datetime:
-        return self.opens_at + self.lasts
+        return self.until or self.opens_at + self.lasts
+
+    @property
+    def late(self) -> timedelta:
+        """The time of who is asked late: (9)."""
+        return min(self.lasts, SILENT)
 
     def next_due(self) -> datetime | None:
         """When the worker looks at it again; None: never."""
@@ -208,7 +220,7 @@ def check(review: Review, now: datetime, *, four_eyes: bool = False) -> Review:
         )
     if review.closes_at <= now:
         raise InvalidInput("opens_at", "the review would be over already")
-    _check_silence(review, now, four_eyes=four_eyes)
+    _check_silence(review, four_eyes=four_eyes)
     every = review.every
     if every is not None:
         if (every.days > 0) == (every.months > 0) or every.days > _DAYS or every.months > _MONTHS:
@@ -218,10 +230,9 @@ def check(review: Review, now: datetime, *, four_eyes: bool = False) -> Review:
     return review
 
 
-def _check_silence(review: Review, now: datetime, *, four_eyes: bool) -> None:
-    """(7). Time before now is none to speak in."""
-    left = review.closes_at - max(review.opens_at, now)
-    if four_eyes and review.silence is Verdict.REMOVE and left < SILENT:
+def _check_silence(review: Review, *, four_eyes: bool) -> None:
+    """(7)."""
+    if four_eyes and review.silence is Verdict.REMOVE and review.lasts < SILENT:
         raise InvalidInput("for", f"with four eyes, silence removes after {length(SILENT)} at the earliest")
 
 
@@ -298,6 +309,24 @@ def require_may_end(
         )
 
 
+def begin(review: Review, notes: tuple[str, ...], now: datetime) -> Review:
+    """Open, with its reviewers told: (9)."""
+    return replace(
+        review, state=State.OPEN, began_at=now, until=now + review.lasts, notes=notes, reminded_at=now
+    )
+
+
+def slept_through(review: Review, now: datetime) -> bool:
+    """Whether what is due of an open review is so late that reviewers were not asked in time: (9)."""
+    due = review.next_due()
+    return due is not None and now - due >= min(SLEPT, review.lasts)
+
+
+def give_time(review: Review, now: datetime) -> Review:
+    """Open for as long as who is asked late needs: (9)."""
+    return replace(review, until=max(review.closes_at, now + review.late))
+
+
 def close(review: Review, now: datetime) -> Review:
     """No decision counts any more; what was decided is done next. Raises Conflict."""
     if review.state is not State.OPEN:
@@ -354,7 +383,7 @@ def canonical(review: Review, lines: Sequence[Line]) -> str:
     said = {
         "review": review.id,
         "name": review.name,
-        "opened_at": review.opens_at.isoformat(),
+        "opened_at": (review.began_at or review.opens_at).isoformat(),
         "ended_at": review.ended_at.isoformat() if review.ended_at else "",
         "silence": review.silence.value,
         "notes": list(review.notes),

@@ -2,7 +2,7 @@
 
 (1) Begin: who may ask for what is read from the directories, with the evidence and a reviewer for each line; lines, state and audit are one commit.
 (2) Tell: each reviewer once when it begins, and again every so often while lines of theirs wait, as an audit record that notifications read.
-(3) End: from `closes_at` on no decision counts.
+(3) End: from `closes_at` on no decision counts. What was slept through (domain/reviews.py, rule 9) does not end yet: its reviewers are reminded, and have time.
 (4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it, and right before it the
     directories were asked whether a group leads to the person still. Before each line the lease is asked, and in its commit whether the row is still ours: who
     stood still for longer than the lease does no line that another node has taken over. Who was to be removed gets nothing by what they asked for before: what
@@ -77,10 +77,8 @@ class ReviewWork:
             self._finish(work, None)
         elif review.state is State.PLANNED and review.opens_at <= now:
             self._begin(work, review)
-        elif review.state is State.OPEN and review.closes_at <= now:
-            self._end(work, review)
         elif review.state is State.OPEN:
-            self._remind(work, review)
+            self._ask_again(work, review)
         elif review.state is State.CLOSING:
             self._do(work, review, lease)
         else:
@@ -114,16 +112,12 @@ class ReviewWork:
         asked = self._to_tell(lines)
         with self._store.write() as uow:
             now = self._now()
-            begun = replace(review, state=State.OPEN, notes=problems, reminded_at=now)
+            begun = reviews.begin(review, problems, now)
             uow.reviews.add_lines(tuple(lines))
             uow.reviews.save(begun)
             data = {"review": review.id, "lines": len(lines), "notes": list(problems)}
             uow.audit.append(by_worker("review.opened", now, subject_name=review.name, data=data))
-            for sid, count in asked.items():
-                told = {"review": review.id, "lines": count, "until": review.closes_at.isoformat()}
-                uow.audit.append(
-                    by_worker("review.asked", now, subject=sid, subject_name=review.name, data=told)
-                )
+            _tell_reviewers("review.asked", uow, begun, asked, now)
             uow.work.finish(work, begun.next_due())
             uow.commit()
 
@@ -183,24 +177,28 @@ class ReviewWork:
         except DirectoryError as error:
             _log.warning("reviewers in %s are not told: %s", subject.name, error.message)
 
-    def _remind(self, work: Work, review: Review) -> None:
-        due = review.next_due()
-        now = self._now()
+    def _ask_again(self, work: Work, review: Review) -> None:
+        """(2), (3)."""
+        due, now = review.next_due(), self._now()
         if due is not None and due > now:
             self._finish(work, due)
+            return
+        late = reviews.slept_through(review, now)
+        if review.closes_at <= now and not late:
+            self._end(work, review)
             return
         with self._store.read() as uow:
             lines = uow.reviews.lines(review.id)
         asked = self._to_tell(lines)
         with self._store.write() as uow:
-            reminded = replace(uow.reviews.get(review.id), reminded_at=now)
-            uow.reviews.save(reminded)
-            for sid, count in asked.items():
-                told = {"review": review.id, "lines": count, "until": review.closes_at.isoformat()}
-                uow.audit.append(
-                    by_worker("review.reminded", now, subject=sid, subject_name=review.name, data=told)
-                )
-            uow.work.finish(work, reminded.next_due())
+            before = uow.reviews.get(review.id)
+            after = replace(reviews.give_time(before, now) if late else before, reminded_at=now)
+            uow.reviews.save(after)
+            if after.until != before.until:
+                data = {"review": review.id, "until": after.closes_at.isoformat()}
+                uow.audit.append(by_worker("review.prolonged", now, subject_name=review.name, data=data))
+            _tell_reviewers("review.reminded", uow, after, asked, now)
+            uow.work.finish(work, after.next_due())
             uow.commit()
 
     def _end(self, work: Work, review: Review) -> None:
@@ -318,6 +316,15 @@ class ReviewWork:
                 uow.audit.append(by_worker("review.planned", now, subject_name=review.name, data=told))
             uow.work.finish(work, None)
             uow.commit()
+
+
+def _tell_reviewers(
+    kind: str, uow: UnitOfWork, review: Review, asked: Mapping[Sid, int], now: datetime
+) -> None:
+    """A record for each reviewer, which notifications read. `asked`: how many lines wait for whom."""
+    for sid, count in asked.items():
+        told = {"review": review.id, "lines": count, "until": review.closes_at.isoformat()}
+        uow.audit.append(by_worker(kind, now, subject=sid, subject_name=review.name, data=told))
 
 
 def _accounts(one: Eligible) -> tuple[Sid, ...]:
