@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from bastide.services.passwords.person import Outcome
 from bastide.services.ports import AuditQuery
 from bastide.services.reset.everywhere import ORDERED_BY
 from tests.support.help_desk import HelpDeskWorld
+from tests.support.reset_world import NEW as RESET_TO
 from tests.support.reset_world import ResetWorld
 from tests.support.sync_world import guid_of
 from tests.unit.test_help_desk import NEW, proved, set_it
@@ -113,6 +115,57 @@ def test_2_a_reset_that_waited_sets_nothing_for_who_may_not_reset_any_more() -> 
         assert (outcome.code, system.account(anchor).password) == (Code.OUT_OF_REACH, before)
     finally:
         world.close()
+
+
+def disabled(world: ResetWorld) -> None:
+    account = world.corp.account(world.everyday("nina").sid)
+    closed = replace(account, person=replace(account.person, enabled=False))
+    world.corp.change(closed, world.corp.expires(account.person.ref.sid))
+
+
+def expired(world: ResetWorld) -> None:
+    account = world.corp.account(world.everyday("nina").sid)
+    world.corp.change(account, world.clock.now())
+
+
+def gone(world: ResetWorld) -> None:
+    world.corp.remove(world.services.forests[Forest.CORP].find_person("nina").ref)
+
+
+@pytest.mark.parametrize("becomes", [disabled, expired, gone])
+def test_2_a_reset_that_waited_is_not_delivered_to_an_account_that_was_closed(
+    becomes: Callable[[ResetWorld], None],
+) -> None:
+    """A breaker's: a thief resets while a system is down, the help desk disables the account, the system took the thief's password."""
+    world = ResetWorld()
+    world.register()
+    token = world.through()
+    crm, before = world.systems.systems["crm"], world.password("nina")
+    crm.faults.down = True
+    world.finish(token)
+    becomes(world)
+    crm.faults.down = False
+    for _ in range(6):
+        world.clock.move(minutes=5)
+        world.deliver()
+    assert crm.account(guid_of("crm nina")).password == before
+    states = {one.system: one for one in world.reset.journey._everywhere.states(world.row(token).reference)}
+    assert (states["crm"].good, states["crm"].settled) == (False, True)
+    world.close()
+
+
+def test_2_an_account_elsewhere_does_not_hold_up_a_reset() -> None:
+    """The other domain's account is none that a reset could begin with; the person's own is open."""
+    world = ResetWorld()
+    world.register()
+    other = world.priv.add_person("nina2", password=NEW).ref  # of a test
+    with world.store.write() as uow:
+        (crm,) = [one for one in uow.space.of_mv(MvId(guid_of("mv nina"))) if one.ma == MaId("ma-crm")]
+        uow.space.put([replace(crm, attributes={**crm.attributes, "objectSid": (str(other.sid),)})])
+        uow.commit()
+    world.finish(world.through())
+    assert world.password("nina") == world.password("nina", "corp") == RESET_TO
+    world.close()
 
 
 def _ordered(world: ResetWorld) -> str:

@@ -97,9 +97,9 @@ def order_rules(
         return StillInReach(store=store, tier=tier, excluded=None)
     people = People(store=store, directory=directory_of(forests), tier=tier, settings=reset.settings, now=now)
 
-    def excluded(account: Sid) -> str:
+    def excluded(account: Sid) -> str | None:
         found = people.of(account)
-        return "" if found is None else found.excluded
+        return None if found is None else found.excluded
 
     return StillInReach(store=store, tier=tier, excluded=excluded)
 

@@ -2,7 +2,8 @@
 administrator in. As services/passwords/ports.py, OrderRules. It asks
 
   (1) what the help desk and a reset ask of a person at the beginning, by what is known now (tier.py),
-  (2) of an order by self-service reset, also whether the person may reset now (services/reset/people.py).
+  (2) of an order by self-service reset, also whether the person may reset now (services/reset/people.py): no account is excluded, and one that a reset could begin with is
+      there and open. Who was disabled meanwhile gets nothing: it is the first thing that is done about a thief.
 """
 
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from bastide.services.help_desk.tier import Tier
 from bastide.services.ports import Store
 from bastide.services.reset.everywhere import ORDERED_BY
 
-#: Why somebody may not reset; empty: may, or is nobody that a reset knows. Raises NotFound, Conflict, DirectoryUnavailable.
-Excluded = Callable[[Sid], str]
+#: Why somebody may not reset; empty: may. None: the account is none of the domain of resets, or disabled, expired or gone. Raises NotFound, Conflict, DirectoryUnavailable.
+Excluded = Callable[[Sid], str | None]
+_CLOSED = "the account that was reset is disabled, expired or gone"
 
 
 class StillInReach:
@@ -33,4 +35,5 @@ class StillInReach:
         why = self._tier.above(None, person)  # (1)
         if why or order.by != ORDERED_BY.name or self._excluded is None:
             return why
-        return next(filter(None, map(self._excluded, self._tier.members(person))), "")  # (2)
+        said = [self._excluded(account) for account in self._tier.members(person)]  # (2)
+        return next(filter(None, said), "" if "" in said else _CLOSED)
