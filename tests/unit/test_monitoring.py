@@ -397,6 +397,15 @@ def test_a_resync_tells_what_no_change_had_told(world: MonitoredWorld) -> None:
     assert Rule.MISSED_CHANGE in world.standing(), "it stands until it is accepted"
 
 
+def test_what_a_change_tells_in_the_read_of_a_resync_was_not_missed(world: MonitoredWorld) -> None:
+    user = of(world)[0]
+    world.change_person(CORP, user.corp.sid, mail="new@example.test")
+    world.monitoring.control.resync(world.dave)
+    world.look()
+    assert world.standing() == {}
+    assert world.told("drift.found") == []
+
+
 def test_a_domain_that_hides_nearly_everything_is_not_believed(world: MonitoredWorld) -> None:
     names = [f"p{n}" for n in range(14)]
     for name in names:

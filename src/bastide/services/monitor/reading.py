@@ -7,7 +7,8 @@
     once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
 (5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look.
 (6) Groups within watched groups are looked at as they show (within.py).
-(7) When everything is to be compared (resync), what changed during the look is left out: it comes with the next change.
+(7) When everything is to be compared (resync), what changed just before is left out, because a change told it, and so is what changed during the look: it comes
+    with the next change.
 """
 
 from collections.abc import Collection, Mapping
@@ -86,7 +87,7 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
     late = domain.looked_at is None or not timedelta(0) <= now - domain.looked_at < LOOK_EVERY
     reading.due = bool(reading.anew) or domain.resync or late
     if domain.resync and not reading.anew:
-        _compare(feed, reading, wish)
+        _compare(feed, reading, wish, moved)
     else:
         _look(feed, reading, wish, None if reading.anew else moved)
     look_within(feed, mark.controller, reading.seen, wish.watched, wish.room)
@@ -159,7 +160,7 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
         reading.gone |= rest - feed.present(controller, rest)
 
 
-def _compare(feed: ChangeFeed, reading: Reading, wish: Wish) -> None:
+def _compare(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]) -> None:
     """(7): a full read beside what the changes said so far."""
     kept, controller = reading.cookie, reading.mark.controller
     reading.cookie = b""
@@ -167,5 +168,5 @@ def _compare(feed: ChangeFeed, reading: Reading, wish: Wish) -> None:
     _look(feed, reading, wish, None)
     after = Reading(reading.mark, kept)
     late = _since(feed, after)
-    reading.compared = frozenset(reading.seen) - late
+    reading.compared = frozenset(reading.seen) - late - frozenset(moved)
     reading.mark = replace(reading.mark, controller=controller)
