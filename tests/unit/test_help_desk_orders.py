@@ -151,6 +151,8 @@ def test_2_a_reset_that_waited_is_not_delivered_to_an_account_that_was_closed(
     assert crm.account(guid_of("crm nina")).password == before
     states = {one.system: one for one in world.reset.journey._everywhere.states(world.row(token).reference)}
     assert (states["crm"].good, states["crm"].settled) == (False, True)
+    assert "privileges" not in states["crm"].outcome
+    assert "out of reach" in states["crm"].outcome
     world.close()
 
 
