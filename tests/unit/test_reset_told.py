@@ -1,7 +1,9 @@
 """What people are told of a reset, and when: what became of it and no sooner than it is known, and nothing that somebody else could use."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,10 @@ from bastide.services.pace import RESET
 from bastide.services.passwords.at_once import AtOnce
 from bastide.services.reset.contents import codes_in
 from bastide.services.reset.ports import NamedRule
+from bastide.workers.jobs import table
+from bastide.workers.runner import Runner
 from tests.support.reset_world import ELSEWHERE, MAIL, NEW, NUMBER, ResetWorld, app_code
+from tests.support.stores import with_schema
 
 pytest_plugins = ["tests.support.reset_world"]
 _COOLING = timedelta(hours=8)
@@ -267,6 +272,41 @@ def test_names_of_nobody_spend_none_of_everybodys_messages() -> None:
     world.deliver()
     assert len(world.texts.taken) == before + 1
     world.close()
+
+
+def test_a_program_for_short_messages_that_hangs_holds_up_no_mail(tmp_path: Path) -> None:
+    """A breaker's: one job sent both in turn, half a minute for each text, and a code by mail was too old before its turn came."""
+    rules = (NamedRule(gates=(Gate.SMS,), groups=("Phones",)), NamedRule(gates=(Gate.MAIL,)))
+    world = ResetWorld(rules=rules, url=with_schema(tmp_path / "bastide.db"))
+    phones, sid = world.corp.add_group("Phones").ref, world.everyday("olaf").sid
+    world.services.forests[Forest.CORP].add_members(phones, [sid])
+    world.register("olaf", Gate.SMS)
+    world.register("nina", Gate.MAIL)
+    hanging, released = threading.Event(), threading.Event()
+
+    def hangs(number: str, text: str) -> None:
+        hanging.set()
+        assert released.wait(60)
+
+    world.texts.send = hangs  # type: ignore[method-assign]
+    world.begin("olaf", "203.0.113.20")
+    world.clock.move(seconds=1)
+    world.begin("nina")
+    before = len(world.notifier.taken)
+    jobs = tuple(job for job in table(world.services) if "reset" in job.kinds[0])
+    runner = Runner(store=world.store, jobs=jobs, owner="a node", clock=world.clock)
+    runner.start()
+    try:
+        assert hanging.wait(30)
+        for _ in range(200):
+            if len(world.notifier.taken) > before:
+                break
+            threading.Event().wait(0.05)
+        assert [one.to for _, one in world.notifier.taken[before:]] == [MAIL]
+    finally:
+        released.set()
+        runner.stop()
+        world.close()
 
 
 # --------------------------------------------------------------------------------------------- what a mail server repeats

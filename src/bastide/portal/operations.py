@@ -30,7 +30,8 @@ _WORK = {
     "break-glass": "Watch emergency accounts",
     "mark": "Follow restores",
     "password": "Deliver passwords",
-    "reset": "Send codes of resets",
+    "reset": "Send codes of resets by mail",
+    "reset-text": "Send codes of resets to telephones",
 }
 
 

@@ -32,8 +32,8 @@ MARK = "mark"
 RECONCILE = "reconcile"
 #: A person is told of what the help desk did, or that a code goes elsewhere; the key says which.
 HELP_DESK = "help-desk"
-#: A code or a notice of a self-service reset, to one destination; the key says which.
-RESET = "reset"
+#: A code or a notice of a self-service reset, to one destination; the key says which. To telephones: another kind, so that their program holds up no mail.
+RESET, RESET_TEXT = "reset", "reset-text"
 #: An access review begins, reminds, ends; the key is its id.
 REVIEW = "review"
 #: One row for each target object with an undelivered password; the key is its CS id.

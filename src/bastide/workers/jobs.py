@@ -25,6 +25,7 @@ from bastide.services.pace import (
     PASSWORD,
     RECONCILE,
     RESET,
+    RESET_TEXT,
     REVIEW,
     WATCH,
 )
@@ -117,7 +118,7 @@ def _alerts(services: Services) -> tuple[Job, ...]:
 def _resets(services: Services) -> tuple[Job, ...]:
     if services.reset is None:
         return ()
-    return (Job((RESET,), services.reset.courier.run, LETTERS, LEASE),)
+    return tuple(Job((kind,), services.reset.courier.run, LETTERS, LEASE) for kind in (RESET, RESET_TEXT))
 
 
 def _help_desk(services: Services) -> tuple[Job, ...]:

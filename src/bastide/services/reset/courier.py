@@ -1,4 +1,5 @@
-"""Sends codes and notices. Each message is a row of its own, to one destination, so that one that is refused is tried again alone.
+"""Sends codes and notices. Each message is a row of its own, to one destination, so that one that is refused is tried again alone. One job sends mail and another one short
+messages: a program that hangs, half a minute for each message, holds up no mail.
 
 (1) What is sent is read off the database when it is sent: a code that was replaced, used up or is too old is not sent any more.
 (2) The row of somebody who does not exist is dropped here, where nobody waits for an answer; so is the code of somebody who has an account that opens more than its own
@@ -28,6 +29,7 @@ from bastide.services.notifications.people import is_address
 from bastide.services.notifications.ports import Fate, Message, Notifier
 from bastide.services.ports import Directory, Lease, Random, Sealer, Store, UnitOfWork, Work
 from bastide.services.reset.contents import code_context, codes_in, shown, unseal
+from bastide.services.reset.outbox import DIRECTORY
 from bastide.services.reset.people import People
 from bastide.services.reset.ports import Everywhere, Settings, Texts
 
@@ -163,8 +165,8 @@ class Courier:
             None if registration is None else unseal(self._sealer, registration.person, registration.sealed)
         )
         registered = {} if contents is None else {"mail": contents.mail, "sms": contents.sms}
-        destination = self._in_directory(reset) if to == "directory" else registered.get(to, "")
-        if not destination or (to == "directory" and destination == registered.get("mail")):
+        destination = self._in_directory(reset) if to == DIRECTORY else registered.get(to, "")
+        if not destination or (to == DIRECTORY and destination == registered.get("mail")):
             return None
         said = self._of_code(reset, Gate(to)) if letter is Letter.CODE else self._of_notice(reset, letter)
         if said is None:

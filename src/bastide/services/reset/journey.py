@@ -26,13 +26,13 @@ from bastide.domain.reset.letters import Letter
 from bastide.domain.reset.lockout import Kind, folded
 from bastide.domain.webauthn import RelyingParty
 from bastide.services.events import by_worker
-from bastide.services.pace import RESET
 from bastide.services.ports import CodeHasher, Random, Sealer, Store, UnitOfWork
 from bastide.services.reset import counters, keys
 from bastide.services.reset.contents import CODE, STOP, as_typed, code_context, new_code, seal, unseal
 from bastide.services.reset.counters import Caller
 from bastide.services.reset.gates import Gates, Verdict
 from bastide.services.reset.keys import Used
+from bastide.services.reset.outbox import post, post_to_all
 from bastide.services.reset.people import Found, People
 from bastide.services.reset.ports import Everywhere, Registration, Settings, SystemState
 from bastide.services.reset.rules import NewPasswords
@@ -206,7 +206,7 @@ class Journey:
             for other in uow.resets.of_person(used.person):  # (8)
                 if other.id != used.id and other.stage not in {Stage.USED, Stage.STOPPED}:
                     uow.resets.put(flow.stopped(other))
-            uow.work.poke_many(RESET, dict.fromkeys(letters(Letter.DONE, used.id), done))
+            post_to_all(uow, Letter.DONE, used.id, done)
             self._told_of("reset.done", uow, used, done, choice=choice.value, address=address)
 
         if choice is Choice.SET:
@@ -233,7 +233,7 @@ class Journey:
                 counters.count(uow, caller, 0, now)
             else:
                 uow.resets.put(flow.stopped(reset))
-                uow.work.poke_many(RESET, dict.fromkeys(letters(Letter.STOPPED, reset.id), now))
+                post_to_all(uow, Letter.STOPPED, reset.id, now)
                 self._told_of("reset.stopped", uow, reset, now, address=address)
             uow.commit()
         if reset is None:
@@ -301,7 +301,7 @@ class Journey:
             if reset.person:
                 self._told_of("reset.code-withheld", uow, reset, now, gate=gate.value, address=reset.address)
             return replace(reset, sealed_code=b"")
-        uow.work.poke(RESET, f"{Letter.CODE.value}:{reset.id}:{gate.value}", now)
+        post(uow, Letter.CODE, reset.id, gate.value, now)
         context = code_context(reset.id, reset.person, gate, reset.passed)
         return replace(reset, sealed_code=self._sealer.seal(code.encode(), context))
 
@@ -319,7 +319,7 @@ class Journey:
         if reset.stage is not Stage.COOLING:
             return reset
         code = new_code(self._random, STOP)
-        uow.work.poke_many(RESET, dict.fromkeys(letters(Letter.COOLING, reset.id), now))
+        post_to_all(uow, Letter.COOLING, reset.id, now)
         self._told_of("reset.cooling", uow, reset, now, until=str(reset.ready_at))
         sealed = self._sealer.seal(code.encode(), f"reset-stop:{reset.id}")
         return replace(reset, stop_hash=_digest(code), sealed_code=sealed)
@@ -380,11 +380,6 @@ class Journey:
     @staticmethod
     def _told_of(kind: str, uow: UnitOfWork, reset: Reset, now: datetime, **data: object) -> None:
         uow.audit.append(by_worker(kind, now, subject=reset.person, subject_name=reset.account, data=data))
-
-
-def letters(letter: Letter, reset: str) -> tuple[str, ...]:
-    """The keys of messages to all contacts of a person."""
-    return tuple(f"{letter.value}:{reset}:{to}" for to in ("directory", "mail", "sms"))
 
 
 def _digest(text: str) -> str:

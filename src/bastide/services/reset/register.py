@@ -24,11 +24,11 @@ from bastide.domain.reset.lockout import Kind, folded, key_of
 from bastide.domain.reset.questions import check_answers
 from bastide.services.events import by_actor
 from bastide.services.notifications.people import is_address
-from bastide.services.pace import RESET
 from bastide.services.ports import CodeHasher, Random, Sealer, Store, UnitOfWork
 from bastide.services.reset import counters
 from bastide.services.reset.contents import CODE, Contents, as_typed, new_code, unseal
 from bastide.services.reset.counters import Caller
+from bastide.services.reset.outbox import post
 from bastide.services.reset.ports import Answer, Settings
 from bastide.services.reset.registered import Registered, gates_of
 
@@ -115,7 +115,7 @@ class Registrations:
         with self._store.write() as uow:
             if gate in SENT:
                 self._spend(uow, actor, gate, text.partition("\n")[2], address, now)
-                uow.work.poke(RESET, f"{Letter.DRAFT.value}:{draft.id}:", now)
+                post(uow, Letter.DRAFT, draft.id, gate.value, now)
             uow.resets.put_draft(draft)
             uow.audit.append(by_actor("reset.registering", now, actor, data={"gate": gate.value}))
             uow.commit()

@@ -12,11 +12,11 @@ from bastide.domain.reset import flow, lockout
 from bastide.domain.reset.flow import Stage
 from bastide.domain.reset.gates import Gate
 from bastide.domain.reset.letters import Letter
-from bastide.services.pace import RESET
 from bastide.services.ports import Sealer, UnitOfWork
 from bastide.services.reset import counters
 from bastide.services.reset.contents import Contents, seal, unseal
 from bastide.services.reset.courier import DRAFT_CONTEXT
+from bastide.services.reset.outbox import post
 from bastide.services.reset.people import Found, People
 from bastide.services.reset.ports import Answer, Draft, Registration
 from bastide.services.signin import PasswordChecker
@@ -145,7 +145,7 @@ class Registered:
             told = "" if to else old.mail
             sealed = self._sealer.seal(f"{told}\n{to}".encode(), DRAFT_CONTEXT + id_)
             uow.resets.put_draft(Draft(id=id_, person=person, gate=by, sealed=sealed, expires_at=now + _TOLD))
-            uow.work.poke(RESET, f"{letter.value}:{id_}:", now)
+            post(uow, letter, id_, by.value, now)
 
 
 def gates_of(found: Found) -> tuple[Gate, ...]:
