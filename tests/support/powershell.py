@@ -28,10 +28,11 @@ def text(node: Node) -> str:
 
 
 def within(node: Node) -> Iterator[Node]:
-    """The node and all below it."""
-    yield node
-    for child in node.children:
-        yield from within(child)
+    """The node and all below it, in their order. A generator in a generator would hand each on as often as it lies deep."""
+    waiting = [node]
+    while waiting:
+        yield (one := waiting.pop())
+        waiting += reversed(one.children)
 
 
 def of_type(node: Node, *kinds: str) -> list[Node]:
