@@ -8,6 +8,7 @@ factor adds the rest.
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -76,9 +77,16 @@ class RightsTable:
             rights.add(Right.AUDIT)
         return frozenset(rights)
 
+    def administering(self) -> frozenset[Sid]:
+        """The groups that give the right to administer."""
+        return self.administrators
+
 
 class Rights(Protocol):
     """Which rights the groups of a caller give."""
+
+    def administering(self) -> frozenset[Sid]:
+        """The groups that give the right to administer; one that is not found is left out."""
 
     def rights_of(self, sids: Collection[Sid], forest: Forest) -> frozenset[Right]:
         """Raises DirectoryUnavailable."""
@@ -110,6 +118,10 @@ class NamedRights:
         return RightsTable(*(frozenset(self._resolve(names)) for names in self._names)).rights_of(
             sids, forest
         )
+
+    def administering(self) -> frozenset[Sid]:
+        """What is not found, or does not answer, is left out."""
+        return frozenset(self._resolve(self._names[0]))
 
     def _resolve(self, names: tuple[str, ...]) -> Iterator[Sid]:
         for name in names:
@@ -334,6 +346,15 @@ class Authenticator:
             return False
         rights = self._rights.rights_of(groups | {person.ref.sid}, realm.forest)
         return person.open_at(self._now()) and Right.ADMINISTER in rights
+
+    def administrators(self) -> frozenset[Sid]:
+        """Who has the right to administer now, by `administers`. Raises DirectoryUnavailable."""
+        directory = self._realms[Forest.PRIV].directory
+        found: set[Sid] = set()
+        for group in self._rights.administering():
+            with suppress(NotFound):
+                found.update(person.ref.sid for person in directory.people_in(group))
+        return frozenset(sid for sid in found if self.administers(sid))
 
     def _actor(self, realm: Realm, name: str, *, via: str) -> Actor:
         try:

@@ -92,6 +92,14 @@ def test_9_where_enough_is_left_it_ends_at_its_time(house: House) -> None:
     assert (house.state(review).closes_at, house.told("review.prolonged")) == (before, [])
 
 
+def test_9_where_all_is_decided_nobody_is_waited_for(house: House) -> None:
+    review = house.plan(silence=Verdict.REMOVE)
+    for who, person in (("mallory", "priv.alice"), ("grace", "priv.bob")):
+        house.decide(review, who, person, Verdict.KEEP)
+    off(house, days=30)
+    assert (house.state(review).state, house.candidates()) == (State.CLOSED, BOTH)
+
+
 def test_9_a_short_outage_is_none(house: House) -> None:
     review = house.plan(silence=Verdict.REMOVE)
     house.days(13)

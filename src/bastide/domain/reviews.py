@@ -7,7 +7,8 @@
 
 The rules this module keeps:
   (1) Nobody reviews himself, with neither account. Who would be is replaced by the fallback; where that is the same person, by any administrator but them.
-  (2) A line is never nobody's: who has no manager, or one who cannot sign in, is reviewed by the fallback.
+  (2) A line is never nobody's: where nobody else can decide as the reviewer (gone, disabled, a group without others), the fallback reviews, and where that is the
+      same with it, any administrator. It is looked at again whenever reviewers are told, and before the end; who gets a line then is asked late: (9).
   (3) A decision needs a second factor that was shown within the last five minutes, as an approval does; taking away needs a reason.
   (4) A decision can be changed until the review ends, and each one is in the audit. Afterwards nothing can.
   (5) On silence the review does what it said from the start, and reviewers are shown that.
@@ -16,8 +17,8 @@ The rules this module keeps:
       removes, it takes decisions for SILENT at least.
   (8) What did not begin can be cancelled, and comes back no more. (7) holds for it too: who would be under review does not cancel it, and with four eyes nor does
       who planned it.
-  (9) The time to decide counts from when it really began. Who is asked late, because nothing ran for SLEPT or longer when it was due, has SILENT from then on, or
-      the whole time where that is shorter: what was slept through is nobody's silence.
+  (9) The time to decide counts from when it really began. Who is asked late, because nothing ran for SLEPT or longer when it was due or a line came to them, has SILENT from then on, or
+      the whole time where that is shorter: what was slept through is nobody's silence. Where all is decided nobody is asked.
 """
 
 import calendar
@@ -237,15 +238,27 @@ def _check_silence(review: Review, *, four_eyes: bool) -> None:
 
 
 def assign(
-    accounts: Collection[Sid], wanted: Subject | None, missing: str, fallback: Subject
+    accounts: Collection[Sid],
+    wanted: Subject | None,
+    missing: str,
+    fallback: Subject,
+    able: Collection[Sid],
 ) -> tuple[Subject | None, str]:
-    """(1), (2): who reviews somebody, and why. `wanted` None: nobody was found, and `missing` says why."""
-    if wanted is not None and wanted.sid not in accounts:
+    """(1), (2): who reviews somebody, and why. `accounts`: all of that person. `wanted` None: nobody was found, and `missing` says why. `able`: those of the two
+    as whom somebody can decide.
+    """
+    if wanted is not None and wanted.sid not in accounts and wanted.sid in able:
         return wanted, ""
-    why = missing if wanted is None else f"{wanted.name} would review himself"
-    if fallback.sid not in accounts:
+    if wanted is None:
+        why = missing
+    elif wanted.sid in accounts:
+        why = f"{wanted.name} would review himself"
+    else:
+        why = f"nobody else can decide as {wanted.name}"
+    if fallback.sid not in accounts and fallback.sid in able:
         return fallback, f"{why}: the fallback reviews"
-    return None, f"{why}, and so would the fallback: an administrator reviews"
+    also = "so would the fallback" if fallback.sid in accounts else f"nobody as the fallback {fallback.name}"
+    return None, f"{why}, and {also}: an administrator reviews"
 
 
 def may_decide(line: Line, actor: Actor, own: Collection[Sid]) -> bool:

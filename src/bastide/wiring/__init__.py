@@ -164,7 +164,7 @@ def _services(adapters: Adapters, preparation: Preparation, tracer: Tracer, term
         audit=audit,
         probes=Probes(prober=adapters.prober, forests=forests),
         reports=Reports(store=store, now=now),
-        oversight=_oversight(adapters, forests, subjects, reach, roles, terms),
+        oversight=_oversight(adapters, forests, subjects, reach, roles, authn, terms),
         measures=_measures(adapters),
         grants=_grants(adapters, forests, recovery, terms.party, jitter),
         links=Links(store=store, corp=corp, now=now, jitter=jitter),
@@ -207,6 +207,7 @@ def _oversight(
     subjects: Subjects,
     reach: Reach,
     roles: Roles,
+    authn: Authenticator,
     terms: _Terms,
 ) -> Oversight:
     return assemble_oversight(
@@ -219,6 +220,7 @@ def _oversight(
         signer=adapters.signer,
         random=adapters.random,
         now=adapters.clock.now,
+        administrators=authn.administrators,
         four_eyes=terms.four_eyes,
     )
 

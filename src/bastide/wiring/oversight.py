@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bastide.domain.ids import Sid
 from bastide.domain.people import Forest
 from bastide.services.access_graph import AccessGraphs
 from bastide.services.baseline.look import Baseline
@@ -13,6 +14,7 @@ from bastide.services.people import Subjects
 from bastide.services.ports import Directory, Random, Signer, Store
 from bastide.services.reach import Reach
 from bastide.services.reviews.campaigns import Campaigns
+from bastide.services.reviews.reviewers import People
 from bastide.services.reviews.run import ReviewWork
 from bastide.services.roles import Roles
 from bastide.services.tables import Tables
@@ -48,6 +50,7 @@ def assemble_oversight(
     signer: Signer,
     random: Random,
     now: Callable[[], datetime],
+    administrators: Callable[[], Collection[Sid]],
     four_eyes: bool = False,
 ) -> Oversight:
     """Wire the use cases to these adapters."""
@@ -67,8 +70,9 @@ def assemble_oversight(
         ),
         review_work=ReviewWork(
             store=store,
-            forests=forests,
-            censuses=adapters.censuses,
+            people=People(
+                store=store, forests=forests, censuses=adapters.censuses, administrators=administrators
+            ),
             eligibility=eligibility,
             roles=roles,
             signer=signer,

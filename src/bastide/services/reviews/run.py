@@ -1,8 +1,10 @@
 """The worker's part of access reviews. In order:
 
 (1) Begin: who may ask for what is read from the directories, with the evidence and a reviewer for each line; lines, state and audit are one commit.
-(2) Tell: each reviewer once when it begins, and again every so often while lines of theirs wait, as an audit record that notifications read.
-(3) End: from `closes_at` on no decision counts. What was slept through (domain/reviews.py, rule 9) does not end yet: its reviewers are reminded, and have time.
+(2) Tell: each reviewer once when it begins, and again every so often while lines of theirs wait, as an audit record that notifications read. Each time, and
+    before the end, the line of a reviewer who cannot decide any more is handed on (reviewers.py).
+(3) End: from `closes_at` on no decision counts. What was slept through or was handed on just now does not end yet: its
+    reviewers are reminded, and have time (domain/reviews.py, rule 9).
 (4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it, and right before it the
     directories were asked whether a group leads to the person still. Before each line the lease is asked, and in its commit whether the row is still ours: who
     stood still for longer than the lease does no line that another node has taken over. Who was to be removed gets nothing by what they asked for before: what
@@ -10,31 +12,26 @@
 (5) Sign: the digest over all lines, with the key that signs the audit; the next review of a row is planned in the same commit.
 """
 
-import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from bastide.domain import requests, reviews
-from bastide.domain.errors import DirectoryError, NotFound
+from bastide.domain.errors import NotFound
 from bastide.domain.ids import Sid
-from bastide.domain.people import Forest
 from bastide.domain.requests import OPEN
 from bastide.domain.reviews import Line, Outcome, Review, State, Verdict
-from bastide.domain.roles import Role, Subject
+from bastide.domain.roles import Role
 from bastide.domain.usage import UNUSED, usage_of
-from bastide.services.baseline.ports import Census
 from bastide.services.closing import move
 from bastide.services.eligibility import Eligibility, Eligible
 from bastide.services.events import by_worker
 from bastide.services.history import requests_since
 from bastide.services.pace import REVIEW
-from bastide.services.people import find_anywhere, people_behind
-from bastide.services.ports import Directory, Lease, Random, Signer, Store, UnitOfWork, Work
+from bastide.services.ports import Lease, Random, Signer, Store, UnitOfWork, Work
+from bastide.services.reviews.reviewers import People, Reviewers
 from bastide.services.reviews.ways import Found, Ways
 from bastide.services.roles import Roles
-
-_log = logging.getLogger(__name__)
 
 
 class ReviewWork:
@@ -44,8 +41,7 @@ class ReviewWork:
         self,
         *,
         store: Store,
-        forests: Mapping[Forest, Directory],
-        censuses: Mapping[str, Census],
+        people: People,
         eligibility: Eligibility,
         roles: Roles,
         signer: Signer,
@@ -53,8 +49,7 @@ class ReviewWork:
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._forests = forests
-        self._censuses = censuses
+        self._people = people
         self._eligibility = eligibility
         self._roles = roles
         self._signer = signer
@@ -98,18 +93,20 @@ class ReviewWork:
         chosen = [role for role in known if not review.roles or role.id in review.roles]
         people, problems = self._eligibility.people(chosen)
         usage = usage_of(requests_since(self._store, self._now() - review.lookback))
+        reviewers = Reviewers(review, self._people, self._now())
         lines = []
         for one in people:
-            subject, why = self._reviewer(review, one)
+            accounts = _accounts(one)
+            subject, why = reviewers.choose(one.name, accounts)
             used = usage.get((one.user.id, one.role.id), UNUSED) if one.user is not None else UNUSED
             lines.append(
                 Line(
                     id=self._random.uuid(), review=review.id, role=one.role.id, role_name=one.role.name, person=one.name,
-                    accounts=_accounts(one), direct=one.direct, through=one.through, reviewer=subject, why_reviewer=why,
+                    accounts=accounts, direct=one.direct, through=one.through, reviewer=subject, why_reviewer=why,
                     usage=used, enabled=one.enabled,
                 )
             )  # fmt: skip
-        asked = self._to_tell(lines)
+        asked = reviewers.to_tell(lines)
         with self._store.write() as uow:
             now = self._now()
             begun = reviews.begin(review, problems, now)
@@ -121,61 +118,7 @@ class ReviewWork:
             uow.work.finish(work, begun.next_due())
             uow.commit()
 
-    def _reviewer(self, review: Review, one: Eligible) -> tuple[Subject | None, str]:
-        """Who looks at this person."""
-        accounts = _accounts(one)
-        if review.reviewer is not None:
-            return reviews.assign(accounts, review.reviewer, "", review.fallback)
-        manager, missing = None, f"{one.name} has no manager"
-        try:
-            sid = next(
-                (found for census in self._censuses.values() if (found := census.manager(one.sid))), None
-            )
-            person = find_anywhere(self._forests, sid) if sid is not None else None
-        except DirectoryError as error:
-            missing = f"the manager of {one.name} could not be found out ({error.message})"
-        else:
-            if person is not None and person.open_at(self._now()):
-                manager = Subject(person.ref.sid, person.ref.name)
-            elif sid is not None:
-                missing = f"the manager of {one.name} is gone or cannot sign in"
-        return reviews.assign(self._both(accounts, manager), manager, missing, review.fallback)
-
-    def _both(self, accounts: Collection[Sid], manager: Subject | None) -> Collection[Sid]:
-        """The accounts of the person, as they compare: a manager is named by the CORP account, and may be the same PAM user."""
-        if manager is None:
-            return accounts
-        with self._store.read() as uow:
-            user = uow.users.by_sid(manager.sid)
-        same = user is not None and bool(set(accounts) & user.sids)
-        return {*accounts, manager.sid} if same else accounts
-
     # ---------------------------------------------------------------------------------------------------- remind, end
-
-    def _to_tell(self, lines: Collection[Line]) -> Mapping[Sid, int]:
-        """Reviewer to how many lines wait for them; a group is its people."""
-        counts: dict[Sid, int] = {}
-        behind: dict[Sid, tuple[Sid, ...]] = {}
-        for line in lines:
-            if line.decision is not None or line.reviewer is None:
-                continue
-            subject = line.reviewer
-            if subject.sid not in behind:
-                behind[subject.sid] = tuple(self._behind(subject))
-            for sid in behind[subject.sid]:
-                if sid not in line.accounts:
-                    counts[sid] = counts.get(sid, 0) + 1
-        return counts
-
-    def _behind(self, subject: Subject) -> Iterator[Sid]:
-        """A directory that is down tells nobody: the next reminder does."""
-        if not subject.is_group:
-            yield subject.sid
-            return
-        try:
-            yield from (person.ref.sid for person in people_behind(self._forests, subject) or ())
-        except DirectoryError as error:
-            _log.warning("reviewers in %s are not told: %s", subject.name, error.message)
 
     def _ask_again(self, work: Work, review: Review) -> None:
         """(2), (3)."""
@@ -183,17 +126,22 @@ class ReviewWork:
         if due is not None and due > now:
             self._finish(work, due)
             return
-        late = reviews.slept_through(review, now)
+        with self._store.read() as uow:
+            lines = uow.reviews.lines(review.id)
+        reviewers = Reviewers(review, self._people, now)
+        seen = {line.id: reviewers.handed_on(line) for line in lines}
+        silent = any(line.decision is None for line in lines)
+        late = any(seen[line.id] != line for line in lines) or (silent and reviews.slept_through(review, now))
         if review.closes_at <= now and not late:
             self._end(work, review)
             return
-        with self._store.read() as uow:
-            lines = uow.reviews.lines(review.id)
-        asked = self._to_tell(lines)
+        asked = reviewers.to_tell(seen.values())
         with self._store.write() as uow:
             before = uow.reviews.get(review.id)
             after = replace(reviews.give_time(before, now) if late else before, reminded_at=now)
             uow.reviews.save(after)
+            for line in uow.reviews.lines(review.id):
+                _hand_on(uow, after, line, seen[line.id], now)
             if after.until != before.until:
                 data = {"review": review.id, "until": after.closes_at.isoformat()}
                 uow.audit.append(by_worker("review.prolonged", now, subject_name=review.name, data=data))
@@ -219,7 +167,7 @@ class ReviewWork:
         """(4), (5)."""
         with self._store.read() as uow:
             waiting = [line for line in uow.reviews.lines(review.id) if line.outcome is None]
-        ways = Ways(self._forests)
+        ways = Ways(self._people.forests)
         for line in waiting:
             lease.require()
             found = self._looked(ways, review, line)
@@ -316,6 +264,20 @@ class ReviewWork:
                 uow.audit.append(by_worker("review.planned", now, subject_name=review.name, data=told))
             uow.work.finish(work, None)
             uow.commit()
+
+
+def _hand_on(uow: UnitOfWork, review: Review, line: Line, seen: Line, now: datetime) -> None:
+    """The line to the reviewer that was found, unless somebody decided it meanwhile."""
+    if line.decision is not None or seen.reviewer == line.reviewer:
+        return
+    uow.reviews.save_line(replace(line, reviewer=seen.reviewer, why_reviewer=seen.why_reviewer))
+    data = {
+        "review": review.id, "line": line.id, "role": line.role_name, "person": line.person,
+        "from": line.reviewer.name if line.reviewer else "", "to": seen.reviewer.name if seen.reviewer else "",
+        "why": seen.why_reviewer,
+    }  # fmt: skip
+    subject = seen.reviewer.sid if seen.reviewer else ""
+    uow.audit.append(by_worker("review.handed-on", now, subject=subject, subject_name=review.name, data=data))
 
 
 def _tell_reviewers(
