@@ -350,6 +350,15 @@ def test_other_scopes_take_no_foreign_member(world: World, scope: Scope) -> None
     assert set(world.corp.observe_link(corp, priv.sid).values()) == {False}
 
 
+def test_names_are_asked_for_together_and_nobody_is_left_out(world: World) -> None:
+    user = world.add_user(Forest.PRIV, world.new_name("named"))
+    group = world.add_group(Forest.PRIV, world.new_name("named"))
+    stranger = world.add_user(Forest.CORP, world.new_name("named"))
+    asked = [user.sid, group.sid, stranger.sid, nobody(user.sid)]
+    assert world.priv.names(asked) == {user.sid: user.name, group.sid: group.name}
+    assert world.priv.names([]) == {}
+
+
 # --------------------------------------------------------------------------------------------------------- account ends
 
 

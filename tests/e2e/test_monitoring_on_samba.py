@@ -158,12 +158,13 @@ def test_each_drift_is_found_and_only_what_is_delegated_is_put_right(
 
     world.by_hand(CORP, carried.corp, ADD, "member", by_guid(bob.guid))
     spans.append(soon(lambda: Rule.OTHER_MEMBER in world.findings(), "a member of the CORP group is found"))
+    assert world.findings()[Rule.OTHER_MEMBER].drift.reason.startswith(f"CORP\\bob ({bob.sid}) became")
     world.by_hand(CORP, carried.corp, DELETE, "member", by_guid(bob.guid))
     soon(lambda: not world.findings(), "it is gone again")
 
     taken_back = give(forests, PRIV, group.guid, stranger.sid)
     spans.append(soon(lambda: Rule.RIGHTS_CHANGED in world.findings(), "permissions are found"))
-    assert str(stranger.sid) in world.findings()[Rule.RIGHTS_CHANGED].drift.reason
+    assert f"PRIV\\{stranger.name} ({stranger.sid})" in world.findings()[Rule.RIGHTS_CHANGED].drift.reason
     taken_back()
     soon(lambda: not world.findings(), "they are back")
 

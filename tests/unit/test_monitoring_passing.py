@@ -176,7 +176,8 @@ def test_a_pam_user_without_a_grant_is_said_with_the_cap_of_its_tickets(world: M
     members, link = sorted(passed(world), key=lambda one: one.drift.domain is CORP)
     until = members.found_at + user.ticket_cap
     assert f"good until {until:%Y-%m-%d %H:%M:%S} UTC at the latest" in members.drift.reason
-    assert link.drift.reason.startswith(f"{group.priv.sid} was a member of {group.corp.name} for a moment")
+    who = f"PRIV\\{group.priv.name} ({group.priv.sid})"
+    assert link.drift.reason.startswith(f"{who} was a member of {group.corp.name} for a moment")
 
 
 def test_an_old_grant_explains_nothing(world: MonitoredWorld) -> None:

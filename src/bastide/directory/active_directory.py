@@ -126,6 +126,19 @@ class ActiveDirectory:
         people = [self._person(entry) for entry in self._search(f"(&{_PERSON}{inside})", PERSON_ATTRIBUTES)]
         return tuple(sorted((p for p in people if p.enabled), key=lambda p: p.ref.name))
 
+    def names(self, sids: Collection[Sid]) -> Mapping[Sid, str]:
+        domain = self.domain()
+
+        def find(session: Session) -> dict[Sid, str]:
+            return {
+                entry.sid(): name
+                for chunk in membership.chunks(sorted(sids), _IN_FILTER)
+                for entry in session.search(domain.base, any_sid(chunk), ["objectSid", "sAMAccountName"])
+                if (name := entry.text("sAMAccountName"))
+            }
+
+        return self.connections.on_any("look up names", find)
+
     def members_of(self, group: ObjectRef) -> frozenset[Sid]:
         return frozenset().union(*self.members_on(group).values())
 

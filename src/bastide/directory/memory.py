@@ -85,6 +85,11 @@ class MemoryDirectory:
         people = [self._as_seen(account.person) for account in found if account is not None]
         return tuple(sorted((p for p in people if p.enabled), key=lambda p: p.ref.name))
 
+    def names(self, sids: Collection[Sid]) -> Mapping[Sid, str]:
+        known = self._first()
+        refs = [*(one.person.ref for one in known.accounts()), *(one.ref for one in known.groups())]
+        return {ref.sid: ref.name for ref in refs if ref.sid in sids}
+
     def members_of(self, group: ObjectRef) -> frozenset[Sid]:
         return frozenset().union(*self.members_on(group).values())
 

@@ -13,7 +13,7 @@ A finding stands as long as what it says is true; what was true once (a sign-in,
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -104,6 +104,8 @@ class Finding:
     found_at: datetime
     tried: datetime | None = None
     wrong: str = ""
+    #: Of SIDs in it, as they were called when they could be looked up.
+    names: Mapping[Sid, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -10,13 +10,14 @@
 (5) Clocks differ, and what is told of may come before what explains it: SLACK on both sides, and nothing is judged before the window for late arrival is over.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
 from bastide.domain.ids import Sid
+from bastide.domain.names import sid_of
 from bastide.domain.people import PamUser
 from bastide.domain.requests import Request
 from bastide.domain.roles import PamGroup
@@ -181,6 +182,30 @@ def judge(change: Change, ours: Ours, requests: Sequence[Request], announced: Co
         who = change.actor.shown or "an account that the event does not name"
         return replace(found, verdict=Verdict.UNEXPLAINED, because=f"{who} is not Bastide")  # (3)
     return _by_us(found, ours, requests)  # (2)
+
+
+def nameless_in(changes: Iterable[Change]) -> frozenset[Sid]:
+    """Of whom events tell by SID alone: a reader knows nobody by it."""
+    everybody = (one for change in changes for one in (change.actor, change.target, change.group))
+    return frozenset(sid for one in everybody if (sid := _only_sid(one)) is not None)
+
+
+def called(change: Change, names: Mapping[Sid, str]) -> Change:
+    """With the names of those of whom only the SID was told, where they are known. What explains a change goes by SIDs, before and after."""
+
+    def one(named: Named) -> Named:
+        sid = _only_sid(named)
+        return replace(named, name=names[sid]) if sid is not None and sid in names else named
+
+    return replace(change, actor=one(change.actor), target=one(change.target), group=one(change.group))
+
+
+def _only_sid(named: Named) -> Sid | None:
+    """None: it has a name, or a DN that says one, or no SID that is one."""
+    first = sid_of(named.dn.partition(",")[0].partition("=")[2])
+    if named.name or (named.dn and first is None):
+        return None
+    return sid_of(named.sid) or first
 
 
 def _by_us(found: Judged, ours: Ours, requests: Sequence[Request]) -> Judged:

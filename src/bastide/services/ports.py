@@ -135,6 +135,9 @@ class Directory(Protocol):
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         """Enabled user accounts in a group, nested ones too. Raises NotFound."""
 
+    def names(self, sids: Collection[Sid]) -> Mapping[Sid, str]:
+        """The sAMAccountName of those that are an account or a group of this forest, asked for together."""
+
     def members_of(self, group: ObjectRef) -> frozenset[Sid]:
         """Direct members of any kind, on any reachable controller: people (disabled ones too), groups, computers. Raises NoSuchObject."""
 

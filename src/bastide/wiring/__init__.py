@@ -179,7 +179,7 @@ def _services(adapters: Adapters, preparation: Preparation, tracer: Tracer, term
         imports=spaces.imports,
         spaces=spaces.spaces,
         break_glass=_break_glass(adapters),
-        monitoring=_monitoring(adapters, priv, jitter),
+        monitoring=_monitoring(adapters, forests, jitter),
         passwords=passwords,
         notifications=_notifications(adapters, forests, jitter),
         alerts=_alerts(adapters, audit, subjects, passwords, jitter),
@@ -371,13 +371,15 @@ def _notifications(
     )
 
 
-def _monitoring(adapters: Adapters, priv: Directory, jitter: Callable[[], float]) -> Monitoring | None:
+def _monitoring(
+    adapters: Adapters, forests: Mapping[Forest, Directory], jitter: Callable[[], float]
+) -> Monitoring | None:
     if adapters.monitoring is None:
         return None
     return assemble_monitoring(
         adapters.monitoring,
         store=adapters.store,
-        priv=priv,
+        forests=forests,
         now=adapters.clock.now,
         monotonic=adapters.clock.monotonic,
         jitter=jitter,

@@ -11,6 +11,7 @@ from bastide.services.monitor.control import Control
 from bastide.services.monitor.ports import ChangeFeed
 from bastide.services.monitor.repairs import Repairs
 from bastide.services.monitor.watch import Watch
+from bastide.services.names import Names
 from bastide.services.ports import Directory, Store
 
 #: How long one node reads before it gives the row back; an idle second costs a question to the domain, and the database nothing.
@@ -46,7 +47,7 @@ def assemble_monitoring(
     adapters: MonitorAdapters,
     *,
     store: Store,
-    priv: Directory,
+    forests: Mapping[Forest, Directory],
     now: Callable[[], datetime],
     monotonic: Callable[[], float],
     jitter: Callable[[], float],
@@ -57,12 +58,13 @@ def assemble_monitoring(
             store=store,
             feeds=adapters.feeds,
             rules=adapters.rules,
-            repairs=Repairs(store=store, priv=priv, now=now),
+            repairs=Repairs(store=store, priv=forests[Forest.PRIV], now=now),
             interval=adapters.interval,
             hold=adapters.hold,
             now=now,
             monotonic=monotonic,
             jitter=jitter,
+            names=Names(forests),
         ),
         control=Control(store=store, sides=tuple(adapters.feeds), now=now),
     )

@@ -6,12 +6,26 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bastide.domain.errors import DirectoryError, NotFound, StoreError
-from bastide.domain.observed import KEPT, SLACK, Change, Judged, Kind, Named, Ours, Verdict, judge
+from bastide.domain.names import of_pam
+from bastide.domain.observed import (
+    KEPT,
+    SLACK,
+    Change,
+    Judged,
+    Kind,
+    Named,
+    Ours,
+    Verdict,
+    called,
+    judge,
+    nameless_in,
+)
 from bastide.domain.people import Forest
 from bastide.domain.requests import State
 from bastide.services.events import by_worker
 from bastide.services.intake.accept import KEY, ours_of
 from bastide.services.intake.ports import Source
+from bastide.services.names import Names
 from bastide.services.pace import INTAKE, delay
 from bastide.services.ports import AuditQuery, Directory, Store, UnitOfWork, Work
 
@@ -41,6 +55,7 @@ class Judge:
         self._store = store
         self._sources = sources
         self._forests = forests
+        self._looked_up = Names(forests)
         self._names = own
         self._now = now
         self._jitter = jitter
@@ -77,13 +92,18 @@ class Judge:
         return self._own
 
     def _judge(self, work: Work, own: Sequence[Named]) -> None:
+        with self._store.read() as uow:
+            nameless = nameless_in(one.change for one in uow.observed.due(self._now(), _BATCH))
+            names = dict(of_pam(uow.users.all(), uow.groups.all())) if nameless else {}
+        names |= self._looked_up.of(nameless - names.keys())
         with self._store.write() as uow:
             now = self._now()
             due = uow.observed.due(now, _BATCH)
             ours = ours_of(uow, own) if due else None
             for judged in due:
                 if ours is not None:
-                    self._say(uow, self._judged(uow, judged, ours), now)
+                    named = replace(judged, change=called(judged.change, names))
+                    self._say(uow, self._judged(uow, named, ours), now)
             self._listen(uow, now)
             uow.observed.forget_before(now - KEPT)
             following = [

@@ -1,10 +1,13 @@
-"""What stands is kept, what is new is said, and what is over as well: each once."""
+"""What stands is kept, what is new is said, and what is over as well: each once. By name, where the name is known (domain/names.py)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from bastide.domain.drift import Drift, Finding, Rules
+from bastide.domain.ids import Sid
+from bastide.domain.names import sids_in, spelled
 from bastide.domain.people import Forest
 from bastide.services.events import by_worker
 from bastide.services.ports import UnitOfWork
@@ -14,16 +17,24 @@ NO_AVAIL = "the directory refused nothing, and it is as it was; a member whose p
 
 
 def settle(
-    uow: UnitOfWork, side: Forest, found: Iterable[Drift], rules: Rules, now: datetime
+    uow: UnitOfWork,
+    side: Forest,
+    found: Iterable[Drift],
+    rules: Rules,
+    now: datetime,
+    names: Mapping[Sid, str] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
-    """In this commit. Returns what stands in the domain. A rule whose action was changed counts from now on."""
+    """In this commit. Returns what stands in the domain. A rule whose action was changed counts from now on; a name that was known once goes on."""
     known = {one.key: one for one in uow.monitored.findings() if one.drift.domain is side}
     standing: dict[str, Finding] = {}
     changed: list[Finding] = []
     for drift in found:
-        old, new = known.get(drift.key), rules.judge(drift, now)
+        old = known.get(drift.key)
+        called = {**({} if old is None else old.names), **_of(drift, names)}
+        said = replace(drift, reason=spelled(drift.reason, called), remedy=spelled(drift.remedy, called))
+        new = replace(rules.judge(said, now), names=called)
         if old is not None:
-            new = replace(old, drift=drift, action=new.action, owner=new.owner)
+            new = replace(old, drift=said, action=new.action, owner=new.owner, names=called)
         elif drift.key not in standing:
             on_drift("drift.found", uow, new, now)
         if new != old:
@@ -36,6 +47,10 @@ def settle(
         on_drift("drift.repaired" if mended else "drift.gone", uow, known[key], now)
     uow.monitored.drop(over)
     return tuple(standing.values())
+
+
+def _of(drift: Drift, names: Mapping[Sid, str]) -> Mapping[Sid, str]:
+    return {sid: names[sid] for sid in sids_in(drift.reason, drift.remedy) if sid in names}
 
 
 def on_drift(kind: str, uow: UnitOfWork, finding: Finding, now: datetime, **more: object) -> None:

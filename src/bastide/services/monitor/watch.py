@@ -25,12 +25,13 @@ from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
 from bastide.domain.roles import Carrier
 from bastide.services.events import by_worker
-from bastide.services.monitor import consequences, kept_alive
+from bastide.services.monitor import called, consequences, kept_alive
 from bastide.services.monitor.findings import settle
 from bastide.services.monitor.passing import passed
 from bastide.services.monitor.ports import ChangeFeed, Domain
 from bastide.services.monitor.reading import Reading, Wish, read, stands_still
 from bastide.services.monitor.repairs import Repairs
+from bastide.services.names import Names
 from bastide.services.pace import MONITOR, delay
 from bastide.services.ports import Lease, Store, UnitOfWork, Work
 
@@ -53,6 +54,9 @@ class Known:
     asked_at: datetime | None = None
     #: Members of groups of CORP, as PRIV knows them; None: it does not.
     abroad: dict[Sid, Named | None] = field(default_factory=dict)
+    #: Names that were looked up, and SIDs of what stands that have none yet (called.py).
+    names: dict[Sid, str] = field(default_factory=dict)
+    unnamed: frozenset[Sid] = frozenset()
     #: The way of each, as one state of the database has it: they are walked once for it.
     ways: tuple[Pam, Mapping[Sid, nested.Way]] | None = None
 
@@ -72,8 +76,10 @@ class Watch:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
+        names: Names,
     ) -> None:
         self._store = store
+        self._names = names
         self.feeds = feeds
         self._rules = rules
         self._repairs = repairs
@@ -133,7 +139,8 @@ class Watch:
             people = watched if self._is_single else {o.guid: o for o in uow.monitored.watched(Forest.CORP)}
             pam = pam_of(uow)
             owed = side is Forest.PRIV and kept_alive.owes(uow, watched, people, pam, self._now())
-            return Known(domain, watched, people, pam, uow.audit.head()[0], owed)
+            head, unnamed = uow.audit.head()[0], called.unnamed(uow, side)
+            return Known(domain, watched, people, pam, head, owed, unnamed=unnamed)
 
     @property
     def _is_single(self) -> bool:
@@ -145,6 +152,8 @@ class Watch:
             if uow.audit.head()[0] != known.head:
                 known.pam, known.head = pam_of(uow), uow.audit.head()[0]
         reading = read(feed, known.domain, self._wish(known), self._now())  # (2)
+        known.names |= self._names.of(called.unknown(reading, known.watched, known.pam, known.unnamed))
+        known.unnamed = frozenset()
         lease.require()
         with self._store.write() as uow:  # (3)
             uow.work.require(work)
@@ -244,7 +253,8 @@ class Watch:
         found += _hidden(uow, known, {one.key for one in found})
         if doubtful:
             found.append(drift.unreadable(side, feed.domain, lost, len(known.watched)))
-        findings = settle(uow, side, found, self._rules, now)
+        names = called.known(found, known.watched.values(), side, moment.after, known.names)
+        findings = settle(uow, side, found, self._rules, now, names)
         if doubtful:  # the cookie stays where it was: what came with this one comes again
             return findings
         self._say(uow, known, reading, first=first, now=now)
