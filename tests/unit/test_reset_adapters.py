@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,21 +41,99 @@ def folder(place: Path, ending: str = "", newline: str = "\r\n") -> Path:
     return place
 
 
-def one_file(place: Path) -> Path:
-    others = {digest(str(number)): 1 for number in range(5000)}
-    lines = sorted(others | {digest(password): count for password, count in LOST.items()})
-    counts = others | {digest(password): count for password, count in LOST.items()}
+def lines_of_all() -> list[str]:
+    """Sorted by hash."""
+    counts = {digest(str(number)): 1 for number in range(5000)}
+    counts |= {digest(password): count for password, count in LOST.items()}
+    return [f"{one}:{counts[one]}\n" for one in sorted(counts)]
+
+
+def one_file(place: Path, lines: Sequence[str] = ()) -> Path:
     file = place / "pwned.txt"
-    file.write_text("".join(f"{line}:{counts[line]}\n" for line in lines))
+    file.write_text("".join(lines or lines_of_all()))
     return file
 
 
-@pytest.mark.parametrize("make", [folder, lambda place: folder(place, ".txt", "\n"), one_file])
-def test_a_lost_password_is_found_with_its_count(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    found = RangeFiles(make(tmp_path))
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen prefixes: five thousand hashes are a whole corpus then."""
+    monkeypatch.setattr(breached, "PREFIX", 1)
+    monkeypatch.setattr(breached, "PREFIXES", 16)
+
+
+@pytest.mark.parametrize("ending", ["", ".txt"])
+def test_a_lost_password_is_found_with_its_count(ending: str, tmp_path: Path) -> None:
+    found = RangeFiles(folder(tmp_path, ending))
     assert {password: found.times(password) for password in LOST} == LOST
 
 
+@pytest.mark.parametrize("written", [str.upper, str.lower])
+@pytest.mark.usefixtures("few")
+def test_a_lost_password_is_found_in_one_file(written: Callable[[str], str], tmp_path: Path) -> None:
+    found = RangeFiles(one_file(tmp_path, [written(line) for line in lines_of_all()]))
+    assert found.corpus().whole
+    assert {password: found.times(password) for password in LOST} == LOST
+
+
+@pytest.mark.parametrize("ending", ["", ".txt"])
+@pytest.mark.parametrize("written", [str.upper, str.lower])
+@pytest.mark.usefixtures("few")
+def test_3_a_folder_is_read_in_either_case(
+    ending: str, written: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A breaker's: in lower case it was called whole, and every password was an error."""
+    for head in "0123456789ABCDEF":
+        lines = [line[1:] for line in lines_of_all() if line.startswith(head)]
+        (tmp_path / f"{written(head)}{ending}").write_text("".join(lines))
+    found = RangeFiles(tmp_path)
+    assert (found.corpus().files, found.corpus().whole) == (16, True)
+    assert {password: found.times(password) for password in LOST} == LOST
+
+
+@pytest.mark.usefixtures("few")
+def test_3_a_prefix_that_is_there_twice_makes_up_for_no_other(tmp_path: Path) -> None:
+    for head in "0123456789ABCDE":
+        (tmp_path / head).write_text("0" * 39 + ":1\n")
+    (tmp_path / "0.txt").write_text("0" * 39 + ":1\n")
+    assert (RangeFiles(tmp_path).corpus().files, RangeFiles(tmp_path).corpus().whole) == (15, False)
+
+
+@pytest.mark.usefixtures("few")
+def test_3_a_file_that_is_sorted_by_count_is_an_error(tmp_path: Path) -> None:
+    """A breaker's: it found next to nothing, and was called whole."""
+    found = RangeFiles(one_file(tmp_path, sorted(lines_of_all(), key=digest)))
+    with pytest.raises(NotConfigured, match="not sorted by hash"):
+        found.corpus()
+    for password in (*LOST, "not lost 1", "not lost 2"):
+        with pytest.raises(NotConfigured, match=r"not sorted by hash|not whole"):
+            found.times(password)
+
+
+@pytest.mark.parametrize("part", [slice(2500), slice(2500, None)])
+@pytest.mark.usefixtures("few")
+def test_3_a_file_that_was_cut_off_at_the_end_of_a_line_is_an_error(part: slice, tmp_path: Path) -> None:
+    lines = lines_of_all()
+    found = RangeFiles(one_file(tmp_path, lines[part]))
+    with pytest.raises(NotConfigured, match="not whole"):
+        found.corpus()
+    refused = 0
+    for number in range(200):
+        there = digest(str(number)) + ":1\n" in lines[part]
+        try:
+            assert found.times(str(number)) == there
+        except NotConfigured:
+            refused += 1
+    assert 50 < refused < 150
+
+
+@pytest.mark.usefixtures("few")
+def test_3_a_part_that_is_missing_in_the_middle_is_an_error(tmp_path: Path) -> None:
+    found = RangeFiles(one_file(tmp_path, [line for line in lines_of_all() if line[0] not in "78"]))
+    with pytest.raises(NotConfigured, match="not whole"):
+        found.corpus()
+
+
+@pytest.mark.usefixtures("few")
 def test_others_are_not_found_in_a_sorted_file(tmp_path: Path) -> None:
     found = RangeFiles(one_file(tmp_path))
     assert found.times("4999") == 1

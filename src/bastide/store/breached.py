@@ -3,8 +3,10 @@
 Either a folder with a file for each of the 1,048,576 prefixes of five hexadecimal digits (`5BAA6` or `5BAA6.txt`, lines `SUFFIX:COUNT` with the other 35 digits), or one file
 with lines `HASH:COUNT`, sorted by hash. A look-up reads one small file, or a few blocks of the large one: memory is the same for any size.
 
-(1) Only SHA-1 in upper case hexadecimal, as the corpus has it; it finds what is in the list, and protects nothing.
+(1) Only SHA-1 in hexadecimal, as the corpus has it, names of files too in upper or in lower case; it finds what is in the list, and protects nothing.
 (2) What cannot be read is an error, never "not found": a file that is empty or has a line that is none of the corpus, as one that was cut off or a page of a proxy.
+(3) So is what is missing. The whole corpus has hundreds of hashes for each prefix: in one file a neighbour of each hash begins as it does, or that part is not there. And so
+    is a file that is not sorted by hash: the corpus is published by count as well, and nothing is found there.
 """
 
 import hashlib
@@ -21,9 +23,14 @@ from bastide.services.reset.ports import Corpus
 PREFIX = 5
 PREFIXES = 16**PREFIX
 _HASH = 40
+#: Of one file so many places are looked at to say whether it is whole, and its end; what is missing between them is an error when a password falls on it.
+_SAMPLES = 64
+#: Stands behind every hash.
+_END = b"G"
 #: A prefix of the whole corpus has about a thousand lines, 40 KB; more than this is no such file.
 _MOST = 4 * 1024 * 1024
 _LINE = 256
+_DIGITS = ("0123456789ABCDEF", "0123456789abcdef")
 _REMEDY = "docs/how-to/self-service-reset.md says which files it takes"
 
 
@@ -47,25 +54,25 @@ class RangeFiles:
     def corpus(self) -> Corpus:
         with _translated(self._place):
             if not self._place.is_dir():
-                with self._place.open("rb") as file:
-                    _count_of(file.readline(_LINE), _HASH)
+                for number in (*range(0, PREFIXES, max(PREFIXES // _SAMPLES, 1)), PREFIXES - 1):
+                    _in_sorted(self._place, f"{number:0{PREFIX}X}".encode().ljust(_HASH, b"8"))
                 return Corpus(1, datetime.fromtimestamp(self._place.stat().st_mtime, UTC), whole=True)
-            number, oldest = 0, float("inf")
+            there, oldest = bytearray(PREFIXES), float("inf")
             with os.scandir(self._place) as entries:
                 for entry in entries:
                     if _is_prefix(entry.name):
-                        number, oldest = number + 1, min(oldest, entry.stat().st_mtime)
+                        there[int(entry.name[:PREFIX], 16)] = 1
+                        oldest = min(oldest, entry.stat().st_mtime)
+            number = sum(there)
             written = datetime.fromtimestamp(oldest, UTC) if number else None
             return Corpus(number, written, whole=number == PREFIXES)
 
     def _range(self, prefix: str) -> Path:
         """(2) Raises OSError."""
-        for name in (prefix, f"{prefix}.txt"):
+        for name in (prefix, f"{prefix}.txt", prefix.lower(), f"{prefix.lower()}.txt"):
             if (self._place / name).exists():
                 return self._place / name
-        raise NotConfigured(
-            f"the list of lost passwords {self._place} lacks the file {prefix}", remedy=_REMEDY
-        )
+        raise _unusable(self._place, f"lacks the file {prefix}")
 
 
 @contextmanager
@@ -84,7 +91,7 @@ def _translated(place: Path) -> Iterator[None]:
 
 def _is_prefix(name: str) -> bool:
     stem = name.removesuffix(".txt")
-    return len(stem) == PREFIX and all(c in "0123456789ABCDEFabcdef" for c in stem)
+    return len(stem) == PREFIX and any(set(stem) <= set(digits) for digits in _DIGITS)
 
 
 def _in_range(path: Path, suffix: bytes) -> int:
@@ -97,20 +104,32 @@ def _in_range(path: Path, suffix: bytes) -> int:
 
 
 def _in_sorted(path: Path, wanted: bytes) -> int:
-    """The first line that is not before the wanted one, by halving the file."""
+    """The first line that is not before the wanted one, by halving the file. (3) `before`, `after`: the nearest hashes on both sides that were seen; in the end they are the
+    neighbours.
+    """
     with path.open("rb") as file:
         low, high = 0, os.fstat(file.fileno()).st_size
         if not high:
             raise ValueError
+        before, after = b"", _END
         while low < high:
             middle = (low + high) // 2
-            line = _line_from(file, middle)
-            if line and _key(line) < wanted:
-                low = middle + 1
+            key = _key(_line_from(file, middle))
+            if not before <= key <= after:
+                raise _unusable(path, "is not sorted by hash; the corpus is published by count as well")
+            if key < wanted:
+                low, before = middle + 1, key
             else:
-                high = middle
-        line = _line_from(file, low)
-        return _count_of(line, _HASH) if line and _key(line) == wanted else 0
+                high, after = middle, key
+        if after == wanted:
+            return _count_of(_line_from(file, low), _HASH)
+        if wanted[:PREFIX] not in {before[:PREFIX], after[:PREFIX]}:
+            raise _unusable(path, "is not whole: it was cut off, or a part of it is missing")
+        return 0
+
+
+def _unusable(path: Path, why: str) -> NotConfigured:
+    return NotConfigured(f"the list of lost passwords {path} {why}", remedy=_REMEDY)
 
 
 def _line_from(file: BinaryIO, at: int) -> bytes:
@@ -123,6 +142,9 @@ def _line_from(file: BinaryIO, at: int) -> bytes:
 
 
 def _key(line: bytes) -> bytes:
+    """Behind the last line: the end."""
+    if not line:
+        return _END
     _count_of(line, _HASH)
     return line[:_HASH].upper()
 
