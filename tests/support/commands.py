@@ -27,3 +27,9 @@ def help_of(path: Sequence[str]) -> str:
     done = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def run_here(*words: str) -> None:
+    """Run a command that has to end well, as a part of what a test begins with: a process of its own would take a second of the processor."""
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from tests.support.commands import run_here
 from tests.support.patience import PATIENCE
 
 BASTIDE = [sys.executable, "-m", "bastide.cli.main"]
@@ -27,11 +28,8 @@ def make_settings(home: Path) -> tuple[Path, int]:
         f'[priv]\ndomain = "priv.invalid"\nkeytab = "{keytab}"\n[http]\nkeytab = "{keytab}"\n'
     )
     config = home / "bastide.toml"
-    for command in (
-        ["init", "--answers", str(home / "answers.toml"), "--output", str(config), "--offline"],
-        ["db", "upgrade", "--config", str(config)],
-    ):
-        subprocess.run([*BASTIDE, *command], check=True, capture_output=True)
+    run_here("init", "--answers", str(home / "answers.toml"), "--output", str(config), "--offline")
+    run_here("db", "upgrade", "--config", str(config))
     return config, port
 
 

@@ -19,6 +19,7 @@ from bastide.domain.journal import Answer, Span, Wish
 from bastide.domain.traces import Trace
 from bastide.store.tables import SCHEMA
 from bastide.store.unit_of_work import SqlStore
+from tests.support.commands import run_here
 from tests.support.patience import PATIENCE
 
 pytest.importorskip("ldap")
@@ -59,11 +60,8 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "x.keytab").write_text("no key")
     (tmp_path / "x.keytab").chmod(0o600)
     (tmp_path / "bastide.toml").write_text(SETTINGS.format(home=tmp_path))
-    for command in (
-        ["keys", "generate", "--to", str(tmp_path / "keys")],
-        ["db", "upgrade", "--config", str(tmp_path / "bastide.toml")],
-    ):
-        subprocess.run([*BASTIDE, *command], check=True, capture_output=True)
+    run_here("keys", "generate", "--to", str(tmp_path / "keys"))
+    run_here("db", "upgrade", "--config", str(tmp_path / "bastide.toml"))
     return tmp_path
 
 
