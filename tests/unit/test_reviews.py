@@ -18,6 +18,7 @@ from bastide.domain.reviews import Every, Line, Outcome, Review, State, Verdict
 from bastide.domain.roles import Subject
 from bastide.services.ports import AuditQuery
 from bastide.services.reviews.campaigns import Draft
+from bastide.wiring import assemble
 from tests.support.world import World
 from tests.unit.test_cli_app import Desk, desk  # noqa: F401  # a fixture
 
@@ -37,6 +38,12 @@ class House:
         assert isinstance(census, MemoryCensus)
         self.census = census
         self.census.managers[self.sid("alice")] = self.sid("mallory")
+        self.use = self.world.services.oversight.reviews
+
+    def with_four_eyes(self) -> None:
+        """As after a restart with that setting; roles are there."""
+        self.world.services = assemble(self.world.adapters, self.world._preparation(), four_eyes=True)
+        self.world.runner = self.world.new_runner()
         self.use = self.world.services.oversight.reviews
 
     def sid(self, name: str) -> Any:

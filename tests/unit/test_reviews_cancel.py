@@ -14,7 +14,6 @@ from bastide.domain.people import Actor, Forest
 from bastide.domain.reviews import Every, Review, State
 from bastide.domain.roles import Subject
 from bastide.services.reviews.ways import Ways
-from bastide.wiring import assemble
 from tests.unit.test_cli_app import Desk, desk  # noqa: F401  # a fixture
 from tests.unit.test_reviews import House
 from tests.unit.test_reviews_four_eyes import add_candidate
@@ -134,8 +133,7 @@ def test_8_a_group_that_becomes_a_candidate_meanwhile_was_not_looked_at(
 
 
 def test_8_with_four_eyes_who_planned_it_does_not_cancel_it(house: House) -> None:
-    services = assemble(house.world.adapters, house.world._preparation(), four_eyes=True)
-    house.use = services.oversight.reviews
+    house.with_four_eyes()
     review = house.plan(opens_at=house.world.clock.now() + timedelta(days=30))
     with pytest.raises(NotAuthorized, match="you planned this review"):
         house.use.cancel(house.world.dave, review.id)

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from bastide.directory.memory import MemoryDirectory
 from bastide.domain.errors import InvalidInput, NotAuthorized
-from bastide.domain.reviews import SILENT, State, Verdict
+from bastide.domain.reviews import SILENT, Review, State, Verdict
 from bastide.domain.roles import Subject
-from bastide.wiring import assemble
+from bastide.services.reviews.campaigns import Draft
 from tests.unit.test_reviews import House
 
 
@@ -23,8 +24,7 @@ def house() -> Iterator[House]:
 @pytest.fixture
 def guarded(house: House) -> House:
     """With four eyes."""
-    services = assemble(house.world.adapters, house.world._preparation(), four_eyes=True)
-    house.use = services.oversight.reviews
+    house.with_four_eyes()
     return house
 
 
@@ -78,6 +78,62 @@ def test_7_where_silence_removes_reviewers_have_time_to_speak(guarded: House) ->
     assert guarded.state(review).closes_at == guarded.world.clock.now() + SILENT, "none before now"
     guarded.plan(silence=Verdict.KEEP, lasts=timedelta(hours=1))
     guarded.plan(silence=Verdict.REMOVE, lasts=SILENT)
+
+
+@pytest.mark.parametrize("who", ["PRIV\\dave", "PRIV\\Nobody", "PRIV\\Only dave"])
+@pytest.mark.parametrize("field", ["reviewer", "fallback"])
+def test_7_where_silence_removes_somebody_else_must_be_able_to_speak(
+    guarded: House, who: str, field: str
+) -> None:
+    """M8: an administrator alone planned one, said nothing, and everybody was out."""
+    guarded.world.priv.add_group("Nobody")
+    guarded.world.priv.add_group("Only dave", members=[guarded.world.dave.sid])
+    options = {"reviewer": "PRIV\\heidi", "fallback": "PRIV\\grace", field: who}
+    with pytest.raises(InvalidInput, match="nobody but you can decide") as caught:
+        guarded.plan(silence=Verdict.REMOVE, **options)
+    assert (caught.value.field, who in caught.value.message) == (field, True)
+    guarded.plan(silence=Verdict.KEEP, **options)
+
+
+def test_7_nor_with_the_other_account(guarded: House) -> None:
+    """Bob administers, and the group has his CORP account."""
+    guarded.world.corp.add_group("Leads", members=[guarded.sid("bob")])
+    bob = replace(guarded.actor("bob"), rights=guarded.world.dave.rights)
+    with guarded.world.store.read() as uow:
+        user = uow.users.by_sid(bob.sid)
+    assert user is not None
+    draft = Draft(name="Winter", reviewer="CORP\\Leads", fallback="PRIV\\grace", silence=Verdict.REMOVE)
+    with pytest.raises(InvalidInput, match="nobody but you"):
+        guarded.use.create(replace(bob, sid=user.priv.sid), draft)
+
+
+def test_7_a_group_with_others_does(guarded: House) -> None:
+    members = [guarded.world.dave.sid, guarded.actor("heidi").sid]
+    guarded.world.priv.add_group("Leads", members=members)
+    review = guarded.plan(silence=Verdict.REMOVE, reviewer="PRIV\\Leads")
+    assert set(reviewers_of(guarded, review).values()) == {"PRIV\\Leads"}
+
+
+def test_7_without_four_eyes_who_plans_it_may_be_the_reviewer(house: House) -> None:
+    review = house.plan(silence=Verdict.REMOVE, reviewer="PRIV\\dave")
+    assert set(reviewers_of(house, review).values()) == {"PRIV\\dave"}
+
+
+def test_7_who_planned_it_is_not_the_only_one_for_a_line(guarded: House) -> None:
+    """As the manager, and as who is left in a group."""
+    heidi = guarded.actor("heidi").sid
+    group = guarded.world.priv.add_group("Leads", members=[guarded.world.dave.sid, heidi]).ref
+    guarded.census.managers[guarded.sid("alice")] = guarded.world.dave.sid
+    review = guarded.plan(silence=Verdict.REMOVE, fallback="PRIV\\Leads")
+    assert reviewers_of(guarded, review) == {"priv.alice": "PRIV\\Leads", "priv.bob": "PRIV\\Leads"}
+    MemoryDirectory(guarded.world.priv).remove_members(group, [heidi])
+    guarded.days(3)
+    assert reviewers_of(guarded, review) == {"priv.alice": "", "priv.bob": ""}, "any other administrator"
+
+
+def reviewers_of(guarded: House, review: Review) -> dict[str, str]:
+    lines = guarded.lines(review).values()
+    return {line.person: line.reviewer.name if line.reviewer else "" for line in lines}
 
 
 def test_7_who_is_under_review_does_not_end_it(house: House) -> None:

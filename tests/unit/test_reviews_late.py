@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from bastide.domain.reviews import SILENT, SLEPT, Every, Review, State, Verdict
-from bastide.wiring import assemble
 from tests.unit.test_reviews import DAY, House
 
 BOTH = {"CORP\\alice", "CORP\\bob"}
@@ -15,8 +14,8 @@ BOTH = {"CORP\\alice", "CORP\\bob"}
 @pytest.fixture(params=[False, True], ids=["", "four-eyes"])
 def house(request: pytest.FixtureRequest) -> Iterator[House]:
     made = House()
-    services = assemble(made.world.adapters, made.world._preparation(), four_eyes=request.param)
-    made.use = services.oversight.reviews
+    if request.param:
+        made.with_four_eyes()
     yield made
     made.world.close()
 

@@ -14,7 +14,7 @@ The rules this module keeps:
   (5) On silence the review does what it said from the start, and reviewers are shown that.
   (6) What is said to be removed was read back. A right that comes through a group is not taken away by Bastide, and is not said to be.
   (7) Who is under review does not end it. With four eyes one person alone takes nobody out: who planned a review neither ends it nor says remove, and where silence
-      removes, it takes decisions for SILENT at least.
+      removes, it takes decisions for SILENT at least, and each line is somebody's besides them: they count as nobody in (2), and plan none in which nobody else can speak.
   (8) What did not begin can be cancelled, and comes back no more. (7) holds for it too: who would be under review does not cancel it, and with four eyes nor does
       who planned it.
   (9) The time to decide counts from when it really began. Who is asked late, because nothing ran for SLEPT or longer when it was due or a line came to them, has SILENT from then on, or
@@ -235,6 +235,11 @@ def _check_silence(review: Review, *, four_eyes: bool) -> None:
     """(7)."""
     if four_eyes and review.silence is Verdict.REMOVE and review.lasts < SILENT:
         raise InvalidInput("for", f"with four eyes, silence removes after {length(SILENT)} at the earliest")
+
+
+def mute(review: Review, own: Collection[Sid], *, four_eyes: bool) -> frozenset[Sid]:
+    """(7): accounts as which nobody can speak against silence. `own`: all accounts of who planned it."""
+    return frozenset(own) if four_eyes and review.silence is Verdict.REMOVE else frozenset()
 
 
 def assign(

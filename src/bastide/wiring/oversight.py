@@ -54,6 +54,7 @@ def assemble_oversight(
     four_eyes: bool = False,
 ) -> Oversight:
     """Wire the use cases to these adapters."""
+    people = People(store=store, forests=forests, censuses=adapters.censuses, administrators=administrators)
     eligibility = Eligibility(store=store, forests=forests, now=now)
     return Oversight(
         tables=Tables(store=store, eligibility=eligibility, censuses=adapters.censuses, now=now),
@@ -61,7 +62,7 @@ def assemble_oversight(
         access_graphs=AccessGraphs(store=store, eligibility=eligibility, reach=reach),
         reviews=Campaigns(
             store=store,
-            forests=forests,
+            people=people,
             subjects=subjects,
             signer=signer,
             random=random,
@@ -70,13 +71,12 @@ def assemble_oversight(
         ),
         review_work=ReviewWork(
             store=store,
-            people=People(
-                store=store, forests=forests, censuses=adapters.censuses, administrators=administrators
-            ),
+            people=people,
             eligibility=eligibility,
             roles=roles,
             signer=signer,
             random=random,
             now=now,
+            four_eyes=four_eyes,
         ),
     )

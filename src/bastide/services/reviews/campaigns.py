@@ -1,21 +1,22 @@
 """What people do with access reviews: plan one, look, decide a line, end or cancel it, hand on its signed result. Each change is one commit with its audit record."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain import reviews
 from bastide.domain.audit import Event
-from bastide.domain.errors import AuditBroken, Conflict
+from bastide.domain.errors import AuditBroken, Conflict, InvalidInput
 from bastide.domain.ids import Sid, parse_id
-from bastide.domain.people import Actor, Forest, Right, require, require_reader
+from bastide.domain.people import Actor, Right, require, require_reader
 from bastide.domain.reviews import Every, Line, Review, State, Tally, Verdict
 from bastide.domain.roles import Subject
 from bastide.services.events import by_actor
 from bastide.services.lookup import find_role, owner_of
 from bastide.services.pace import REVIEW
 from bastide.services.people import Subjects
-from bastide.services.ports import Directory, Random, Signer, Store, UnitOfWork
+from bastide.services.ports import Random, Signer, Store, UnitOfWork
+from bastide.services.reviews.reviewers import People, Reviewers
 from bastide.services.reviews.ways import Ways
 
 
@@ -61,7 +62,7 @@ class Campaigns:
         self,
         *,
         store: Store,
-        forests: Mapping[Forest, Directory],
+        people: People,
         subjects: Subjects,
         signer: Signer,
         random: Random,
@@ -69,7 +70,7 @@ class Campaigns:
         four_eyes: bool = False,
     ) -> None:
         self._store = store
-        self._forests = forests
+        self._people = people
         self._subjects = subjects
         self._signer = signer
         self._random = random
@@ -79,32 +80,50 @@ class Campaigns:
     def create(self, actor: Actor, draft: Draft) -> Review:
         """Plan a review. Raises InvalidInput, NotFound, Ambiguous, DirectoryUnavailable."""
         require(actor, Right.ADMINISTER)
-        reviewer = self._subjects.find("reviewer", draft.reviewer) if draft.reviewer else None
-        fallback = self._subjects.find("fallback", draft.fallback)
+        review = self._drafted(actor, draft)
+        self._must_be_heard(review)
         with self._store.write() as uow:
             now = self._now()
             roles = tuple(find_role(uow, name).id for name in dict.fromkeys(draft.roles))
-            review = Review(
-                id=self._random.uuid(),
-                name=draft.name.strip(),
-                roles=roles,
-                reviewer=reviewer,
-                fallback=fallback,
-                silence=draft.silence,
-                opens_at=draft.opens_at or now,
-                lasts=draft.lasts,
-                remind=draft.remind,
-                lookback=draft.lookback,
-                created_at=now,
-                created_by=actor.sid,
-                created_by_name=actor.name,
-                every=draft.every,
-            )
+            review = replace(review, roles=roles)
             uow.reviews.add(reviews.check(review, now, four_eyes=self._four_eyes))
             uow.audit.append(self._review_event("review.created", actor, review, **_rules(review)))
             uow.work.poke(REVIEW, review.id, review.opens_at)
             uow.commit()
         return review
+
+    def _drafted(self, actor: Actor, draft: Draft) -> Review:
+        """Without its roles."""
+        now = self._now()
+        return Review(
+            id=self._random.uuid(),
+            name=draft.name.strip(),
+            roles=(),
+            reviewer=self._subjects.find("reviewer", draft.reviewer) if draft.reviewer else None,
+            fallback=self._subjects.find("fallback", draft.fallback),
+            silence=draft.silence,
+            opens_at=draft.opens_at or now,
+            lasts=draft.lasts,
+            remind=draft.remind,
+            lookback=draft.lookback,
+            created_at=now,
+            created_by=actor.sid,
+            created_by_name=actor.name,
+            every=draft.every,
+        )
+
+    def _must_be_heard(self, review: Review) -> None:
+        """(7): where silence removes, somebody besides who plans it can speak. Raises InvalidInput."""
+        if not reviews.mute(review, [review.created_by], four_eyes=self._four_eyes):
+            return
+        reviewers = Reviewers(review, self._people, self._now(), self._four_eyes)
+        for field, subject in (("reviewer", review.reviewer), ("fallback", review.fallback)):
+            if subject is not None and not reviewers.speaks(subject):
+                raise InvalidInput(
+                    field,
+                    f"nobody but you can decide as {subject.name}: with four eyes, where silence removes, somebody else must be able to",
+                    remedy="name somebody else, or a group with others in it, or let silence keep",
+                )
 
     def all(self, actor: Actor) -> tuple[Review, ...]:
         """The latest first."""
@@ -193,7 +212,7 @@ class Campaigns:
         with self._store.read() as uow:
             groups = _groups_of(uow, uow.reviews.get(parse_id("review", id_)))
             own = owner_of(uow, actor)[1]
-        leading = Ways(self._forests).leading(groups, own)
+        leading = Ways(self._people.forests).leading(groups, own)
         with self._store.write() as uow:
             found = uow.reviews.get(parse_id("review", id_))
             if not _groups_of(uow, found) <= groups:

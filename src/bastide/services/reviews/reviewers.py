@@ -1,6 +1,7 @@
 """Who reviews whom, and who of them is to be told: as the directories and the sign-ins stand now. For one look at one review: each group is read once.
 
-A line is given to somebody only where a person can decide it: an account that can sign in, and not one of who is reviewed. What a directory that does not answer
+A line is given to somebody only where a person can decide it: an account that can sign in, not one of who is reviewed, and with four eyes, where silence removes,
+not one of who planned it. What a directory that does not answer
 would say is not known, and takes a line from nobody.
 """
 
@@ -39,8 +40,10 @@ class Reviewers:
     review: Review
     people: People
     now: datetime
+    four_eyes: bool
     _behind: dict[Sid, frozenset[Sid] | None] = field(default_factory=dict)
     _administering: frozenset[Sid] | None = None
+    _mute: frozenset[Sid] | None = None
 
     def choose(self, person: str, accounts: Collection[Sid]) -> tuple[Subject | None, str]:
         """Who reviews this person, and why; None: any administrator. Raises StoreError."""
@@ -54,6 +57,10 @@ class Reviewers:
             if one is not None and self._can_decide(one, mine)
         }
         return reviews.assign(mine, wanted, missing, self.review.fallback, able)
+
+    def speaks(self, subject: Subject) -> bool:
+        """Whether anybody can decide as this subject, or that is not known now. Raises StoreError."""
+        return self._can_decide(subject, ())
 
     def handed_on(self, line: Line) -> Line:
         """The line as it stands where its reviewer can decide it or it is decided, else with another one. Raises StoreError."""
@@ -80,9 +87,12 @@ class Reviewers:
         return (self._who(subject) or frozenset()) if subject.is_group else frozenset({subject.sid})
 
     def _can_decide(self, subject: Subject, mine: Collection[Sid]) -> bool:
-        """Whether anybody can who is not the one that is reviewed, or that is not known now."""
+        """Whether anybody can who is not the one that is reviewed, nor mute, or that is not known now."""
+        if self._mute is None:
+            own = self._all_of([self.review.created_by])[0]
+            self._mute = reviews.mute(self.review, own, four_eyes=self.four_eyes)
         found = self._who(subject)
-        return found is None or not found <= set(mine)
+        return found is None or not found <= self._mute.union(mine)
 
     def _who(self, subject: Subject) -> frozenset[Sid] | None:
         """The accounts behind a subject that can sign in; None: a directory did not say."""

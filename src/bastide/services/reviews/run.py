@@ -47,6 +47,7 @@ class ReviewWork:
         signer: Signer,
         random: Random,
         now: Callable[[], datetime],
+        four_eyes: bool = False,
     ) -> None:
         self._store = store
         self._people = people
@@ -55,6 +56,7 @@ class ReviewWork:
         self._signer = signer
         self._random = random
         self._now = now
+        self._four_eyes = four_eyes
 
     def run(self, works: Sequence[Work], lease: Lease) -> None:
         """Raises LostLease, StoreError."""
@@ -93,7 +95,7 @@ class ReviewWork:
         chosen = [role for role in known if not review.roles or role.id in review.roles]
         people, problems = self._eligibility.people(chosen)
         usage = usage_of(requests_since(self._store, self._now() - review.lookback))
-        reviewers = Reviewers(review, self._people, self._now())
+        reviewers = Reviewers(review, self._people, self._now(), self._four_eyes)
         lines = []
         for one in people:
             accounts = _accounts(one)
@@ -128,7 +130,7 @@ class ReviewWork:
             return
         with self._store.read() as uow:
             lines = uow.reviews.lines(review.id)
-        reviewers = Reviewers(review, self._people, now)
+        reviewers = Reviewers(review, self._people, now, self._four_eyes)
         seen = {line.id: reviewers.handed_on(line) for line in lines}
         silent = any(line.decision is None for line in lines)
         late = any(seen[line.id] != line for line in lines) or (silent and reviews.slept_through(review, now))
