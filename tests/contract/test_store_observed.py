@@ -70,6 +70,21 @@ def test_a_verdict_is_saved_and_waits_no_more(store: SqlStore) -> None:
         assert uow.observed.since(NOW, tuple(Verdict), 9) == (after,), "what was never told is not made up"
 
 
+def test_what_is_put_off_is_due_later_and_what_is_dropped_is_gone(store: SqlStore) -> None:
+    add(store, judged(1), judged(2), judged(3, unsure=True), judged(3, source="dc2"))
+    with store.write() as uow:
+        uow.observed.put_off(judged(1), NOW + timedelta(hours=1))
+        uow.observed.drop(judged(2))
+        uow.observed.drop(judged(9))
+        uow.commit()
+    with store.read() as uow:
+        assert uow.observed.due(NOW + timedelta(minutes=59), 9) == (
+            judged(3, unsure=True),
+            judged(3, source="dc2"),
+        )
+        assert uow.observed.due(NOW + timedelta(hours=1), 9)[-1] == judged(1), "as it was told"
+
+
 def test_the_list_is_newest_first_of_the_verdicts_that_are_asked_for(store: SqlStore) -> None:
     add(store, judged(1), judged(2, verdict=Verdict.OWN), judged(3), judged(4, verdict=Verdict.GRANT))
     with store.read() as uow:

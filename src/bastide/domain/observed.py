@@ -1,6 +1,7 @@
 """Privileged changes as domain controllers tell of them, and what explains each. Nothing is asked here but what is given.
 
-(1) What concerns no PAM group, no built-in privileged group, no PAM user's account and no emergency account is none of ours.
+(1) What concerns no PAM group, no built-in privileged group, no PAM user's account and no emergency account is none of ours. A group that an event names by its
+    DN alone may be any: whether it is a privileged one is looked up before it is judged.
 (2) A change that Bastide's own account made is explained by a grant of that account and group at that time, and without one by Bastide itself. But it adds
     nobody without a grant, except a PAM group to the CORP group behind it: whoever else it adds, somebody has its key. A grant is of the PRIV account in the
     PRIV group; of no other account of its person, and of no other group.
@@ -95,12 +96,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """`request`: the grant that explains it. `because`: in words."""
+    """`request`: the grant that explains it. `because`: in words. `unsure`: whether it is one of ours is told when it is judged."""
 
     change: Change
     verdict: Verdict = Verdict.PENDING
     because: str = ""
     request: str = ""
+    unsure: bool = False
 
 
 class Ours:
@@ -157,6 +159,16 @@ class Ours:
         if change.kind is Kind.SIGN_IN:
             return self.priv_user(change.target) is not None
         return self.user(change.target) is not None or bool(self._emergency & change.target.known_as())
+
+
+def is_nameless(change: Change) -> bool:
+    """Whether its group has no SID, which alone says whether it is a privileged one."""
+    return change.kind in {Kind.MEMBER_ADDED, Kind.MEMBER_REMOVED} and not change.group.sid
+
+
+def privileged_in(domains: Iterable[str]) -> frozenset[Sid]:
+    """The groups that every domain has for administrators. `domains`: SIDs of domains."""
+    return frozenset(Sid(f"{one}-{rid}") for one in domains for rid in _RIDS) | {Sid(one) for one in _BUILTIN}
 
 
 def is_privileged(group: Named) -> bool:

@@ -25,6 +25,14 @@ _SAVE = (
     .where(_t.source == bindparam("source_"), _t.record == bindparam("record_"))
     .values(verdict=bindparam("verdict_"), doc=bindparam("doc_"))
 )
+_PUT_OFF = (
+    update(tables.observed_changes)
+    .where(_t.source == bindparam("source_"), _t.record == bindparam("record_"))
+    .values(judge_at=bindparam("judge_at_"))
+)
+_DROP = delete(tables.observed_changes).where(
+    _t.source == bindparam("source_"), _t.record == bindparam("record_")
+)
 _PENDING = _t.verdict == Verdict.PENDING.value
 _DUE = (
     select(_t.doc)
@@ -70,13 +78,16 @@ class SqlObserved(Observed):
 
     def save(self, judged: Judged) -> None:
         """The verdict of one that is there."""
-        row = {
-            "source_": judged.change.source,
-            "record_": judged.change.record,
-            "verdict_": judged.verdict.value,
-            "doc_": _JUDGED.dump(judged),
-        }
-        self._session.run(_SAVE, row)
+        row = {"verdict_": judged.verdict.value, "doc_": _JUDGED.dump(judged)}
+        self._session.run(_SAVE, {**_identity(judged), **row})
+
+    def put_off(self, judged: Judged, judge_at: datetime) -> None:
+        """It is judged then."""
+        self._session.run(_PUT_OFF, {**_identity(judged), "judge_at_": micros(judge_at)})
+
+    def drop(self, judged: Judged) -> None:
+        """It is none of ours."""
+        self._session.run(_DROP, _identity(judged))
 
     def due(self, now: datetime, limit: int) -> tuple[Judged, ...]:
         """Those to be judged by now, oldest first."""
@@ -109,3 +120,7 @@ class SqlObserved(Observed):
     def put(self, station: Station) -> None:
         """Replaces what was known of it."""
         self._session.run(_PUT[self._session.dialect], {"name": station.name, "doc": _STATION.dump(station)})
+
+
+def _identity(judged: Judged) -> dict[str, str]:
+    return {"source_": judged.change.source, "record_": judged.change.record}

@@ -2,7 +2,7 @@
 
 (1) Only lines of a source that proved who it is; which one it is never comes from the line.
 (2) A line that is no event of the source's format, or of a computer that the source may not speak for, is refused and counted; that it happens is on record, once an hour.
-(3) What concerns nothing privileged goes no further.
+(3) What concerns nothing privileged goes no further. Of a group that is named by its DN alone that is told when it is judged: no directory is asked here.
 (4) One commit: the changes, each once however often it is told of, what is known of the source, and the work that judges after the window for late arrival.
     What an event says belongs to its identity: a number alone comes again.
 (5) Of a source that brings every record, a number that is missing is a gap, and on record.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
-from bastide.domain.observed import Change, Judged, Named, Ours
+from bastide.domain.observed import Change, Judged, Named, Ours, is_nameless
 from bastide.domain.observed_lines import BadLineError, Heard, read
 from bastide.services.events import by_worker
 from bastide.services.intake.ports import Source, Station
@@ -72,9 +72,11 @@ class Accept:
             now = self._now()
             before = uow.observed.station(source.name) or Station(name=source.name, heard_at=now)
             for change in batch.changes:
-                if ours.concerns(change):  # (3)
+                concerns = ours.concerns(change)
+                if concerns or is_nameless(change):  # (3)
                     at = now if change.at > now + _AHEAD else change.at
-                    uow.observed.add(Judged(change=replace(change, at=at)), now + self._late)  # (4)
+                    judged = Judged(change=replace(change, at=at), unsure=not concerns)
+                    uow.observed.add(judged, now + self._late)  # (4)
             uow.work.poke(INTAKE, KEY, now + self._late)
             for computer, expected, came in batch.gaps:  # (5), (6)
                 data = {

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bastide.domain.errors import DirectoryError, NotFound, StoreError
+from bastide.domain.ids import Sid
 from bastide.domain.names import of_pam
 from bastide.domain.observed import (
     KEPT,
@@ -20,10 +21,12 @@ from bastide.domain.observed import (
     judge,
     nameless_in,
 )
+from bastide.domain.observed_lines import Format
 from bastide.domain.people import Forest
 from bastide.domain.requests import State
 from bastide.services.events import by_worker
 from bastide.services.intake.accept import KEY, ours_of
+from bastide.services.intake.guarded import Guarded
 from bastide.services.intake.ports import Source
 from bastide.services.names import Names
 from bastide.services.pace import INTAKE, delay
@@ -59,6 +62,7 @@ class Judge:
         self._names = own
         self._now = now
         self._jitter = jitter
+        self._guarded = Guarded(forests)
         self._own: tuple[Named, ...] | None = None
 
     def plant(self) -> None:
@@ -78,6 +82,7 @@ class Judge:
                     uow.work.retry(work, self._now() + delay(self._jitter, work.attempts), error.message)
                     uow.commit()
                 continue
+            self._look(own)
             self._judge(work, own)
 
     def _ourselves(self) -> tuple[Named, ...]:
@@ -91,6 +96,24 @@ class Judge:
             self._own = tuple(Named(ref.sid, ref.dn, ref.name) for ref in found)
         return self._own
 
+    def _look(self, own: Sequence[Named]) -> None:
+        """Which groups are privileged, of the domains that anybody or anything of ours is of; where somebody names groups by DN alone."""
+        now = self._now()
+        with self._store.read() as uow:
+            users, groups = uow.users.all(), uow.groups.all()
+            waits = any(one.unsure for one in uow.observed.due(now, _BATCH))
+        if not waits and all(source.format is not Format.SAMBA for source in self._sources):
+            return
+        sids = {
+            Forest.PRIV: [*(user.priv.sid for user in users), *(Sid(one.sid) for one in own)],
+            Forest.CORP: [*(user.corp.sid for user in users), *(group.corp.sid for group in groups)],
+        }
+        domains = {
+            forest: frozenset(sid.domain for sid in sids[forest] if sid.startswith("S-1-5-21-"))
+            for forest in self._forests
+        }
+        self._guarded.look(domains, now)
+
     def _judge(self, work: Work, own: Sequence[Named]) -> None:
         with self._store.read() as uow:
             nameless = nameless_in(one.change for one in uow.observed.due(self._now(), _BATCH))
@@ -101,8 +124,8 @@ class Judge:
             due = uow.observed.due(now, _BATCH)
             ours = ours_of(uow, own) if due else None
             for judged in due:
-                if ours is not None:
-                    named = replace(judged, change=called(judged.change, names))
+                if ours is not None and (sure := self._sure(uow, judged, ours, now)) is not None:
+                    named = replace(sure, change=called(sure.change, names))
                     self._say(uow, self._judged(uow, named, ours), now)
             self._listen(uow, now)
             uow.observed.forget_before(now - KEPT)
@@ -111,6 +134,17 @@ class Judge:
             ]
             uow.work.finish(work, max(min(following), now) if following else None)
             uow.commit()
+
+    def _sure(self, uow: UnitOfWork, judged: Judged, ours: Ours, now: datetime) -> Judged | None:
+        """None: it is none of ours, or nobody can tell yet."""
+        change = self._guarded.recognised(judged.change)
+        if not judged.unsure or ours.concerns(change):
+            return replace(judged, change=change, unsure=False)
+        if self._guarded.knows_all:
+            uow.observed.drop(judged)
+        else:
+            uow.observed.put_off(judged, now + EVERY)
+        return None
 
     def _judged(self, uow: UnitOfWork, pending: Judged, ours: Ours) -> Judged:
         """One change that cannot be judged must hold up no other: it is the oldest of each run, and nothing explains it. Raises StoreError."""

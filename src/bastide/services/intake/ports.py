@@ -45,6 +45,12 @@ class Observed(Protocol):
         """False: it is there already, and stays as it is."""
 
     def save(self, judged: Judged) -> None: ...
+    def put_off(self, judged: Judged, judge_at: datetime) -> None:
+        """It is judged then."""
+
+    def drop(self, judged: Judged) -> None:
+        """It is none of ours."""
+
     def due(self, now: datetime, limit: int) -> tuple[Judged, ...]:
         """Those to be judged by now, oldest first."""
 

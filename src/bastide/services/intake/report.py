@@ -40,7 +40,7 @@ class PrivilegedChanges:
         begin = since or now - _SPAN
         wanted = (Verdict.UNEXPLAINED,) if unexplained else tuple(Verdict)
         with self._store.read() as uow:
-            found = uow.observed.since(begin, wanted, MOST + 1)
+            told = uow.observed.since(begin, wanted, MOST + 1)
             heard = {one.name: one for one in uow.observed.stations()}
         notes = []
         for source in self._sources:
@@ -52,6 +52,6 @@ class PrivilegedChanges:
             if one is not None and one.refused:
                 lines = counted(one.refused, f"line of {source.name} was", f"lines of {source.name} were")
                 notes.append(f"{lines} refused, the last because {one.refusal}")
-        if len(found) > MOST:
+        if len(told) > MOST:
             notes.append(f"there are more than {MOST}: say a later --since")
-        return Report(begin, now, found[:MOST], tuple(notes))
+        return Report(begin, now, tuple(one for one in told[:MOST] if not one.unsure), tuple(notes))
