@@ -3,39 +3,51 @@
 A module of its own: these browsers are started in another way than those of conftest.py, and only one way at a time is possible.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from bastide.domain.reset.gates import Gate
+from bastide_lab.targets import Pair
 from tests.browser.reset_journey import Nina, looking, set_new
 from tests.browser.test_portal_look import DESK, PHONE
 from tests.browser.test_security_keys import HOST, pin
-from tests.support.browser import CHROMIUM, free_port, serving
+from tests.support.browser import chromium, free_port, serving
 from tests.support.certificates import issue
 from tests.support.reset_world import ResetWorld
 
 
-@contextmanager
-def with_keys(world_of: Callable[[str], ResetWorld], folder: Path, **options: Any) -> Iterator[tuple[ResetWorld, BrowserContext, str]]:  # fmt: skip
-    """WebAuthn wants a host name and a certificate without faults (test_security_keys.py)."""
-    pair, port = issue(folder, "portal", HOST), free_port()
-    origin = f"https://{HOST}:{port}"
-    world = world_of(origin)
-    try:
-        with serving(world, pair, port), sync_playwright() as playwright:
-            trusted = [f"--ignore-certificate-errors-spki-list={pin(pair.certificate)}"]
-            context = playwright.chromium.launch_persistent_context(
-                str(folder / "profile"), executable_path=str(CHROMIUM), args=trusted, **options
-            )
-            yield world, context, origin
-            context.close()
-    finally:
-        world.close()
+@dataclass(frozen=True)
+class Stand:
+    """A chromium that trusts the certificate, and the address that it is for: WebAuthn wants a host name and no fault of a certificate (test_security_keys.py)."""
+
+    browser: Browser
+    pair: Pair
+    port: int
+
+    @property
+    def origin(self) -> str:
+        return f"https://{HOST}:{self.port}"
+
+    @contextmanager
+    def over(self, world: ResetWorld, **options: Any) -> Iterator[BrowserContext]:
+        """A browser of its own in front of that world, which ends with it."""
+        try:
+            with serving(world, self.pair, self.port), self.browser.new_context(**options) as context:
+                yield context
+        finally:
+            world.close()
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    pair, port = issue(tmp_path_factory.mktemp("keys"), "portal", HOST), free_port()
+    with chromium(f"--ignore-certificate-errors-spki-list={pin(pair.certificate)}") as browser:
+        yield Stand(browser, pair, port)
 
 
 def plug(nina: Nina, *, verifies: bool = True, keeps: bool = True) -> None:
@@ -53,8 +65,8 @@ def plug(nina: Nina, *, verifies: bool = True, keeps: bool = True) -> None:
     chrome.send("WebAuthn.addVirtualAuthenticator", {"options": options})
 
 
-def by_key(origin: str) -> ResetWorld:
-    return ResetWorld((Gate.KEY, Gate.MAIL), address=origin)
+def by_key(stand: Stand) -> ResetWorld:
+    return ResetWorld((Gate.KEY, Gate.MAIL), address=stand.origin)
 
 
 def ask_for_a_key(nina: Nina) -> None:
@@ -63,10 +75,11 @@ def ask_for_a_key(nina: Nina) -> None:
     nina.press("Register a key")
 
 
-def test_register_and_reset_with_a_security_key(tmp_path: Path) -> None:
-    with with_keys(by_key, tmp_path, color_scheme="dark", viewport=PHONE) as (world, context, origin):
+def test_register_and_reset_with_a_security_key(stand: Stand) -> None:
+    world = by_key(stand)
+    with stand.over(world, color_scheme="dark", viewport=PHONE) as context:
         world.register("nina", Gate.MAIL)
-        nina = Nina(context, origin)
+        nina = Nina(context, stand.origin)
         look = looking(nina, "dark", PHONE)
         plug(nina)
         nina.sign_in_here()
@@ -97,12 +110,11 @@ def test_register_and_reset_with_a_security_key(tmp_path: Path) -> None:
         assert nina.refused() == []
 
 
-def test_without_javascript_the_step_of_a_key_says_so_and_the_others_go_on(tmp_path: Path) -> None:
-    with with_keys(
-        lambda origin: ResetWorld((Gate.MAIL, Gate.KEY), address=origin), tmp_path, java_script_enabled=False
-    ) as (world, context, origin):
+def test_without_javascript_the_step_of_a_key_says_so_and_the_others_go_on(stand: Stand) -> None:
+    world = ResetWorld((Gate.MAIL, Gate.KEY), address=stand.origin)
+    with stand.over(world, java_script_enabled=False) as context:
         world.register()
-        nina = Nina(context, origin)
+        nina = Nina(context, stand.origin)
         nina.begin("nina")
         world.deliver()
         nina.type("Code from the mail", world.last_code())
@@ -118,9 +130,10 @@ def test_without_javascript_the_step_of_a_key_says_so_and_the_others_go_on(tmp_p
 @pytest.mark.parametrize(
     "lacks", [{"verifies": False}, {"keeps": False}], ids=["verifies-nobody", "keeps-nothing"]
 )
-def test_a_key_that_does_less_is_told_and_nothing_is_sent(tmp_path: Path, lacks: dict[str, bool]) -> None:
-    with with_keys(by_key, tmp_path, color_scheme="light", viewport=DESK) as (world, context, origin):
-        nina = Nina(context, origin)
+def test_a_key_that_does_less_is_told_and_nothing_is_sent(stand: Stand, lacks: dict[str, bool]) -> None:
+    world = by_key(stand)
+    with stand.over(world, color_scheme="light", viewport=DESK) as context:
+        nina = Nina(context, stand.origin)
         look = looking(nina, "light", DESK)
         plug(nina, **lacks)
         nina.sign_in_here()

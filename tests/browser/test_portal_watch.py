@@ -12,7 +12,7 @@ from bastide.domain.alerts import State
 from bastide.domain.drift import Rule
 from bastide.domain.people import Forest
 from bastide.portal.admin import ALERT_RULES, ALERTS, MONITORING
-from tests.browser.test_portal_look import DESK, PHONE, PICTURES, look
+from tests.browser.test_portal_look import DESK, PHONE, look, looking_at_all
 from tests.support.person import Person
 from tests.support.watched import WatchedWorld
 
@@ -73,24 +73,16 @@ def test_a_drift_is_accepted_and_an_alert_taken_in_hand_by_keyboard(
         assert dave.faults == []
 
 
-@pytest.mark.parametrize(
-    ("scheme", "size"), [("dark", PHONE), ("light", DESK)], ids=["dark-390", "light-1280"]
-)
-def test_no_page_has_a_serious_fault_and_all_fit(
-    api: WatchedWorld, browser: Browser, origin: str, scheme: str, size: dict[str, int]
-) -> None:
-    folder = PICTURES / f"{scheme}-{size['width']}"
-    folder.mkdir(parents=True, exist_ok=True)
+def test_no_page_has_a_serious_fault_and_all_fit(api: WatchedWorld, browser: Browser, origin: str) -> None:
     api.monitoring.control.accept(api.dave, api.drifted("mallory").key, "CHG-1")
     (alert,) = (one for one in api.found() if one.rule == "break-glass")
     api.alerts.desk.acknowledge(api.dave, alert.id, "asking who it was")
     api.corp.cut("corpdc")
     api.look()
-    options: Any = {"color_scheme": scheme, "viewport": size}
-    with browser.new_context(ignore_https_errors=True, **options) as context:
+    with looking_at_all(browser) as context:
         dave = administrator(api, context, origin)
         found = []
         for address in (MONITORING, f"{MONITORING}?show=over", ALERTS, ALERT_RULES):
-            found += look(dave, folder, "watching", address)
+            found += look(dave, "watching", address)
         assert found == []
         assert dave.faults == []

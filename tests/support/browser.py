@@ -15,9 +15,9 @@ from granian.server.embed import Server
 from playwright.sync_api import Browser, sync_playwright
 
 from bastide.cli import logs
-from bastide.web import create_app
+from bastide.web import Api
 from bastide_lab.targets import Pair
-from tests.support.api import ApiWorld
+from tests.support.api import ApiWorld, app_over
 from tests.support.certificates import issue
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -25,12 +25,12 @@ HOST = "127.0.0.1"
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Fails where there is none: a test that is left out in silence proves nothing."""
+def chromium(*options: str) -> Iterator[Browser]:
+    """With these options. Fails where there is none: a test that is left out in silence proves nothing."""
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is missing; as root: python3 tools/install.py --lab")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM))
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=options)
         try:
             yield browser
         finally:
@@ -56,7 +56,12 @@ def free_port() -> int:
 @contextmanager
 def serving(api: ApiWorld, pair: Pair, port: int) -> Iterator[None]:
     """The service on that port of the loopback address."""
-    app = create_app(api.services)
+    with app_over(api.services) as app, _answering(app, pair, port):
+        yield
+
+
+@contextmanager
+def _answering(app: Api, pair: Pair, port: int) -> Iterator[None]:
     server = Server(
         app,
         address=HOST,
