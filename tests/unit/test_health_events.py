@@ -8,13 +8,17 @@ import msgspec
 import pytest
 
 from bastide.config import Config, Keys, Server, Telemetry
+from bastide.directory.memory import MemoryDirectory
+from bastide.directory.memory_forest import MemoryForest
 from bastide.domain.health import Finding, Severity
-from bastide.health.checks import certificates, configuration, events, ports, service
+from bastide.domain.people import Forest
+from bastide.health.checks import certificates, configuration, directory, events, ports, service
 from bastide.notify.program import problem
 from bastide.sections import AlertDestination, Alerts, EventSource, Intake, Reset, ResetRule
 from tests.support.certificates import issue
 from tests.support.health import MINIMAL, ToldNetwork, by_key, looking_at
 from tests.support.intake_world import STRANGER, WINDOWS, IntakeWorld, nxlog, samba_sign_in
+from tests.support.world import START
 
 SOURCES = [
     EventSource(name="dc1", format="samba", subject="dc1.corp.bastide.test", silence_minutes=60),
@@ -216,6 +220,25 @@ def test_the_files_of_self_service_reset_are_looked_at_before_the_start(tmp_path
     assert there["reset: breached"].ok
     words.write_bytes(b"\xff\xfe")
     assert not by_key(configuration.reset(world))["reset: banned_words"].ok
+
+
+def test_groups_that_resets_go_by_are_looked_for() -> None:
+    forest = MemoryForest(Forest.PRIV, lambda: START)
+    forest.add_group("Finance")
+    board = forest.add_group("Board").ref
+    rules = [ResetRule(gates=["mail", "totp"], groups=["Finance", "CORP\\Sales"]), ResetRule(gates=["mail"])]
+    table = Reset(mail="mail", excluded=[str(board.sid)], rules=rules)
+    directories = {Forest.PRIV: MemoryDirectory(forest)}
+    config = msgspec.structs.replace(MINIMAL, reset=table)
+    found = by_key(directory.reset_groups(looking_at(config, forests=directories)))
+    assert {key: one.ok for key, one in found.items()} == {
+        f"reset: {board.sid}": True,
+        "reset: Finance": True,
+        "reset: CORP\\Sales": False,
+    }
+    assert "or its SID" in found["reset: CORP\\Sales"].remedy
+    (none,) = directory.reset_groups(looking_at(MINIMAL))
+    assert none.severity is Severity.SKIPPED
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")

@@ -156,6 +156,33 @@ def test_2_a_reset_that_waited_is_not_delivered_to_an_account_that_was_closed(
     world.close()
 
 
+def test_2_a_reset_waits_while_the_settings_name_a_group_that_is_not_there() -> None:
+    """And what is to be delivered to others goes on."""
+    world = ResetWorld(excluded=("Executives",))
+    world.corp.add_group("Executives")
+    world.register()
+    token = world.through()
+    crm = world.systems.systems["crm"]
+    crm.faults.down = True
+    world.finish(token)
+    crm.faults.down = False
+    for replica in world.corp.reachable().values():
+        world.corp.remove(next(one for one in replica.groups() if one.ref.name == "Executives").ref)
+    world.clock.move(minutes=10)
+    world.deliver()
+    (state,) = [
+        one
+        for one in world.reset.journey._everywhere.states(world.row(token).reference)
+        if one.system == "crm"
+    ]
+    assert not state.settled
+    world.corp.add_group("Executives")
+    world.clock.move(minutes=10)
+    world.deliver()
+    assert world.password("nina") == RESET_TO
+    world.close()
+
+
 def test_2_an_account_elsewhere_does_not_hold_up_a_reset() -> None:
     """The other domain's account is none that a reset could begin with; the person's own is open."""
     world = ResetWorld()

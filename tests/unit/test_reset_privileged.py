@@ -3,13 +3,21 @@ gate, before the choice and in its commit.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bastide.directory.memory import MemoryDirectory
-from bastide.domain.errors import BastideError, Conflict, DirectoryDenied, InvalidInput, NotAuthorized
+from bastide.domain.errors import (
+    BastideError,
+    Conflict,
+    DirectoryDenied,
+    InvalidInput,
+    NotAuthorized,
+    NotConfigured,
+)
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.management_agents import (
     CsId,
@@ -197,6 +205,57 @@ def test_a_rule_that_asks_for_more_by_now_ends_the_reset(stricter: NamedRule) ->
     with pytest.raises(Conflict, match="over"):
         world.finish(token)
     assert world.password("nina") != NEW
+    world.close()
+
+
+def rename(world: ResetWorld, group: ObjectRef, to: str) -> None:
+    name, replica = next(iter(world.corp.reachable().items()))
+    (found,) = [one for one in replica.groups() if one.ref.guid == group.guid]
+    world.corp.write(name, "rename", {("group", group.guid): replace(found, ref=replace(found.ref, name=to))})
+    world.clock.move(minutes=6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "rules": (
+                NamedRule(gates=(Gate.MAIL, Gate.TOTP), groups=("Finance",)),
+                NamedRule(gates=(Gate.MAIL,)),
+            )
+        },
+        {"gates": (Gate.MAIL,), "excluded": ("Finance",)},
+    ],
+)
+def test_a_group_that_was_renamed_lets_nobody_through_another_rule(settings: dict[str, Any]) -> None:
+    """A breaker's: the members of the group of a rule went through the next one, with mail alone."""
+    world = ResetWorld(**settings)
+    finance = world.corp.add_group("Finance").ref
+    world.register("nina", Gate.MAIL)
+    token = world.through()
+    rename(world, finance, "Finance and Control")
+    with pytest.raises(NotConfigured, match="a group that is not there"):
+        world.begin("nina", "192.0.2.8")
+    with pytest.raises(NotConfigured):
+        world.finish(token)
+    assert world.password("nina") != NEW
+    world.close()
+
+
+def test_a_group_that_is_named_by_its_sid_may_be_renamed() -> None:
+    world = ResetWorld()
+    finance = world.corp.add_group("Finance").ref
+    world.close()
+    rules = (
+        NamedRule(gates=(Gate.MAIL, Gate.TOTP), groups=(str(finance.sid),)),
+        NamedRule(gates=(Gate.MAIL,)),
+    )
+    world = ResetWorld(rules=rules)
+    finance = world.corp.add_group("Finance").ref
+    add_to(world, finance)
+    world.register("nina", Gate.MAIL, Gate.TOTP)
+    rename(world, finance, "Finance and Control")
+    assert world.row(world.begin()).gates == (Gate.MAIL, Gate.TOTP)
     world.close()
 
 

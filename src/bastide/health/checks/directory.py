@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
-from bastide.domain.errors import DirectoryUnavailable
+from bastide.domain.errors import DirectoryError, DirectoryUnavailable, Refused
 from bastide.domain.health import Category, Finding
 from bastide.domain.people import Forest
 from bastide.health.check import PATIENT, Check, Need
-from bastide.health.look import unfound
+from bastide.health.look import bad, good, refusal, unasked, unfound
 from bastide.health.world import World
+from bastide.services.reset.people import directory_of, named_group
+
+_RENAMED = "write the group's name of now into [reset], or its SID, which no renaming changes"
 
 
 def sign_ins(world: World) -> Iterator[Finding]:
@@ -46,6 +49,27 @@ def trust(world: World) -> Iterator[Finding]:
     yield from world.prober().test_trust()
 
 
+def reset_groups(world: World) -> Iterator[Finding]:
+    """Groups that the table [reset] names. One that was renamed stops all resets (services/reset/people.py)."""
+    table = world.config.reset
+    named = (
+        [] if table is None else [*table.excluded, *(name for rule in table.rules for name in rule.groups)]
+    )
+    if not named:
+        yield unasked("groups", "[reset] names no group")
+        return
+    accounts = directory_of(world.forests())
+    for name in dict.fromkeys(named):
+        try:
+            found = named_group(accounts, name).ref.name
+        except Refused as error:
+            yield bad(f"reset: {name}", f"{error.message}, so nobody can reset a password", _RENAMED)
+        except DirectoryError as error:
+            yield refusal(f"reset: {name}", error)
+        else:
+            yield good(f"reset: {name}", f"the group {found} is there")
+
+
 CHECKS = (
     Check(
         id="directory.sign-in",
@@ -71,6 +95,15 @@ CHECKS = (
         subject="the service account's rights",
         why="With fewer rights a grant fails; with more, a stolen service account is worth more than it needs to be.",
         run=rights,
+        needs=(Need.NETWORK, Need.DIRECTORY, Need.DATABASE),
+        timeout=PATIENT,
+    ),
+    Check(
+        id="directory.reset-groups",
+        category=Category.DIRECTORY,
+        subject="groups that self-service reset goes by",
+        why="While a group that [reset] names is not there, nobody resets a password: its people would go through another rule.",
+        run=reset_groups,
         needs=(Need.NETWORK, Need.DIRECTORY, Need.DATABASE),
         timeout=PATIENT,
     ),

@@ -337,7 +337,7 @@ class OrderRules(Protocol):
     """Whether what somebody ordered may still be delivered."""
 
     def refusal(self, reference: str) -> str:
-        """Of the order with that reference: why it may not be; empty: it may. Raises NotFound, Conflict, DirectoryError."""
+        """Of the order with that reference: why it may not be; empty: it may. Raises NotFound, Conflict, DirectoryError, NotConfigured."""
 
 
 class EventLog(Protocol):

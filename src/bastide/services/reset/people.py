@@ -6,7 +6,7 @@
 (3) The commit of the choice asks once more what the database knows: an account that was joined meanwhile was looked at by nobody.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -20,7 +20,7 @@ from bastide.domain.reset.gates import Rule, rule_for
 from bastide.domain.reset.lockout import folded
 from bastide.services.help_desk.tier import Tier
 from bastide.services.passwords.own_accounts import signs_in_as
-from bastide.services.ports import Directory, Person, Store, UnitOfWork
+from bastide.services.ports import Directory, Group, Person, Store, UnitOfWork
 from bastide.services.reset.ports import Settings
 
 #: Names of groups are looked up again after this.
@@ -146,31 +146,29 @@ class People:
         return owner, frozenset(one.id for one in uow.space.of_mv(owner) if one.link in CONNECTED)
 
     def _groups(self) -> _Groups:
-        """A group that is gone fits nobody in a rule; among those that exclude it stops everything."""
+        """A group that is gone stops everything. Among those that exclude nobody could say who is; and those that a rule was for would go through the next one, which asks for
+        less as a rule.
+        """
         now = self._now()
         if self._resolved is not None and now - self._resolved[0] < _REMEMBERED:
             return self._resolved[1]
         rules = tuple(
-            Rule(one.gates, groups, one.cooling)
-            for one in self._settings.rules
-            if (groups := frozenset(filter(None, map(self._group, one.groups)))) or not one.groups
+            Rule(one.gates, self._sids("rules", one.groups), one.cooling) for one in self._settings.rules
         )
-        excluded = frozenset(map(self._group, self._settings.excluded))
-        if None in excluded:
-            raise NotConfigured(
-                "reset.excluded names a group that is not there, so nobody can reset a password",
-                remedy="correct the name in bastide.toml",
-            )
-        kept = frozenset(sid for sid in excluded if sid is not None)
-        found = _Groups(rules, kept, self._tier.guarded())
+        excluded = self._sids("excluded", self._settings.excluded)
+        found = _Groups(rules, excluded, self._tier.guarded())
         self._resolved = (now, found)
         return found
 
-    def _group(self, name: str) -> Sid | None:
+    def _sids(self, setting: str, names: Collection[str]) -> frozenset[Sid]:
+        """Outsiders read what this says: no name. Raises NotConfigured, DirectoryError."""
         try:
-            return self._directory.find_group(name.rpartition("\\")[2]).ref.sid
+            return frozenset(named_group(self._directory, name).ref.sid for name in names)
         except Refused:
-            return None
+            raise NotConfigured(
+                f"reset.{setting} names a group that is not there, so nobody can reset a password",
+                remedy="an administrator corrects the name in bastide.toml; `bastide validate` says which",
+            ) from None
 
     def _judged(self, person: Person, above: frozenset[Sid], groups: _Groups) -> Found:
         why = why_excluded(person.ref.sid, above, protected=person.protected, excluded=groups.excluded)
@@ -195,6 +193,11 @@ class People:
             if agent.source is not None and sid in agent.source.own_accounts:
                 return OWN
         return OWN if names & own else ""
+
+
+def named_group(directory: Directory, name: str) -> Group:
+    """As the table [reset] writes it. Raises NotFound, Conflict for several, DirectoryError."""
+    return directory.find_group(name.rpartition("\\")[2])
 
 
 def directory_of(forests: Mapping[Forest, Directory]) -> Directory:
