@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bastide.audit.siem import MemoryOutlet
-from bastide.domain.alerts import HOLD, Policy, Severity, State
+from bastide.domain.alerts import HOLD, Policy, Severity, Stage, State
 from bastide.domain.errors import DirectoryDenied
 from bastide.domain.people import Forest
 from bastide.wiring import Adapters
@@ -200,3 +200,129 @@ def test_what_came_back_is_escalated_as_a_new_one_is() -> None:
     world.settle()
     assert ("escalated", "drift") in world.told(world.people)
     world.close()
+
+
+def test_what_was_escalated_and_comes_back_is_escalated_again() -> None:
+    """(3)."""
+    policy = only(
+        rule("not-monitored", escalate_after=timedelta(minutes=5), escalate_to=frozenset({"people"}))
+    )
+    world = AlertWorld(policy)
+    for times in (1, 2):
+        world.happen("monitor.blind", subject="corp", name="corp.test")
+        world.settle()
+        world.clock.move(minutes=6)
+        world.settle()
+        assert world.told(world.people).count(("escalated", "not-monitored")) == times
+        assert world.found()[0].escalated_at is not None
+        world.happen("monitor.seen", subject="corp", name="corp.test")
+        world.settle()
+    assert len({one.id for one in world.people.taken if one.stage is Stage.ESCALATED}) == 2
+    world.close()
+
+
+# ------------------------------------------------------------------------------------------- one alert for the same alone
+
+DOMAIN_ADMINS = {"subject": "S-1-5-21-1-2-3-512", "name": "Domain Admins"}
+
+
+def unexplained(world: AlertWorld, target: str, what: str = "member-added") -> None:
+    said = {
+        "what": what,
+        "target": target,
+        "group": "Domain Admins",
+        "computer": "dc1",
+        "reason": "not Bastide",
+    }
+    world.happen("intake.unexplained", **DOMAIN_ADMINS, data=said)
+    world.settle()
+
+
+def test_each_kind_of_sign_of_an_emergency_account_is_told(alert_world: AlertWorld) -> None:
+    """alike (2): a wrong password hid for an hour that somebody signed in."""
+    for kind, what in (
+        ("wrong-password", "wrong-password"),
+        ("opened", ""),
+        ("changed", "password"),
+        ("changed", "groups"),
+        ("used", "sign-in"),
+    ):
+        for _ in range(2):
+            alert_world.happen(f"break-glass.{kind}", name="emergency-1", data={"what": what})
+            alert_world.settle()
+    assert {one.count for one in alert_world.found()} == {2}
+    assert len(alert_world.people.taken) == len(alert_world.program.taken) == 5
+
+
+def test_each_member_that_nothing_explains_is_told(alert_world: AlertWorld) -> None:
+    """alike (2): a decoy hid the next one."""
+    far = f"CN={'x' * 300},OU=y"
+    for target in (
+        "CN=decoy",
+        "CN=eve",
+        "CN=eve",
+        f"CN=1,{far}",
+        f"CN=2,{far}",
+        f"{far},DC=1",
+        f"{far},DC=2",
+    ):
+        unexplained(alert_world, target)
+    unexplained(alert_world, "CN=eve", "member-removed")
+    assert sorted(one.count for one in alert_world.found()) == [1, 1, 1, 1, 1, 1, 2]
+    assert len(alert_world.people.taken) == len(alert_world.program.taken) == 7
+
+
+def test_each_use_of_the_kill_switch_on_something_else_is_told(alert_world: AlertWorld) -> None:
+    """alike (2): it has no subject."""
+    for what in ("Files of alice", "all", "all"):
+        alert_world.happen("kill-switch", subject="", name="", data={"what": what})
+        alert_world.settle()
+    assert sorted(one.count for one in alert_world.found()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rings"),
+    [
+        ("break-glass.used", True),
+        ("intake.unexplained", True),
+        ("kill-switch", True),
+        ("reset.stopped", True),
+        ("drift.found", False),
+        ("monitor.blind", False),
+    ],
+)
+def test_what_happens_after_somebody_acknowledged_is_news(
+    alert_world: AlertWorld, kind: str, rings: bool
+) -> None:
+    """(2): a state goes on, and whoever has it in hand knows; of what happens again they know nothing."""
+    alert_world.happen(kind)
+    alert_world.settle()
+    alert_world.alerts.desk.acknowledge(
+        alert_world.sign_in("dave"), alert_world.found()[0].id, "planned, CHG-1"
+    )
+    alert_world.clock.move(minutes=5)
+    alert_world.happen(kind)
+    alert_world.settle()
+    assert len(alert_world.people.taken) == (2 if rings else 1)
+    assert len(alert_world.found(State.OPEN)) == (1 if rings else 0)
+
+
+def test_a_source_that_is_heard_again_settles_its_silence_and_no_gap_of_a_computer(
+    alert_world: AlertWorld,
+) -> None:
+    """alike (1)."""
+    for computer in ("dc1", "dc2", ""):
+        data = (
+            {"because": "silent"}
+            if not computer
+            else {"because": "record numbers jump", "computer": computer}
+        )
+        alert_world.happen("intake.gap", subject="wec", name="wec", data=data)
+    alert_world.settle()
+    alert_world.happen("intake.heard", subject="wec", name="wec")
+    alert_world.settle()
+    assert sorted((one.key, one.state.value) for one in alert_world.found()) == [
+        ("wec", "over"),
+        ("wec/dc1", "open"),
+        ("wec/dc2", "open"),
+    ]

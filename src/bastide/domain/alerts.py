@@ -1,18 +1,19 @@
 """Alerts: what a rule says of an audit record, and how long one alert stands for what goes on. Nothing is asked here but what is given.
 
 (1) An alert comes of a record of the audit, or of a state that was measured; of each it says why.
-(2) What a rule finds again within its window counts on in the alert that is there, and nobody is told anew.
+(2) What a rule finds again within its window counts on in the alert that is there, and nobody is told anew. Only what is the same: another kind of thing, or another
+    account that it was done to, is an alert of its own. And of what happens, and is no state, an alert stands for nothing after somebody has acknowledged it.
 (3) What is right again settles its alert. An alert that was acknowledged or settled is not escalated.
     What comes back soon after its first time (HOLD) opens the same alert again: what comes and goes rings once, and once more if it stands in the end.
 (4) In the quiet hours messages to people wait if their severity is low or medium; high and critical never wait.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
+from bastide.domain import alike
 from bastide.domain.audit import Record
 from bastide.domain.errors import Conflict
 
@@ -71,6 +72,10 @@ MEASURED: Mapping[Signal, timedelta] = {
     Signal.COVERAGE: timedelta(hours=1),
     Signal.APPROVERS: timedelta(hours=1),
 }
+
+
+#: Of these each finding is something that happened, and not a state that goes on: who has one in hand knows nothing of the next.
+HAPPENINGS = frozenset({Signal.BREAK_GLASS, Signal.KILL_SWITCH, Signal.UNEXPLAINED, Signal.EVENT_GAP, Signal.RESET_STOPPED})  # fmt: skip
 
 
 class Per(StrEnum):
@@ -189,7 +194,10 @@ class Alert:
 
     def takes(self, sighting: Sighting, window: timedelta) -> bool:
         """(2): whether it stands for that as well."""
-        return self.state is not State.OVER and sighting.at < self.first_at + window
+        if self.state is State.OVER or sighting.at >= self.first_at + window:
+            return False
+        seen = self.acknowledged_at if self.signal in HAPPENINGS else None
+        return seen is None or sighting.at <= seen
 
     def comes_back(self, sighting: Sighting, window: timedelta) -> bool:
         """(3): whether it is over, and opens again for that."""
@@ -200,11 +208,11 @@ class Alert:
         return self.first_at + min(window, HOLD)
 
     def reopened(self, sighting: Sighting) -> "Alert":
-        """(3): it was right, and is not any more. Who acknowledged it has it in hand again."""
+        """(3): it was right, and is not any more. Who acknowledged it has it in hand again; what nobody did escalates anew."""
         state = State.OPEN if self.acknowledged_at is None else State.ACKNOWLEDGED
         return replace(
-            self.again(sighting), state=state, over_at=None, over_because="", returns=self.returns + 1
-        )
+            self.again(sighting), state=state, escalated_at=None, over_at=None, over_because="", returns=self.returns + 1
+        )  # fmt: skip
 
     def again(self, sighting: Sighting) -> "Alert":
         """Found once more: counted, with the words of now."""
@@ -361,13 +369,13 @@ _QUIETLY = "repair"
 def plain(record: Record) -> tuple[Signal, Sighting] | None:
     """What a record signals by itself; None: nothing."""
     found = _PLAIN.get(record.kind)
-    if found is None or said_by(record).get("action") == _QUIETLY:
+    if found is None or alike.said_by(record).get("action") == _QUIETLY:
         return None
     signal, sentence = found
     what = record.subject_name or record.subject or "an object"
     title = sentence.format(what=what, actor=record.actor_name)
     return signal, Sighting(
-        key=_about(record),
+        key=alike.key_of(record),
         title=title,
         text=_details(record) or title,
         at=record.at,
@@ -380,26 +388,12 @@ def plain(record: Record) -> tuple[Signal, Sighting] | None:
 def settled(record: Record) -> tuple[Signal, str, str] | None:
     """The signal that a record makes right again, the key of its alerts, and why; None: none."""
     found = _SETTLES.get(record.kind)
-    return None if found is None else (found[0], _about(record)[:_KEY], found[1])
-
-
-def _about(record: Record) -> str:
-    """Of drift there is a number for each; two of one group are two."""
-    drift = said_by(record).get("drift", "")
-    return (
-        f"{record.subject or record.subject_name}/{drift}" if drift else record.subject or record.subject_name
-    )
-
-
-def said_by(record: Record) -> Mapping[str, object]:
-    """What the record says beside whom it is about."""
-    data = json.loads(record.data)
-    return data if isinstance(data, dict) else {}
+    return None if found is None else (found[0], alike.about(record)[:_KEY], found[1])
 
 
 def _details(record: Record) -> str:
     """What the record itself says, in the order of _DETAILS."""
-    data = said_by(record)
+    data = alike.said_by(record)
     said = [f"{name}: {data[name]}" for name in _DETAILS if data.get(name) not in {None, ""}]
     return "; ".join([*said, f"audit record {record.seq} ({record.kind})"])
 
@@ -440,7 +434,7 @@ def _group(per: Per, record: Record) -> str:
     if per is Per.ALL:
         return Per.ALL.value
     if per is Per.ROLE:
-        return str(said_by(record).get("role", ""))
+        return str(alike.said_by(record).get("role", ""))
     return who(record)
 
 

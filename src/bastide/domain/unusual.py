@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC
 
-from bastide.domain.alerts import Rule, Sighting, Signal, said_by, who
+from bastide.domain.alerts import Rule, Sighting, Signal, who
+from bastide.domain.alike import said_by
 from bastide.domain.audit import Record
 
 _HOURS = 24
