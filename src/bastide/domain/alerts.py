@@ -318,6 +318,7 @@ _PLAIN: Mapping[str, tuple[Signal, str]] = {
 _SETTLES: Mapping[str, tuple[Signal, str]] = {
     "drift.repaired": (Signal.DRIFT, "it was repaired"),
     "drift.gone": (Signal.DRIFT, "it is gone"),
+    "drift.changed": (Signal.DRIFT, "something else is found of it now"),
     "drift.accepted": (Signal.DRIFT, "it was accepted"),
     "passwords.controller-heard": (Signal.AGENT_SILENT, "it was heard again"),
     "passwords.controller-forgotten": (Signal.AGENT_SILENT, "nobody waits for it any more"),
