@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from bastide.directory.entries import containers
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.monitored import WEAKENING, Former, Kind, Named, Seen
 from bastide.domain.roles import Scope
@@ -182,12 +183,23 @@ def test_what_is_gone_is_not_found(world: ChangesWorld, reader: Reader) -> None:
 
 
 def test_the_domain_s_own_objects_are_known(reader: Reader) -> None:
-    shown = reader.feed.look(reader.controller, reader.feed.fixtures(reader.controller)).values()
+    shown = reader.feed.look(reader.controller, reader.feed.fixtures(reader.controller, ())).values()
     places = [one for one in shown if one.kind is Kind.PLACE]
     assert any(one.dn.startswith("CN=AdminSDHolder,CN=System,") for one in places)
     assert all(one.rights is not None for one in places)
     (trust,) = [one for one in shown if one.kind is Kind.TRUST]
     assert (trust.name, trust.facts["trustDirection"]) == ("priv.bastide.test", "2")
+
+
+def test_what_a_group_lies_in_is_known_up_to_the_root(world: ChangesWorld, reader: Reader) -> None:
+    group = world.group()
+    always = reader.feed.fixtures(reader.controller, ())
+    added = reader.feed.fixtures(reader.controller, [group.dn]) - always
+    shown = reader.feed.look(reader.controller, added).values()
+    assert {one.kind for one in shown} == {Kind.PLACE}
+    assert {one.dn.lower() for one in shown} == {
+        above.lower() for above in containers(group.dn, group.dn[group.dn.index("DC=") :])
+    }
 
 
 def test_sign_ins_are_counted_by_controller(world: ChangesWorld, reader: Reader) -> None:

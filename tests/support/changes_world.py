@@ -95,6 +95,8 @@ class MemoryChangesWorld:
             "trust", Kind.TRUST, Sid(""), "priv.bastide.test", "CN=priv,CN=System", {"trustDirection": "2"}
         )
         self.memory.add(trust)
+        users = f"CN=Users,{self.forest.base_dn}"
+        self.memory.add(Seen("users", Kind.PLACE, Sid(""), "Users", users, rights=()))
 
     def feed(self) -> MemoryChangeFeed:
         return self.memory

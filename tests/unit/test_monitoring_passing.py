@@ -120,7 +120,7 @@ def test_who_a_look_showed_before_or_shows_now_is_no_member_for_a_moment(world: 
     assert Rule.OTHER_MEMBER in world.standing()
 
 
-def test_who_was_accepted_comes_and_goes(world: MonitoredWorld) -> None:
+def test_who_was_accepted_goes_unsaid_and_comes_back_as_drift(world: MonitoredWorld) -> None:
     """(1)."""
     group = of(world)[1]
     bob = world.directory(CORP).find_person("bob").ref
@@ -129,9 +129,10 @@ def test_who_was_accepted_comes_and_goes(world: MonitoredWorld) -> None:
     world.monitoring.control.accept(world.dave, world.standing()[Rule.OTHER_MEMBER].key, "the owner")
     world.remove_by_hand(CORP, group.corp, bob.sid)
     world.look()
+    assert world.standing() == {}
     for_a_moment(world, CORP, group.corp, bob.sid)
     world.look()
-    assert world.standing() == {}
+    assert world.standing().keys() == {Rule.MOMENTARY_MEMBER}
 
 
 def test_in_our_own_group_nobody_counts_as_accepted() -> None:

@@ -18,6 +18,7 @@ from bastide.directory.entries import (
     any_guid,
     any_sid,
     by_guid,
+    containers,
     first_name,
     from_filetime,
     plain_dn,
@@ -36,7 +37,7 @@ _IN_FILTER = 100
 #: What can be watched. Nothing else can be asked of an object that was deleted, which keeps few attributes.
 WATCHABLE = (
     "(|(objectClass=user)(objectClass=group)(objectClass=trustedDomain)(objectClass=organizationalUnit)"
-    "(objectClass=container)(objectClass=domainDNS))"
+    "(objectClass=container)(objectClass=builtinDomain)(objectClass=domainDNS))"
 )
 _PERSON_FACTS = ("displayName", "mail", "mobile", "telephoneNumber", "userPrincipalName")
 #: What makes an account easier to take or to misuse; several values each.
@@ -136,9 +137,10 @@ class AdChangeFeed:
 
         return self.connections.on(controller, find)
 
-    def fixtures(self, controller: str) -> frozenset[str]:
+    def fixtures(self, controller: str, within: Collection[str]) -> frozenset[str]:
         base = self._base()
-        places = (base, f"CN=AdminSDHolder,CN=System,{base}", *self._places)
+        above = {one for dn in (*self._places, *within) for one in containers(dn, base)}
+        places = {base, f"CN=AdminSDHolder,CN=System,{base}", *self._places, *above}
         return self.connections.on(controller, lambda session: _fixtures(session, base, places))
 
     def sign_ins(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, SignIns]]:
@@ -284,14 +286,14 @@ def _members(session: Session, entry: Entry) -> set[Sid]:
     return {sid for value in values if (sid := sid_of_dn(value)) is not None}
 
 
-def _fixtures(session: Session, base: str, places: Sequence[str]) -> frozenset[str]:
+def _fixtures(session: Session, base: str, places: Collection[str]) -> frozenset[str]:
     found = {
         entry.guid()
         for entry in session.search(
             f"CN=System,{base}", "(objectClass=trustedDomain)", ["objectGUID"], scope=ldap.SCOPE_ONELEVEL
         )
     }
-    for dn in places:
+    for dn in sorted(places):
         with suppress(NoSuchObject):
             found.add(session.must_read(dn, ["objectGUID"]).guid())
     return frozenset(found)

@@ -220,6 +220,17 @@ def is_below(dn: str, container: str) -> bool:
     return len(inner) > len(outer) and inner[-len(outer) :] == outer
 
 
+def containers(dn: str, base: str) -> tuple[str, ...]:
+    """DNs of all that an object lies in, from the innermost on, as far as they are below `base`. Unreadable DNs lie nowhere."""
+    try:
+        parts, top = ldap.dn.str2dn(dn), ldap.dn.str2dn(base.lower())
+    except ldap.DECODING_ERROR:
+        return ()
+    if ldap.dn.str2dn(dn.lower())[-len(top) :] != top:
+        return ()
+    return tuple(str(ldap.dn.dn2str(parts[at:])) for at in range(1, len(parts) - len(top)))
+
+
 def same_dn(one: str, other: str) -> bool:
     """Whether two DNs are the same, whatever their case and spacing."""
     try:

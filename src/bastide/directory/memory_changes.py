@@ -13,6 +13,8 @@ from bastide.services.ports import Group
 
 #: Objects on one page.
 _PAGE = 1000
+#: What the GUIDs of the domain's own places begin with.
+_OWN = "place "
 
 
 class MemoryChangeFeed:
@@ -26,7 +28,7 @@ class MemoryChangeFeed:
         for name in ("", "CN=AdminSDHolder,CN=System,"):
             self.add(
                 Seen(
-                    f"place {name}", Kind.PLACE, Sid(""), name or "root", f"{name}{world.base_dn}", rights=()
+                    f"{_OWN}{name}", Kind.PLACE, Sid(""), name or "root", f"{name}{world.base_dn}", rights=()
                 )
             )
 
@@ -93,10 +95,12 @@ class MemoryChangeFeed:
     def present(self, controller: str, guids: Collection[str]) -> frozenset[str]:
         return frozenset(self.look(controller, guids))
 
-    def fixtures(self, controller: str) -> frozenset[str]:
-        rows = self._replica(controller).rows.values()
+    def fixtures(self, controller: str, within: Collection[str]) -> frozenset[str]:
+        rows = [one for _, one in self._replica(controller).rows.values() if isinstance(one, Seen)]
         return frozenset(
-            one.guid for _, one in rows if isinstance(one, Seen) and one.kind in {Kind.PLACE, Kind.TRUST}
+            one.guid
+            for one in rows
+            if one.kind is Kind.TRUST or (one.kind is Kind.PLACE and _holds(one, within))
         )
 
     def sign_ins(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, SignIns]]:
@@ -138,6 +142,11 @@ class MemoryChangeFeed:
         if found is None:
             raise DirectoryUnavailable(f"{controller} does not answer", remedy="check the controller")
         return found
+
+
+def _holds(place: Seen, within: Collection[str]) -> bool:
+    """The root and AdminSDHolder always count, a container for what lies in it."""
+    return place.guid.startswith(_OWN) or any(dn.lower().endswith(f",{place.dn.lower()}") for dn in within)
 
 
 def _owners(replica: Replica) -> dict[Key, str]:

@@ -8,23 +8,26 @@ A finding stands as long as what it says is true; what was true once (a sign-in,
       rescoped or deleted.
   (4) An account that is open though nothing keeps it open; one that is kept alive and was closed, though its person may sign in.
   (5) Permissions or a trust that are not what was accepted, or permissions that were shown and are not any more.
-  (6) Who hides a group's members hides no drift: while its permissions are not the accepted ones, no finding of its members is over.
+  (6) Who hides a group's members hides no drift: while its permissions, or those of what it lies in, are not the accepted ones, no finding of its members
+      is over.
+  (7) What is said of an object as a whole, (3) and (5), is one finding for what differs now. When something else differs it is another one: it is told, and
+      who accepts the first does not accept the second.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from bastide.domain.differing import ACCOUNT, GONE, GROUP, SCOPE, TRUST, changes, digest, listed
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import WEAKENING, Kind, Moment, Seen, Watched
+from bastide.domain.monitored import Kind, Moment, Seen, Watched, shows_members
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.roles import Carrier, PamGroup
 
 #: So many at once, and more than half of what is watched: the right to read was lost, or the wrong domain answered. Nothing is concluded from it.
 LOST_AT_ONCE = 10
-_SHOWN = 8
 #: 48 bits tell the drifts of one rule apart.
 _KEY = 12
 
@@ -74,10 +77,13 @@ ACCEPTABLE = ONCE | {
 #: What is said of members: over only where members are surely shown.
 OF_MEMBERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.MISSING_MEMBER, Rule.NESTED_MEMBER})
 
+#: (7): one for each object.
+OF_OBJECTS = frozenset({Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED})
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One thing that is not as it should be. `detail`: what tells it from others of the same object (a SID, a controller)."""
+    """One thing that is not as it should be. `detail`: what tells it from others of the same object (a SID, a controller, a digest of what differs)."""
 
     rule: Rule
     domain: Forest
@@ -241,16 +247,14 @@ def _link(group: PamGroup, one: Watched, moment: Moment) -> Iterator[Drift]:
 
 def _shape(one: Watched, side: Forest, what: str, *, moved: bool) -> Iterator[Drift]:
     """(3). Where a group of others only moves, the database follows and nothing is wrong."""
-    changed = [] if one.gone_at is None else ["deleted, or not shown any more"]
-    if one.gone_at is None:
-        changed = list(_differences(one.accepted, one.now, _GROUP if moved else _SCOPE))
+    changed = changes(one, GROUP if moved else SCOPE)
     if changed:
         yield Drift(
             Rule.GROUP_CHANGED,
             side,
             one.guid,
             one.accepted.name,
-            "",
+            digest(changed),
             f"{what} {one.accepted.name}: {'; '.join(changed)}",
             "undo it in the directory, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
         )
@@ -264,14 +268,12 @@ def _of_account(
 ) -> Iterator[Drift]:
     if one is None:
         return
-    changed = ["deleted, or not shown any more"] if one.gone_at is not None else []
-    if one.gone_at is None:
-        changed = list(_differences(one.accepted, one.now, _ACCOUNT))
+    changed = changes(one, ACCOUNT)
     if changed:
         yield _drift(
             Rule.ACCOUNT_CHANGED,
             one,
-            "",
+            digest(changed),
             f"the PRIV account {one.accepted.name}: {'; '.join(changed)}",
             "undo it in the directory, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
         )
@@ -364,13 +366,12 @@ def _of_object(one: Watched) -> Iterator[Drift]:
             "run the delegation script of that forest again: `bastide delegation`",
         )
     if one.now.kind is Kind.TRUST:
-        changed = ["deleted, or not shown any more"] if one.gone_at is not None else []
-        changed += [] if one.gone_at else list(_differences(one.accepted, one.now, _TRUST))
+        changed = changes(one, TRUST)
         if changed:
             yield _drift(
                 Rule.TRUST_CHANGED,
                 one,
-                "",
+                digest(changed),
                 f"the trust with {one.accepted.name}: {'; '.join(changed)}",
                 "see `bastide domain test --trust`; undo it, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
             )
@@ -382,25 +383,35 @@ def _of_object(one: Watched) -> Iterator[Drift]:
             f"the permissions of {one.now.dn} were shown to us and are not any more; whoever took them from our sight may hide members too",
             "look at its permissions as an administrator, and run the delegation script of that forest again: `bastide delegation`",
         )
+    if one.now.kind is Kind.PLACE and one.is_missed:
+        yield _drift(
+            Rule.RIGHTS_CHANGED,
+            one,
+            GONE,
+            f"permissions of {one.now.dn}, which all that lies in it inherits: it is {GONE}",
+            "look at it as an administrator, and run the delegation script of that forest again: `bastide delegation`. If it was deleted, accept it:"
+            " `bastide monitor accept DRIFT --reason TEXT`",
+        )
     if one.gone_at is None and None not in (one.now.rights, one.accepted.rights):
         before, after = set(one.accepted.rights or ()), set(one.now.rights or ())
         if before != after:
+            added, taken = sorted(after - before), sorted(before - after)
             yield _drift(
                 Rule.RIGHTS_CHANGED,
                 one,
-                "",
-                f"permissions of {one.now.dn}: {_listed('added', after - before)}{_listed('taken away', before - after)}".rstrip(
+                digest([*(f"+{line}" for line in added), *(f"-{line}" for line in taken)]),
+                f"permissions of {one.now.dn}: {listed('added', added)}{listed('taken away', taken)}".rstrip(
                     "; "
                 ),
                 "compare with `bastide delegation`; undo it, or accept it: `bastide monitor accept DRIFT --reason TEXT`",
             )
 
 
-def stays(finding: Finding, one: Watched | None) -> bool:
-    """(6): whether what a finding says of the members of `one` cannot be over, though it is not seen any more."""
+def stays(finding: Finding, one: Watched | None, places: Collection[Watched]) -> bool:
+    """(6): whether what a finding says of the members of `one` cannot be over, though it is not seen any more. `places`: of its domain."""
     if finding.drift.rule not in OF_MEMBERS or one is None:
         return False
-    return one.gone_at is not None or one.now.rights != one.accepted.rights
+    return not shows_members(one, places)
 
 
 def missed(domain: Forest, before: Seen | None, after: Seen | None, fields: Iterable[str]) -> Drift:
@@ -437,42 +448,5 @@ def too_many_lost(lost: int, watched: int) -> bool:
     return lost > LOST_AT_ONCE and lost * 2 > watched
 
 
-def differing(one: Seen, other: Seen) -> tuple[str, ...]:
-    """What two looks at one object show differently."""
-    names = ("name", "dn", "facts", "members", "rights", "enabled", "expires", "scope", "security")
-    return tuple(name for name in names if getattr(one, name) != getattr(other, name))
-
-
 def _drift(rule: Rule, one: Watched, detail: str, reason: str, remedy: str) -> Drift:
     return Drift(rule, one.domain, one.guid, one.now.name, detail, reason, remedy)
-
-
-def _listed(word: str, lines: set[str]) -> str:
-    if not lines:
-        return ""
-    more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return f"{word} {', '.join(sorted(lines)[:_SHOWN])}{more}; "
-
-
-_Field = tuple[str, Callable[[Seen], object]]
-_NAME: _Field = ("name", lambda one: one.name)
-_DN: _Field = ("place", lambda one: one.dn)
-_SCOPED: _Field = ("scope", lambda one: one.scope.value if one.scope else "none")
-_SECURITY: _Field = ("security", lambda one: one.security)
-_GROUP = (_NAME, _DN, _SCOPED, _SECURITY, ("SID", lambda one: str(one.sid)))
-_SCOPE = (_SCOPED, _SECURITY)
-_WEAK: tuple[_Field, ...] = tuple(
-    (name, lambda one, name=name: one.facts.get(name, "") or "none")  # type: ignore[misc]  # mypy cannot infer a default of a lambda
-    for name in WEAKENING
-)
-_ACCOUNT = (_NAME, _DN, ("enabled", lambda one: one.enabled), *_WEAK)
-_TRUST: tuple[_Field, ...] = tuple(
-    (name, lambda one, name=name: one.facts.get(name, ""))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
-    for name in ("trustAttributes", "trustDirection", "trustType", "securityIdentifier")
-)
-
-
-def _differences(before: Seen, after: Seen, fields: Iterable[_Field]) -> Iterator[str]:
-    for name, of in fields:
-        if of(before) != of(after):
-            yield f"{name} was {of(before)}, is {of(after)}"

@@ -75,7 +75,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An object now, and as it was accepted. `gone_at`: since when it is not found any more, or not shown."""
+    """An object now, and as it was accepted. `gone_at`: since when it is not found any more, or not shown; `let_go`: and that was accepted, while what was
+    accepted of the object is kept: it may be shown again.
+    """
 
     domain: Forest
     now: Seen
@@ -83,6 +85,12 @@ class Watched:
     gone_at: datetime | None = None
     #: Of a PRIV account, by controller: what was counted at the last look.
     signs: Mapping[str, "SignIns"] = field(default_factory=dict)
+    let_go: bool = False
+
+    @property
+    def is_missed(self) -> bool:
+        """Gone, and nobody said that it may be."""
+        return self.gone_at is not None and not self.let_go
 
     @property
     def guid(self) -> str:
@@ -279,6 +287,8 @@ def _group(group: PamGroup, watched: Mapping[str, Watched], side: Forest) -> Ite
     if corp is None:
         return
     if corp.gone_at is not None:
+        if corp.let_go:
+            return
         yield Lost(group.id, "the group behind it is gone from the directory")
         return
     if group.carrier is not Carrier.DIRECT and _place(corp.now) != _place(group.corp):
@@ -329,6 +339,16 @@ def wanted(pam: Pam, side: Forest, *, single_forest: bool) -> frozenset[str]:
     return frozenset(found)
 
 
+def carrying(watched: Mapping[str, Watched], pam: Pam, side: Forest) -> frozenset[str]:
+    """DNs of the groups that are watched, and of the PRIV accounts: whoever may write one of them has what it gives."""
+    accounts = {user.priv.guid for user in pam.users} if side is Forest.PRIV else set()
+    return frozenset(
+        one.now.dn
+        for guid, one in watched.items()
+        if one.gone_at is None and (one.now.kind is Kind.GROUP or guid in accounts)
+    )
+
+
 def first(side: Forest, seen: Seen, ours: Collection[Sid], *, later: bool) -> Watched:
     """An object that was not watched before: as it is, it is right, but for members that only a grant explains; and for a trust that came `later` than the
     first read of its domain, which nobody accepted.
@@ -338,11 +358,38 @@ def first(side: Forest, seen: Seen, ours: Collection[Sid], *, later: bool) -> Wa
     return Watched(side, seen, replace(seen, members=kept, facts=facts, named=None))
 
 
-def again(old: Watched, seen: Seen | None, now: datetime) -> Watched:
-    """The object after another look; None: it was not found."""
+def again(old: Watched, seen: Seen | None, now: datetime, places: Collection[Watched]) -> Watched:
+    """The object after another look; None: it was not found. Who was accepted in a group and was seen to be out of it is accepted no more: who comes back is
+    told. `places`: of its domain.
+    """
     if seen is None:
         return replace(old, gone_at=old.gone_at or now)
-    return replace(old, now=seen, gone_at=None)
+    new = replace(old, now=seen, gone_at=None, let_go=False)
+    kept = tuple(sid for sid in old.accepted.members if sid in seen.members)
+    if kept == old.accepted.members or not shows_members(new, places):
+        return new
+    return replace(new, accepted=replace(old.accepted, members=kept))
+
+
+def shows_members(one: Watched, places: Collection[Watched]) -> bool:
+    """Whether all members of a group are shown, as far as that can be told: it is found, and its permissions and those of all that it lies in are the accepted
+    ones. Who may not read `member` sees an empty group.
+    """
+    above = [place for place in places if lies_in(one.now, place.now)]
+    return not any(
+        each.is_missed or (each.gone_at is None and each.now.rights != each.accepted.rights)
+        for each in (one, *above)
+    )
+
+
+def lies_in(one: Seen, place: Seen) -> bool:
+    """However deep."""
+    return one.dn.lower().endswith(f",{place.dn.lower()}")
+
+
+def places_of(watched: Mapping[str, Watched]) -> tuple[Watched, ...]:
+    """What objects lie in, as far as it is watched."""
+    return tuple(one for one in watched.values() if one.now.kind is Kind.PLACE)
 
 
 def held(request: Request, group: GroupId, since: datetime, until: datetime) -> bool:

@@ -1,6 +1,7 @@
 """Groups that are members of watched groups, through any number of levels: who joins one of them has what the group at the top gives. Pure.
 
-(1) A nested group is watched as long as it is a member, and as long as it may come back unsaid: while it is accepted where it was a member.
+(1) A nested group is watched as long as it is a member, and as long as it may come back unsaid: while it is accepted where it was a member and nothing
+    proves that it is out.
 (2) Who was in it when it was first seen is right. Who came later is drift of the group at the top, with the way there, until somebody accepts it.
 (3) A nested group that is a PAM group itself is judged by its own rules; the way leads on through it.
 (4) Each group is passed once on the way from a top, by the shortest way: a loop ends, and a person is said once for each group that they joined.

@@ -73,7 +73,8 @@ class SqlMonitored(Monitored):
         row = self._session.run(_FIND, {"key_": key}).first()
         if row is None:
             raise NotFound(
-                f"there is no drift {typed(key)}", remedy="`bastide monitor drift` shows those that stand"
+                f"there is no drift {typed(key)}",
+                remedy="`bastide monitor drift` shows those that stand; one of which something else differs now has another key",
             )
         return _FINDING.load(row.doc)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain.approvals import REASON_LIMIT
-from bastide.domain.drift import ACCEPTABLE, ONCE, Drift, Finding, Rule
+from bastide.domain.drift import ACCEPTABLE, OF_MEMBERS, ONCE, Drift, Finding, Rule
 from bastide.domain.errors import Conflict, InvalidInput, NotFound
 from bastide.domain.ids import parse_text
-from bastide.domain.monitored import Seen, Watched
+from bastide.domain.monitored import Kind, Seen, Watched
 from bastide.domain.nested import member_of
 from bastide.domain.people import Actor, Forest, Right, require, require_reader
 from bastide.domain.settled import KINDS, Settled, Wanted, settled
@@ -94,7 +94,9 @@ class Control:
         return after
 
     def accept(self, actor: Actor, key: str, reason: str) -> Finding:
-        """What was found is right as it is now. Raises NotFound, InvalidInput, Conflict for what nobody may accept: it is put right or explained."""
+        """What was found is right as it was found: when something else differs, that is another finding. Raises NotFound, InvalidInput, Conflict for what nobody
+        may accept: it is put right or explained.
+        """
         require(actor, Right.ADMINISTER)
         text = _reason(reason)
         with self._store.write() as uow:
@@ -134,10 +136,14 @@ class Control:
         one = next((o for o in uow.monitored.watched(drift.domain) if o.guid == guid), None)
         if one is None:
             return
-        if one.gone_at is not None:
-            uow.monitored.forget(drift.domain, [guid])
+        if one.gone_at is None:
+            uow.monitored.put([replace(one, accepted=_as_now(one, drift))])
+        elif drift.rule in OF_MEMBERS:
             return
-        uow.monitored.put([replace(one, accepted=_as_now(one, drift))])
+        elif one.now.kind is Kind.TRUST:
+            uow.monitored.forget(drift.domain, [guid])
+        else:
+            uow.monitored.put([replace(one, let_go=True)])
 
     def _read_once(self, uow: UnitOfWork) -> tuple[Domain, ...]:
         found = tuple(one for one in uow.monitored.domains() if one.side in self._sides)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from bastide.domain.drift import Drift, Finding, Rules
+from bastide.domain.drift import OF_OBJECTS, Drift, Finding, Rules
 from bastide.domain.ids import Sid
 from bastide.domain.names import sids_in, spelled
 from bastide.domain.people import Forest
@@ -42,7 +42,14 @@ def settle(
         standing[drift.key] = new
     uow.monitored.keep(changed)
     over = known.keys() - standing.keys()
+    instead = {
+        (one.drift.rule, one.drift.guid): key for key, one in standing.items() if one.drift.rule in OF_OBJECTS
+    }
     for key in sorted(over):
+        new_key = instead.get((known[key].drift.rule, known[key].drift.guid))
+        if new_key is not None:
+            on_drift("drift.changed", uow, known[key], now, instead=new_key)
+            continue
         mended = known[key].tried is not None and known[key].wrong in {"", NO_AVAIL}
         on_drift("drift.repaired" if mended else "drift.gone", uow, known[key], now)
     uow.monitored.drop(over)

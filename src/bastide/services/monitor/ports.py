@@ -61,8 +61,10 @@ class ChangeFeed(Protocol):
     def present(self, controller: str, guids: Collection[str]) -> frozenset[str]:
         """Which of these are found."""
 
-    def fixtures(self, controller: str) -> frozenset[str]:
-        """The domain's own objects that are watched: its root, AdminSDHolder, the containers of PAM, its trusts."""
+    def fixtures(self, controller: str, within: Collection[str]) -> frozenset[str]:
+        """The domain's own objects that are watched: its root, AdminSDHolder, the containers of PAM, its trusts; and all that those containers and the objects
+        with these DNs lie in: what is given there is inherited.
+        """
 
     def sign_ins(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, SignIns]]:
         """Controller that answers to account to what it counted."""

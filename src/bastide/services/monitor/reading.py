@@ -3,7 +3,8 @@
 (1) The mark of the controller: while its highestCommittedUSN stands still nothing else is asked, but once a minute what no change tells of.
 (2) Another controller, another database on it (invocationId), or a USN that went back: its cookie says nothing. Everything is read anew.
 (3) DirSync says who changed. A cookie that is refused: everything is read anew.
-(4) Who is watched and changed is looked at, and who is watched and not known. Who has access now is asked for, since nobody tells of a deletion;
+(4) Who is watched and changed is looked at, and who is watched and not known, and the groups in a container whose permissions changed: they may show more or
+    fewer members, and nobody tells of it. Who has access now is asked for, since nobody tells of a deletion;
     once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
 (5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look.
 (6) Groups within watched groups are looked at as they show (within.py).
@@ -17,7 +18,7 @@ from datetime import datetime, timedelta
 
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns, Watched
+from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns, Watched, lies_in
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused, Domain, Mark
 from bastide.services.monitor.within import look_within
 
@@ -43,6 +44,8 @@ class Wish:
     room: int
     #: Members of groups of the other domain that may be groups of this one.
     abroad: frozenset[Sid]
+    #: DNs of what gives privileges: what they lie in is watched.
+    within: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
     everything, searched = wish.wanted | wish.known, wish.urgent
     everything |= {named.guid for named in reading.abroad.values() if named is not None and named.is_group}
     if reading.due:
-        reading.fixtures = feed.fixtures(controller)
+        reading.fixtures = feed.fixtures(controller, wish.within)
         everything |= reading.fixtures
         searched = everything
     if moved is None:
@@ -154,10 +157,30 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
         asked = (everything & frozenset(moved)) | (everything - wish.known)
         asked |= (wish.gone | wish.elsewhere) if reading.due else frozenset()
     reading.seen = dict(feed.look(controller, asked)) if asked else {}
+    below = _below_changed(reading.seen, wish.watched) - asked
+    if below:
+        asked |= below
+        reading.seen |= feed.look(controller, below)
     reading.gone = set(asked - reading.seen.keys())
     rest = searched - asked
     if rest:
         reading.gone |= rest - feed.present(controller, rest)
+
+
+def _below_changed(seen: Mapping[str, Seen], watched: Mapping[str, Watched]) -> frozenset[str]:
+    """GUIDs of groups."""
+    changed = [
+        one
+        for guid, one in seen.items()
+        if one.kind is Kind.PLACE
+        and (old := watched.get(guid)) is not None
+        and (old.gone_at is not None or old.now.rights != one.rights)
+    ]
+    return frozenset(
+        guid
+        for guid, one in watched.items()
+        if one.now.kind is Kind.GROUP and any(lies_in(one.now, place) for place in changed)
+    )
 
 
 def _compare(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]) -> None:

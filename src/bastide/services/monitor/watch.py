@@ -16,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bastide.domain import drift, monitored, nested
+from bastide.domain.differing import differing
 from bastide.domain.drift import ONCE, Drift, Finding, Rule, Rules
 from bastide.domain.errors import DirectoryDenied, DirectoryError
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Moment, Named, Pam, SignIns, Watched
+from bastide.domain.monitored import Moment, Named, Pam, Seen, SignIns, Watched
 from bastide.domain.passing import Span
 from bastide.domain.people import Forest
 from bastide.domain.requests import LIVE, State
@@ -195,6 +196,7 @@ class Watch:
             watched=known.watched,
             abroad=frozenset(self._ways(known, pam).keys() - known.abroad.keys()),
             room=max(0, nested.MOST - len(self._nested(known, pam))),
+            within=monitored.carrying(known.watched, pam, side),
         )
 
     def _wanted(self, known: Known, pam: Pam) -> frozenset[str]:
@@ -278,10 +280,13 @@ class Watch:
         """What was seen, into what is known. Returns what is another now."""
         ours = explained(moment)
         changed: list[Watched] = []
-        for guid in reading.seen.keys() | reading.gone:
+        places: tuple[Watched, ...] = ()
+        for guid in _places_first(known, reading):
             old, seen = known.watched.get(guid), reading.seen.get(guid)
+            if not places and _kind(old, seen) is not monitored.Kind.PLACE:
+                places = monitored.places_of(known.watched)
             if old is not None:
-                new = monitored.again(old, seen, moment.now)
+                new = monitored.again(old, seen, moment.now, places)
             elif seen is not None:
                 new = monitored.first(
                     known.domain.side, seen, ours.get(guid, ()), later=bool(known.domain.cookie)
@@ -308,7 +313,7 @@ class Watch:
         return changed
 
     def _forget(self, uow: UnitOfWork, known: Known, reading: Reading, moment: Moment) -> None:
-        """What nobody wants to be watched any more. Of a trust that is gone somebody is told until they accept it."""
+        """What nobody wants to be watched any more. Of a trust or a container that is gone somebody is told until they accept it."""
         if not reading.due:
             return
         wanted = self._wanted(known, moment.after)
@@ -316,7 +321,7 @@ class Watch:
             guid
             for guid, one in known.watched.items()
             if guid not in wanted | reading.fixtures
-            and not (one.gone_at is not None and one.now.kind is monitored.Kind.TRUST)
+            and not (one.gone_at is not None and one.now.kind in {monitored.Kind.TRUST, monitored.Kind.PLACE})
         }
         for guid in idle:
             del known.watched[guid]
@@ -337,7 +342,7 @@ class Watch:
                 yield finding.drift
         for guid in reading.compared or ():
             old, seen = before.get(guid), reading.seen.get(guid)
-            fields = drift.differing(old.now, seen) if old is not None and seen is not None else ()
+            fields = differing(old.now, seen) if old is not None and seen is not None else ()
             if fields:
                 yield drift.missed(side, old.now if old else None, seen, fields)
         if reading.taken_out:
@@ -421,14 +426,31 @@ def pam_of(uow: UnitOfWork) -> Pam:
 
 def _hidden(uow: UnitOfWork, known: Known, seen: Container[str]) -> Iterator[Drift]:
     """What stood and is not among what was `seen`, where that proves nothing."""
+    places = monitored.places_of(known.watched)
     for finding in uow.monitored.findings():
         one = known.watched.get(nested.member_of(finding.drift)[1])
         if (
             finding.drift.domain is known.domain.side
             and finding.key not in seen
-            and drift.stays(finding, one)
+            and drift.stays(finding, one, places)
         ):
             yield finding.drift
+
+
+def _kind(old: Watched | None, seen: Seen | None) -> monitored.Kind | None:
+    return seen.kind if seen is not None else old.now.kind if old is not None else None
+
+
+def _places_first(known: Known, reading: Reading) -> list[str]:
+    """What was read, in the order to take it in: what is shown of the members of a group depends on what it lies in."""
+    found = reading.seen.keys() | reading.gone
+    return sorted(
+        found,
+        key=lambda guid: (
+            _kind(known.watched.get(guid), reading.seen.get(guid)) is not monitored.Kind.PLACE,
+            guid,
+        ),
+    )
 
 
 def explained(moment: Moment) -> Mapping[str, frozenset[Sid]]:
