@@ -17,11 +17,12 @@ LONGEST = 256
 _KINDS = 3
 _PART = 3
 _DELIMITERS = re.compile(r"[\s,.\-_#]+")
+#: Stands for i and for l.
+_STROKE = "1"
 #: How people write letters when they may not write the word.
 _LEET = str.maketrans(
     {
         "0": "o",
-        "1": "i",
         "3": "e",
         "4": "a",
         "5": "s",
@@ -29,10 +30,11 @@ _LEET = str.maketrans(
         "8": "b",
         "@": "a",
         "$": "s",
-        "!": "i",
-        "|": "l",
+        "!": _STROKE,
+        "|": _STROKE,
     }
 )
+_ALIKE = str.maketrans("l" + _STROKE, "ii")
 FIELD = "password"
 
 
@@ -155,8 +157,17 @@ def _kind(character: str) -> str:
 
 def _is_banned(password: str, banned: Collection[str]) -> bool:
     """Also with digits for letters, and with other characters between them."""
-    forms = {_letters(password), _letters(password.casefold().translate(_LEET))}
-    return any(_letters(word) in form for word in banned if _letters(word) for form in forms)
+    plain, read = _letters(password), _letters(password.casefold().translate(_LEET))
+    alike = read.translate(_ALIKE)
+    for word in filter(None, map(_letters, banned)):
+        if word in plain or (word.translate(_ALIKE) in alike and _read_as(word).search(read)):
+            return True
+    return False
+
+
+def _read_as(word: str) -> re.Pattern[str]:
+    """With a stroke for each i and l, or without."""
+    return re.compile("".join(f"[{c}{_STROKE}]" if c in "il" else re.escape(c) for c in word))
 
 
 def _letters(text: str) -> str:
