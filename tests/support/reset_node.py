@@ -1,6 +1,5 @@
 """Self-service reset on the real forests: people of CORP with an account in OpenLDAP too, mail over TLS, the runner as in production."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from bastide.notify.notifier import AppriseNotifier
 from bastide.services.notifications.ports import Channel
 from bastide.services.notifications.ports import Settings as NotificationSettings
 from bastide.services.passwords.management_agents import AgentDraft
+from bastide.services.reset.contents import codes_in
 from bastide.services.reset.ports import NamedRule, Settings, SystemState
 from bastide.store.md4 import Md4NtHasher
 from bastide.store.vault import AesEnvelope, SqlVault
@@ -52,7 +52,6 @@ OLD, HOME_PLACE, ELSEWHERE = "Old-Horse-Battery-1", "198.51.100.7", "203.0.113.9
 SESSION = "a session"
 GATES = (Gate.MAIL, Gate.TOTP)
 _STEP = timedelta(seconds=30)
-_CODE = re.compile(r"\b[2-9A-Z]{4}(?:-[2-9A-Z]{4})+\b")
 
 
 @dataclass
@@ -192,9 +191,12 @@ class ResetNode(SambaWorld):
         return [str(one.get_content()) for address, one in self.mail.letters if address == to]
 
     def code(self, to: str, had: int) -> str:
-        """Of the letter that comes after so many."""
-        self.soon(lambda: len(self.letters(to)) > had, f"no mail came to {to}")
-        return str(_CODE.findall(self.letters(to)[had])[0])
+        """Of the letters that come after so many, the first that has one: notices have none."""
+        self.soon(lambda: self._codes(to, had), f"no code came to {to}")
+        return self._codes(to, had)[0]
+
+    def _codes(self, to: str, had: int) -> list[str]:
+        return [code for text in self.letters(to)[had:] for code in codes_in(text)]
 
     def through(self, someone: Someone) -> str:
         """A reset with all gates passed, as the person goes through it."""
