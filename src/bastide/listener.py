@@ -1,6 +1,8 @@
 """What the doors that speak no HTTP share: to listen, a thread for each connection, few of them, each with an end. A door adds what is said, and who may stay.
 
-(1) Of all connections there are at most so many: one more is hung up on before anything is read.
+(1) Of all connections there are at most so many: one more is hung up on before anything is read. Who has not shown who they are is a stranger. Strangers have few
+    places of their own, and an address few of those: a new one takes the place of the oldest of its address, or else of the address that has most. So nobody can
+    keep others out by saying nothing.
 (2) Each is kept alive: one that has nothing to say stays, one that is gone is noticed.
 (3) Whatever goes wrong in one ends that one; nobody who calls can end the listener.
 (4) Who is hung up on is still in the list, and leaves it in one step with the end of its descriptor, which may be somebody else's then. It is done below TLS:
@@ -14,6 +16,7 @@ import logging
 import socket
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +26,40 @@ C = TypeVar("C", bound=socket.socket)
 #: Seconds until it is tried again to take a connection where none could be taken.
 _PAUSE = 1.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+
+
+#: Places of those who have not shown who they are, and those of one address among them.
+STRANGERS = 32
+STRANGERS_OF_ONE_ADDRESS = 8
+#: Of those who were told to go and have not gone yet.
+LEAVING = 16
+
+
+class Strangers:
+    """(1). Knows connections by their numbers only; not for two threads at a time."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, str] = {}
+
+    def enter(self, number: int, address: str) -> tuple[int, ...]:
+        """One comes. Who has to go for it."""
+        found = Counter(self._held.values())
+        gone: tuple[int, ...] = ()
+        if found[address] >= STRANGERS_OF_ONE_ADDRESS:
+            gone = (self._oldest(address),)
+        elif len(self._held) >= STRANGERS:
+            gone = (self._oldest(found.most_common(1)[0][0]),)
+        for one in gone:
+            self.leave(one)
+        self._held[number] = address
+        return gone
+
+    def leave(self, number: int) -> bool:
+        """Its place is free. False: it had none, or somebody else has it."""
+        return self._held.pop(number, None) is not None
+
+    def _oldest(self, address: str) -> int:
+        return next(number for number, one in self._held.items() if one == address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +84,15 @@ class Listener(ABC, Generic[C]):
         answers: bool,
         monotonic: Callable[[], float],
     ) -> None:
-        """`name`: of its threads; `whom`: whom it listens for, in the log; `most`: connections; `answers`: whether it has something to say itself.
-        Raises OSError.
+        """`name`: of its threads; `whom`: whom it listens for, in the log; `most`: connections of those who have shown who they are, which the door sees to;
+        `answers`: whether it has something to say itself. Raises OSError.
         """
         #: A line of the journal names the door.
         self._log = logging.getLogger(type(self).__module__)
         self._name = name
         self._whom = whom
-        self._most = most
+        self._most = most + STRANGERS + LEAVING
+        self._strangers = Strangers()
         #: Where nothing is answered the caller hears at once that it is over; OpenSSL, which finds an end where it reads, would send an alert first.
         self._at_the_end = socket.SHUT_RD if answers else socket.SHUT_RDWR
         self._monotonic = monotonic
@@ -74,10 +112,9 @@ class Listener(ABC, Generic[C]):
     def _serve(self, number: int, connection: C, address: str) -> None:
         """The whole conversation, in a thread of its own; the connection is closed after it."""
 
-    def _entered(self, number: int, address: str) -> Iterable[int]:
-        """Somebody came. Who is hung up on for it. Called with the lock held."""
-        del number, address
-        return ()
+    def _shown(self, number: int) -> bool:
+        """It has shown who it is, and is no stranger any more. False: it was hung up on meanwhile. Call with the lock held."""
+        return self._strangers.leave(number)
 
     def _left(self, number: int) -> None:
         """It is over. Called with the lock held."""
@@ -145,7 +182,7 @@ class Listener(ABC, Generic[C]):
         )
         with self._lock:
             self._open[number] = _Talk(connection, thread)
-            self._hang_up(self._entered(number, address), socket.SHUT_RDWR)
+            self._hang_up(self._strangers.enter(number, address), socket.SHUT_RDWR)
         try:
             thread.start()
         except RuntimeError:
@@ -173,5 +210,6 @@ class Listener(ABC, Generic[C]):
         """(4)."""
         with self._lock:
             del self._open[number]
+            self._strangers.leave(number)
             self._left(number)
             connection.close()

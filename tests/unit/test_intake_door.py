@@ -18,6 +18,7 @@ from bastide.domain.observed_lines import LINE_LIMIT
 from bastide.intake import server
 from bastide.intake.frames import BadFrameError, Frames
 from bastide.intake.server import Intake
+from bastide.listener import STRANGERS_OF_ONE_ADDRESS
 from bastide.sections import Intake as Table
 from bastide.services.intake.accept import Accept
 from bastide.wiring.intake import intake_adapters, intake_tls
@@ -159,6 +160,33 @@ def test_one_source_has_few_connections(doors: Doors, monkeypatch: pytest.Monkey
         assert doors.hung_up_on(pair)
         first.sendall(line(2) + b"\n")
         doors.until(lambda: len(doors.world.all()) == 2)
+
+
+def test_who_shows_no_certificate_keeps_no_forwarder_out(doors: Doors) -> None:
+    """(3): they say nothing, from its own address."""
+    silent = [socket.create_connection(("127.0.0.1", doors.door.port)) for _ in range(2 * doors.door._most)]
+    pair = doors.pair("dc1.corp.bastide.test")
+    with doors.connected(pair) as channel:
+        channel.sendall(line(1) + b"\n")
+        doors.until(lambda: len(doors.world.all()) == 1)
+        silent += [socket.create_connection(("127.0.0.1", doors.door.port)) for _ in range(doors.door._most)]
+        channel.sendall(line(2) + b"\n")
+        doors.until(lambda: len(doors.world.all()) == 2)
+    doors.until(lambda: len(doors.door._open) <= STRANGERS_OF_ONE_ADDRESS)
+    for one in silent:
+        one.close()
+
+
+def test_all_sources_together_have_many_connections_and_no_more(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """(3)."""
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+    with doors.connected(doors.pair("dc1.corp.bastide.test")) as first:
+        first.sendall(line(1) + b"\n")
+        doors.until(lambda: len(doors.world.all()) == 1)
+        assert doors.hung_up_on(doors.pair("wec.corp.bastide.test"))
+    assert "all sources together have too many connections" in caplog.text
 
 
 def test_while_the_database_takes_nothing_lines_wait(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:

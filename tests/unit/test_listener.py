@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bastide.listener import Listener
+from bastide import listener
+from bastide.listener import STRANGERS, STRANGERS_OF_ONE_ADDRESS, Listener, Strangers
 from bastide_lab.targets import Pair
 from tests.support.certificates import issue
 
@@ -29,7 +30,6 @@ class Door(Listener[socket.socket]):
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.served: list[socket.socket] = []
-        self.gone_for_new: tuple[int, ...] = ()
 
     def _made(self, plain: socket.socket) -> socket.socket:
         return plain
@@ -43,10 +43,6 @@ class Door(Listener[socket.socket]):
             self.taken.set()
             assert self.may_answer.wait(SOON)
             connection.sendall(said)
-
-    def _entered(self, number: int, address: str) -> tuple[int, ...]:
-        del number, address
-        return self.gone_for_new
 
 
 @pytest.fixture
@@ -77,8 +73,12 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_1_above_all_places_a_new_connection_is_hung_up_on(caplog: pytest.LogCaptureFixture) -> None:
-    door = Door(most=1)
+def test_1_above_all_places_a_new_connection_is_hung_up_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "STRANGERS", 1)
+    monkeypatch.setattr(listener, "LEAVING", 0)
+    door = Door(most=0)
     door.start()
     with calling(door) as first:
         assert answered(first)
@@ -91,6 +91,35 @@ def test_1_above_all_places_a_new_connection_is_hung_up_on(caplog: pytest.LogCap
     door.stop()
     assert "the connection from 127.0.0.1 cannot be served: too many connections are open" in caplog.text
     assert {one.name for one in caplog.records} == {__name__}, "the journal names the door"
+
+
+def test_1_an_address_has_few_places_and_the_oldest_makes_room() -> None:
+    made = Strangers()
+    for number in range(STRANGERS_OF_ONE_ADDRESS):
+        assert made.enter(number, "a") == ()
+    assert made.enter(50, "b") == ()
+    assert made.enter(100, "a") == (0,)
+    assert made.enter(101, "a") == (1,)
+    assert made.enter(51, "b") == ()
+
+
+def test_1_when_all_places_of_strangers_are_taken_who_has_most_makes_room() -> None:
+    made = Strangers()
+    for number in range(STRANGERS_OF_ONE_ADDRESS):
+        made.enter(number, "greedy")
+    for number in range(STRANGERS_OF_ONE_ADDRESS, STRANGERS):
+        assert made.enter(number, f"address {number}") == ()
+    assert made.enter(100, "somebody") == (0,)
+    assert made.enter(101, "another") == (1,)
+
+
+def test_1_who_has_shown_who_they_are_takes_no_place_and_loses_none() -> None:
+    made = Strangers()
+    made.enter(1, "a")
+    assert made.leave(1)
+    assert not made.leave(1), "it is no stranger any more, or was hung up on meanwhile"
+    gone = [one for number in range(100, 1000) for one in made.enter(number, f"address {number}")]
+    assert min(gone) >= 100
 
 
 def test_1_a_thread_that_cannot_be_started_takes_no_place(
@@ -127,10 +156,10 @@ def test_3_what_goes_wrong_in_one_ends_that_one(door: Door, caplog: pytest.LogCa
         assert answered(next_one)
 
 
-def test_4_who_is_hung_up_on_for_another_hears_so(door: Door) -> None:
+def test_4_who_is_hung_up_on_for_another_hears_so(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "STRANGERS_OF_ONE_ADDRESS", 1)
     with calling(door) as first:
         assert answered(first)
-        door.gone_for_new = tuple(door._open)
         with calling(door) as second:
             assert answered(second)
             assert first.recv(1) == b""

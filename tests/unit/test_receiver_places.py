@@ -11,7 +11,8 @@ import pytest
 
 from bastide import wire
 from bastide.domain.errors import DirectoryUnavailable, NotAuthorized
-from bastide.receiver import conversation, places, server
+from bastide.listener import STRANGERS_OF_ONE_ADDRESS
+from bastide.receiver import conversation, places
 from bastide.receiver.places import Places
 from bastide.receiver.server import Receiver
 from tests.support.receiver import DC, NOTE, Agent, Book, Handshakes, accepted, hosting, numbers
@@ -66,80 +67,35 @@ def stage() -> Iterator[Stage]:
 # --------------------------------------------------------------------------------------------------------------- places
 
 
-def test_1_an_address_has_few_places_and_the_oldest_makes_room() -> None:
-    made = Places()
-    for number in range(places.STRANGERS_OF_ONE_ADDRESS):
-        assert made.enter(number, "a") == ()
-    assert made.enter(50, "b") == ()
-    assert made.enter(100, "a") == (0,)
-    assert made.enter(101, "a") == (1,)
-    assert made.enter(51, "b") == ()
-
-
-def test_1_when_all_places_of_strangers_are_taken_who_has_most_makes_room() -> None:
-    made = Places()
-    most = places.STRANGERS_OF_ONE_ADDRESS
-    for number in range(most):
-        made.enter(number, "greedy")
-    for number in range(most, places.STRANGERS):
-        assert made.enter(number, f"address {number}") == ()
-    assert made.enter(100, "a controller") == (0,)
-    assert made.enter(101, "another") == (1,)
-
-
-def test_2_a_controller_s_new_connection_replaces_its_oldest() -> None:
+def test_1_a_controller_s_new_connection_replaces_its_oldest() -> None:
     made = Places()
     for number in range(places.CONNECTIONS_OF_ONE_CONTROLLER):
-        made.enter(number, "a")
         assert made.admit(number, "DC1$@corp") == ()
-    made.enter(100, "a")
     assert made.admit(100, "DC1$@corp") == (0,)
-    made.enter(101, "a")
     assert made.admit(101, "DC1$@priv") == ()
     made.leave(1)
-    made.enter(102, "a")
     assert made.admit(102, "DC1$@corp") == ()
 
 
-def test_3_more_controllers_than_places_are_served_in_turn() -> None:
+def test_2_more_controllers_than_places_are_served_in_turn() -> None:
     made = Places()
     for number in range(places.CONTROLLERS):
-        made.enter(number, "a")
         assert made.admit(number, f"DC{number}$@corp") == ()
-    made.enter(500, "a")
     assert made.admit(500, "DC500$@corp") == (0,)
-
-
-def test_strangers_take_no_place_of_a_controller_and_there_are_threads_for_all() -> None:
-    assert places.STRANGERS + places.CONTROLLERS < server.CONNECTIONS
-    made = Places()
-    for number in range(places.CONTROLLERS):
-        made.enter(number, "a")
-        made.admit(number, f"DC{number}$@corp")
-    gone = [one for number in range(1000, 2000) for one in made.enter(number, f"address {number}")]
-    assert min(gone) >= 1000
-
-
-def test_who_was_hung_up_on_meanwhile_is_not_admitted() -> None:
-    made = Places()
-    made.enter(1, "a")
-    made.leave(1)
-    assert made.admit(1, "DC1$@corp") == ()
-    assert not made._controllers
 
 
 # ------------------------------------------------------------------------------------------------------ over real sockets
 
 
 def test_a_crowd_of_silent_callers_does_not_keep_a_controller_out(stage: Stage) -> None:
-    for _ in range(server.CONNECTIONS * 2):
+    for _ in range(2 * stage.receiver._most):
         stage.silent()
     agent = stage.agent()
     assert isinstance(agent.sign_in(), wire.Welcome)
-    for _ in range(server.CONNECTIONS):
+    for _ in range(stage.receiver._most):
         stage.silent()
     assert agent.say(NOTE) == accepted(NOTE.reference)
-    stage.until(1 + places.STRANGERS_OF_ONE_ADDRESS)
+    stage.until(1 + STRANGERS_OF_ONE_ADDRESS)
     assert numbers(stage.book) == [6913]
 
 

@@ -2,7 +2,8 @@
 
 (1) TLS 1.2 or later, and a certificate of the authority that the settings name; without one there is no conversation.
 (2) The DNS name in the certificate says which source it is: exactly one, or it is hung up on.
-(3) Of each source there are few connections, of all not many; what is longer than a line may be ends the connection.
+(3) Of each source there are few connections, of all not many, and who has shown no certificate yet takes none of their places (listener.py); what is longer than a
+    line may be ends the connection.
 (4) A source may say so many lines a second: the rest waits in its own buffers, and nothing of ours grows.
 (5) Lines are taken in batches, each in one commit. While the database takes nothing, nothing is read; then the same batch is given again.
 
@@ -22,6 +23,7 @@ from bastide.services.intake.accept import Accept
 from bastide.services.intake.ports import Source
 
 _log = logging.getLogger(__name__)
+#: Of all sources.
 CONNECTIONS = 64
 PER_SOURCE = 4
 #: Lines a second of one connection.
@@ -78,6 +80,10 @@ class Intake(Listener[ssl.SSLSocket]):
         if len(found) != 1:
             raise PermissionError("its certificate names no source of ours, or several")
         with self._lock:
+            if not self._shown(number):
+                raise PermissionError("it was hung up on for others")
+            if len(self._admitted) >= CONNECTIONS:
+                raise PermissionError("all sources together have too many connections")
             if list(self._admitted.values()).count(found[0].name) >= PER_SOURCE:
                 raise PermissionError("its source has too many connections")
             self._admitted[number] = found[0].name

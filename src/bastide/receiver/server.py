@@ -1,16 +1,12 @@
-"""The door for agents. Who gets a place is decided in places.py, what is said in conversation.py."""
+"""The door for agents. How many controllers have is decided in places.py, what is said in conversation.py."""
 
 import socket
-from collections.abc import Sequence
 
 from bastide.listener import Listener
 from bastide.receiver.conversation import Conversation, Host
-from bastide.receiver.places import Places
+from bastide.receiver.places import CONTROLLERS, Places
 from bastide.receiver.recorder import Recorder
 from bastide.services.passwords.callers import Caller
-
-#: Threads, with those that were told to go and have not gone yet. Above it, a new connection is hung up on.
-CONNECTIONS = 128
 
 
 class Receiver(Listener[socket.socket]):
@@ -22,7 +18,7 @@ class Receiver(Listener[socket.socket]):
             port,
             name="receiver",
             whom="agents",
-            most=CONNECTIONS,
+            most=CONTROLLERS,
             answers=True,
             monotonic=host.monotonic,
         )
@@ -50,14 +46,13 @@ class Receiver(Listener[socket.socket]):
     def _serve(self, number: int, connection: socket.socket, address: str) -> None:
         def admitted(caller: Caller) -> None:
             with self._lock:
+                if not self._shown(number):
+                    return  # hung up on meanwhile
                 gone = self._places.admit(number, f"{caller.account}@{caller.domain}")
                 # What it is saying is taken in and answered; it only says nothing new.
                 self._hang_up(gone, socket.SHUT_RD)
 
         Conversation(connection, address, self._host, self._stopping.is_set, admitted).run()
-
-    def _entered(self, number: int, address: str) -> Sequence[int]:
-        return self._places.enter(number, address)
 
     def _left(self, number: int) -> None:
         self._places.leave(number)
