@@ -63,6 +63,21 @@ def test_a_group_that_is_no_guarded_one_is_read_where_it_is_asked_for(world: Cen
     assert seat_of(world, account, Sid(f"{group.sid.domain}-99999999")) == [], "nobody has that SID"
 
 
+def test_a_member_that_is_not_shown_is_said_to_be_hidden(world: CensusWorld) -> None:
+    group, inner = world.group(), world.group()
+    world.join(group, inner)
+    who = world.join_hidden(inner)
+    world.soon(lambda: bool(seat_of(world, who, group.sid)))
+    (found,) = seat_of(world, who, group.sid)
+    assert (found.sort, found.member_name, found.path, found.enabled) == (
+        Sort.HIDDEN,
+        who.sid,
+        (inner.name,),
+        None,
+    )
+    assert world.census().accounts([who.sid]) == {}
+
+
 def shown(world: CensusWorld, ref: ObjectRef) -> Account:
     return world.hardener().accounts([ref.sid])[ref.sid]
 

@@ -16,6 +16,7 @@ from bastide.domain.baseline import Account
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
 from bastide.services.baseline.ports import Census, Hardener
+from tests.support.changes_world import hide as hidden_on_samba
 from tests.support.directory_lab import CAP, POLICY, PRIV, PRIV_BASE, DirectoryLab
 
 #: As somebody leaves an account who wants it to work, whatever it costs.
@@ -45,6 +46,9 @@ class CensusWorld(Protocol):
         """A group that AdminSDHolder guards."""
 
     def leave(self, group: ObjectRef, member: ObjectRef) -> None: ...
+    def join_hidden(self, group: ObjectRef) -> ObjectRef:
+        """A member that is not shown to the service account."""
+
     def managed_by(self, account: ObjectRef, manager: ObjectRef) -> None: ...
     def census(self) -> Census:
         """As the service account."""
@@ -55,6 +59,12 @@ class CensusWorld(Protocol):
     def powerless(self) -> Hardener: ...
     def soon(self, fact: Callable[[], bool]) -> None:
         """Until it has replicated."""
+
+
+def hide(forest: MemoryForest, ref: ObjectRef) -> None:
+    """From everybody: its links stay where they are."""
+    name = next(iter(forest.reachable()))
+    forest.write(name, f"hide {ref.name}", {("account", ref.sid): None})
 
 
 class MemoryCensusWorld:
@@ -86,6 +96,12 @@ class MemoryCensusWorld:
 
     def leave(self, group: ObjectRef, member: ObjectRef) -> None:
         MemoryDirectory(self.forest).remove_members(group, [member.sid])
+
+    def join_hidden(self, group: ObjectRef) -> ObjectRef:
+        ref = self.forest.add_person(f"hidden{next(_names)}").ref
+        self.join(group, ref)
+        hide(self.forest, ref)
+        return ref
 
     def managed_by(self, account: ObjectRef, manager: ObjectRef) -> None:
         self._census.managers[account.sid] = manager.sid
@@ -135,6 +151,12 @@ class SambaCensusWorld:
         self.forests.admin_modify(
             Forest.PRIV, by_guid(group.guid), [(DELETE, "member", [member.dn.encode()])]
         )
+
+    def join_hidden(self, group: ObjectRef) -> ObjectRef:
+        ref = self.forests.add_user(Forest.PRIV, self.forests.new_name("hidden"))
+        self.join(group, ref)
+        hidden_on_samba(self.forests, Forest.PRIV, ref)
+        return ref
 
     def managed_by(self, account: ObjectRef, manager: ObjectRef) -> None:
         self._set(account, "manager", manager.dn.encode())

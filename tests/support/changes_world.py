@@ -31,17 +31,35 @@ _DACL = b"\x30\x03\x02\x01\x04"
 _START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
 
-def with_entry(raw: bytes, sid: Sid, mask: int) -> bytes:
-    """The list of a self-relative descriptor with one more entry that allows ([MS-DTYP] 2.4.4.2, 2.4.5, 2.4.6)."""
+#: READ_PROPERTY, LIST and LIST_OBJECT ([MS-ADTS] 5.1.3.2): without them an object is not shown.
+_SHOWS = 0x10 | 0x4 | 0x80
+
+
+def with_entry(raw: bytes, sid: Sid, mask: int, *, kind: int = 0, flags: int = 0) -> bytes:
+    """The list of a self-relative descriptor with one more entry at its head, that allows or (kind 1) denies ([MS-DTYP] 2.4.4.2, 2.4.5, 2.4.6)."""
     (at,) = struct.unpack_from("<I", raw, 16)
     revision, size, count = struct.unpack_from("<BxHH", raw, at)
-    entry = struct.pack("<BBHI", 0, 0, 8 + len(sid.to_bytes()), mask) + sid.to_bytes()
+    entry = struct.pack("<BBHI", kind, flags, 8 + len(sid.to_bytes()), mask) + sid.to_bytes()
     head = struct.pack("<BBHHH", revision, 0, size + len(entry), count + 1, 0)
     return raw[:4] + struct.pack("<IIII", 0, 0, 0, 20) + head + entry + raw[at + 8 : at + size]
 
 
-def give(forests: DirectoryLab, side: Forest, guid: str, sid: Sid) -> Callable[[], None]:
-    """WRITE_PROPERTY on an object, as an administrator gives it with any tool. Returns what takes it back."""
+def hide(forests: DirectoryLab, side: Forest, ref: ObjectRef) -> None:
+    """From Bastide's service account, as the owner of the object can."""
+    give(forests, side, ref.guid, forests.service_sid, mask=_SHOWS, kind=1)
+
+
+def give(
+    forests: DirectoryLab,
+    side: Forest,
+    guid: str,
+    sid: Sid,
+    *,
+    mask: int = 0x20,
+    kind: int = 0,
+    flags: int = 0,
+) -> Callable[[], None]:
+    """WRITE_PROPERTY on an object, or what else, as an administrator gives or (kind 1) denies it with any tool. Returns what takes it back."""
     control = LDAPControl(CONTROL_SD_FLAGS, True, encodedControlValue=_DACL)
 
     def write(session: Session, raw: bytes) -> None:
@@ -55,7 +73,9 @@ def give(forests: DirectoryLab, side: Forest, guid: str, sid: Sid) -> Callable[[
 
     admins = forests.admins[side]
     old = admins.on_any("look", read)
-    admins.on_any("arrange", lambda session: write(session, with_entry(old, sid, 0x20)))
+    admins.on_any(
+        "arrange", lambda session: write(session, with_entry(old, sid, mask, kind=kind, flags=flags))
+    )
     return lambda: admins.on_any("arrange", lambda session: write(session, old))
 
 

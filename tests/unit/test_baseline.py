@@ -25,6 +25,7 @@ from bastide.services.baseline.look import Baseline, Mended, Seen
 from bastide.services.ports import AuditQuery
 from bastide.wiring import mending
 from bastide.wiring.oversight import OversightAdapters
+from tests.support.census_world import hide
 from tests.support.health import by_key, looking_at
 from tests.support.world import World
 
@@ -196,6 +197,19 @@ def test_who_counts_as_privileged(house: House) -> None:
     assert house.found("svc-bastide")["service-principal"].severity is Severity.OK
     assert {"admin", "deep"} <= {one.account.name for one in house.look().weaknesses}
     assert house.found("clerk") == {}
+
+
+def test_a_member_that_is_not_shown_is_a_problem_and_no_good_news(house: House) -> None:
+    """(2)."""
+    house.person("admin", "Domain Admins")
+    sid = house.person("hidden", "Domain Admins")
+    before = house.look().accounts
+    hide(house.world.priv, house.world.services.forests[house.world.priv.forest].find_person("hidden").ref)
+    seen = house.look()
+    assert (seen.accounts, seen.failed) == (before - 1, True)
+    assert seen.problems == (
+        f"{sid} of priv.bastide.test is a member of Domain Admins and is not shown to us: nobody knows what it lacks",
+    )
 
 
 def test_a_domain_that_does_not_answer_is_a_problem_and_no_good_news(house: House) -> None:

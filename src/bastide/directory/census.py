@@ -2,7 +2,7 @@
 
 (1) A group's members are read from the group's side, where the right to read is given: a CORP domain shows no memberOf to an account of PRIV.
 (2) Each group is read once, so a loop of groups ends. Whose primary group it is, is a member too, although `member` does not list them.
-(3) A member that cannot be read is named by its SID: nothing is left out.
+(3) A member that cannot be read is named by its SID: nothing is left out. One of this domain is hidden: whoever owns it took it from our sight.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -206,7 +206,8 @@ class _Walk:
             for entry in self._session.search(self._domain.base, any_sid(chunk), _ROW):
                 self._rows[entry.sid()] = _row(entry)
         for sid in new:
-            self._rows.setdefault(sid, _Row(sid, sid, Sort.FOREIGN))  # (3)
+            hidden = sid.domain == self._domain.sid
+            self._rows.setdefault(sid, _Row(sid, sid, Sort.HIDDEN if hidden else Sort.FOREIGN))  # (3)
 
 
 def _row(entry: Entry) -> _Row:

@@ -35,7 +35,8 @@ class MemoryCensus:
         by_sid = {one.ref.sid: one for one in replica.groups()}
         for sid in sorted(replica.members_of(group.ref.guid, self.world.clock())):
             account, inner = replica.account(sid), by_sid.get(sid)
-            name, sort, enabled = str(sid), Sort.FOREIGN, None
+            hidden = sid.domain == self.world.domain_sid
+            name, sort, enabled = str(sid), Sort.HIDDEN if hidden else Sort.FOREIGN, None
             if account is not None:
                 name, sort, enabled = account.person.ref.name, Sort.PERSON, account.person.enabled
             elif inner is not None:

@@ -13,12 +13,13 @@ from bastide.domain.ids import Sid
 
 
 class Sort(StrEnum):
-    """What a member is. `foreign`: of another domain, known here by its SID alone."""
+    """What a member is. `foreign`: of another domain, known here by its SID alone; `hidden`: of this one, and no search shows it."""
 
     PERSON = "person"
     GROUP = "group"
     COMPUTER = "computer"
     FOREIGN = "foreign"
+    HIDDEN = "hidden"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Privileged accounts against the baseline, and what an administrator mends of them with a ticket of their own. Looking, in order:
 
   (1) Who counts: PAM users, members of privileged groups (nested ones too), emergency accounts, Bastide's own accounts.
-  (2) The facts of each, from its domain. What cannot be read is said.
+  (2) The facts of each, from its domain. What cannot be read is said, and so is a member of a privileged group that is not shown at all.
   (3) The rules (domain/baseline.py).
 
 Mending, in order:
@@ -75,10 +75,11 @@ class Baseline:
         number = 0
         for domain, directory in wanted.items():
             try:
-                privileged = self._privileged(domain, directory)
+                privileged, unseen = self._privileged(domain, directory)
             except DirectoryError as error:
                 problems.append(f"{domain} could not be looked at: {error.message}")
                 continue
+            problems += unseen
             number += len(privileged)
             found += [one for who in privileged for one in weaknesses(who, smart_cards=smart_cards)]
         return Seen(tuple(sorted(found, key=_order)), number, tuple(problems))
@@ -138,8 +139,8 @@ class Baseline:
             return Mended(account, change, error.message)
         return Mended(account, change)
 
-    def _privileged(self, domain: str, directory: Census) -> tuple[Privileged, ...]:
-        """(1), (2)."""
+    def _privileged(self, domain: str, directory: Census) -> tuple[tuple[Privileged, ...], list[str]]:
+        """(1), (2): who counts, and a sentence for each that is not shown."""
         reasons: dict[Sid, dict[str, Standing]] = {}
         with self._store.read() as uow:
             users, groups, envelopes = uow.users.all(), uow.groups.all(), uow.envelopes.current()
@@ -152,16 +153,21 @@ class Baseline:
                 reasons.setdefault(directory.find(name), {})["account of Bastide"] = Standing.SERVICE
             except NotFound:
                 continue
+        unseen: dict[Sid, str] = {}
         for seat in directory.seats([group.corp.sid for group in groups]):
+            through = f" through {' > '.join(seat.path)}" if seat.path else ""
+            if seat.sort is Sort.HIDDEN:
+                said = f"{seat.member} of {domain} is a member of {seat.group_name}{through} and is not shown to us: nobody knows what it lacks"
+                unseen.setdefault(seat.member, said)
             if seat.sort is Sort.PERSON:
-                through = f" through {' > '.join(seat.path)}" if seat.path else ""
                 reasons.setdefault(seat.member, {})[f"member of {seat.group_name}{through}"] = Standing.MEMBER
         accounts = directory.accounts(list(reasons))
-        return tuple(
+        found = tuple(
             Privileged(accounts[sid], frozenset(why.values()), tuple(why))
             for sid, why in reasons.items()
             if sid in accounts
         )
+        return found, list(unseen.values())
 
 
 def _lacks(directory: Census, sid: Sid, change: Change) -> bool:
