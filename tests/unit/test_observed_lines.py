@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bastide.domain.observed import Kind, Named, is_privileged
@@ -133,6 +133,8 @@ JSON = st.recursive(
 )
 
 
+# In a new folder Hypothesis makes its table of Unicode first: that is no fault of what is made.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(
