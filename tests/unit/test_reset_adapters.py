@@ -20,7 +20,7 @@ from bastide.notify.program import ProgramTexts, problem
 from bastide.sections import Notifications, Reset, ResetRule, wrong_reset
 from bastide.services.reset.ports import Corpus
 from bastide.store import breached
-from bastide.store.breached import RangeFiles
+from bastide.store.breached import PREFIX, RangeFiles
 from bastide.wiring.reset import reset_adapters
 from tests.support.health import MINIMAL
 from tests.support.world import START
@@ -142,8 +142,9 @@ def test_others_are_not_found_in_a_sorted_file(tmp_path: Path) -> None:
 
 def test_a_prefix_that_is_missing_is_an_error_and_never_not_found(tmp_path: Path) -> None:
     found = RangeFiles(folder(tmp_path))
-    with pytest.raises(NotConfigured, match="lacks the file"):
+    with pytest.raises(NotConfigured, match="lacks some") as refused:
         found.times("something else")
+    assert digest("something else")[:PREFIX] not in f"{refused.value} {refused.value.remedy}"
     with pytest.raises(NotConfigured, match="cannot be read"):
         RangeFiles(tmp_path / "nowhere").times("x")
 

@@ -68,11 +68,11 @@ class RangeFiles:
             return Corpus(number, written, whole=number == PREFIXES)
 
     def _range(self, prefix: str) -> Path:
-        """(2) Raises OSError."""
+        """(2) Which one is missing is not said: it is the beginning of the hash of somebody's password."""
         for name in (prefix, f"{prefix}.txt", prefix.lower(), f"{prefix.lower()}.txt"):
             if (self._place / name).exists():
                 return self._place / name
-        raise _unusable(self._place, f"lacks the file {prefix}")
+        raise _unusable(self._place, f"is not whole: it lacks some of its {PREFIXES} files")
 
 
 @contextmanager
