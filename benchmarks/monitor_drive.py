@@ -31,6 +31,7 @@ from bastide.domain.people import Forest, PamUser
 from bastide.services.monitor.ports import ChangeFeed, Moved
 from bastide.services.monitor.repairs import Repairs
 from bastide.services.monitor.watch import Watch
+from bastide.services.names import Names
 from bastide.services.pace import MONITOR
 from bastide.services.ports import Directory, Store
 from bastide.store.unit_of_work import SqlStore
@@ -76,6 +77,7 @@ class Node:
             feeds={self.side: self.feed},
             rules=Rules({}, {}, "bench"),
             repairs=Repairs(store=self.store, priv=self.priv, now=_now),
+            names=Names({Forest.PRIV: self.priv}),
             interval=timedelta(seconds=1),
             hold=hold,
             now=_now,
