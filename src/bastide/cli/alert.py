@@ -85,7 +85,7 @@ def acknowledge_alert(
     alert: Id,
     note: Annotated[str, typer.Option(help="What you are going to do about it.")] = "",
 ) -> None:
-    """You have it in hand: it is not escalated any more. It goes on to count what is found again."""
+    """You have it in hand: it is not escalated any more. A state that goes on is counted in it; what happens again is a new alert."""
     answer = call.client.post(f"{_path(alert)}/acknowledge", {"note": note})
     call.done(answer, f"acknowledged: {answer.fields.get('title')}")
 
