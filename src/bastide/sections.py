@@ -144,6 +144,7 @@ class MonitoringRule(Section, frozen=True, forbid_unknown_fields=True, kw_only=T
         "missed-change",
         "unreadable",
         "momentary-member",
+        "unseen-member",
         "nested-member",
     ]
     #: Empty: as it is without this table.

@@ -138,6 +138,24 @@ def test_who_came_and_went_is_told_by_name_and_only_of_the_groups_asked_for(
     assert reader.feed.taken_out(reader.controller, reader.cookie, [group.guid]) == {}
 
 
+def test_that_members_changed_is_told_and_of_who_is_hidden_nothing_else(
+    world: ChangesWorld, reader: Reader
+) -> None:
+    group, other, person = world.group(), world.group(), world.person()
+    reader.moved()
+    before = reader.cookie
+    reader.told(group, lambda: world.pass_hidden(group))
+    reader.told(other, lambda: world.rescope(other))
+    changed: set[str] = set()
+    for page in reader.feed.since(reader.controller, before):
+        changed |= page.members
+    assert changed & {group.guid, other.guid} == {group.guid}
+    assert reader.feed.taken_out(reader.controller, before, [group.guid]) == {}
+    reader.told(group, lambda: world.add_member(group, person))
+    gone = reader.feed.taken_out(reader.controller, before, [group.guid])
+    assert gone == {group.guid: frozenset()}, "somebody is shown, and nobody was taken out"
+
+
 def test_who_is_of_another_domain_is_told_by_the_sid(world: ChangesWorld, reader: Reader) -> None:
     group, foreign = world.group(), world.foreign()
     reader.told(group, lambda: world.add_member(group, foreign))

@@ -20,7 +20,7 @@ from bastide.services.ports import AuditQuery
 from bastide.wiring import Adapters
 from bastide.wiring.monitor import MonitorAdapters, Monitoring
 from bastide_lab import plan
-from tests.support.changes_world import give
+from tests.support.changes_world import give, hide
 from tests.support.directory_lab import CORP_BASE, GROUPS, PRIV_BASE, USERS, DirectoryLab
 from tests.support.patience import PATIENCE
 from tests.support.samba_world import SambaWorld
@@ -313,3 +313,48 @@ def test_an_account_that_is_kept_alive_is_closed_with_its_person_and_opened_by_a
     world.by_hand(PRIV, user.priv, REPLACE, "accountExpires", "0")
     soon(lambda: not world.findings(), "an administrator opened it")
     print(f"closed {span:.2f} s after its person was disabled")
+
+
+def test_a_right_on_what_the_groups_lie_in_is_found(world: Monitored, group: ObjectRef) -> None:
+    """Above the container that the settings name: the group inherits it, and has no entry of its own."""
+    forests = world.forests
+    eve = forests.add_user(PRIV, forests.new_name("mo"))
+    above = forests.admin_read(PRIV, GROUPS.partition(",")[2], "objectGUID").guid()
+    soon(lambda: above in world.watched(PRIV), "it is watched")
+    taken_back = give(forests, PRIV, above, eve.sid, mask=0x40020, flags=0x2)
+    span = soon(lambda: Rule.RIGHTS_CHANGED in world.findings(), "it is found")
+    reason = world.findings()[Rule.RIGHTS_CHANGED].drift.reason
+    taken_back()
+    soon(lambda: not world.findings(), "it was taken back")
+    assert f"allow 0x40020 to PRIV\\{eve.name} ({eve.sid})" in reason
+    print(f"a right from above was found after {span:.2f} s")
+
+
+def test_who_is_hidden_and_in_a_group_by_its_primary_group_or_for_a_moment_is_told_of(
+    world: Monitored, group: ObjectRef
+) -> None:
+    """Nobody can say who it is; that the group's members changed is said."""
+    forests = world.forests
+    for how in ("primary", "moment"):
+        who = forests.add_user(PRIV, forests.new_name("mo"))
+        hide(forests, PRIV, who)
+        before = len(world.told("drift.found"))
+
+        def change(session: Session, who: ObjectRef = who, how: str = how) -> None:
+            member, value = by_guid(group.guid), by_guid(who.guid).encode()
+            session.raw.modify_s(member, [(ADD, "member", [value])])
+            if how == "primary":
+                rid = str(group.sid.rid).encode()
+                session.raw.modify_s(by_guid(who.guid), [(REPLACE, "primaryGroupID", [rid])])
+            else:
+                session.raw.modify_s(member, [(DELETE, "member", [value])])
+
+        forests.admins[PRIV].on_any("arrange", change)
+        span = soon(lambda: Rule.UNSEEN_MEMBER in world.findings(), "it is said")
+        print(f"{how}: {span:.2f} s, {[one['rule'] for one in world.told('drift.found')[before:]]}")
+        if how == "primary":
+            token = forests.admin_read(PRIV, who.dn, "tokenGroups").all("tokenGroups")
+            assert group.sid.to_bytes() in token, "it has what the group gives"
+        forests.admins[PRIV].on_any("arrange", lambda session, who=who: session.delete(by_guid(who.guid)))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
+        world.monitoring.control.accept(world.dave, world.findings()[Rule.UNSEEN_MEMBER].key, "a test")
+        soon(lambda: not world.findings(), "it was accepted")

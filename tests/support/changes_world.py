@@ -92,6 +92,9 @@ class ChangesWorld(Protocol):
 
     def add_member(self, group: ObjectRef, member: ObjectRef) -> None: ...
     def remove_member(self, group: ObjectRef, member: ObjectRef) -> None: ...
+    def pass_hidden(self, group: ObjectRef) -> None:
+        """Somebody who is not shown to the service account comes and goes."""
+
     def mail(self, person: ObjectRef, address: str) -> None: ...
     def disable(self, person: ObjectRef) -> None: ...
     def rename(self, person: ObjectRef, name: str) -> None: ...
@@ -136,6 +139,12 @@ class MemoryChangesWorld:
 
     def remove_member(self, group: ObjectRef, member: ObjectRef) -> None:
         MemoryDirectory(self.forest).remove_members(group, [member.sid])
+
+    def pass_hidden(self, group: ObjectRef) -> None:
+        person = self.person()
+        self.add_member(group, person)
+        self.remove_member(group, person)
+        self.forest.write("dc1", "hide", {("account", person.sid): None})
 
     def _change(self, person: ObjectRef, **said: object) -> None:
         account = self.forest.account(person.sid)
@@ -196,6 +205,12 @@ class SambaChangesWorld:
         )
         for guid in there:
             self._modify(group, DELETE, "member", by_guid(guid))
+
+    def pass_hidden(self, group: ObjectRef) -> None:
+        person = self.person()
+        hide(self.forests, Forest.CORP, person)
+        for how in (ADD, DELETE):
+            self._modify(group, how, "member", by_guid(person.guid))
 
     def mail(self, person: ObjectRef, address: str) -> None:
         self._modify(person, REPLACE, "mail", address)

@@ -12,6 +12,7 @@ from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import State
 from bastide.domain.roles import PamGroup
 from bastide.services.monitor.reading import LOOK_EVERY
+from tests.support.census_world import hide
 from tests.support.monitored import OWNER, MonitoredWorld
 
 PRIV, CORP = Forest.PRIV, Forest.CORP
@@ -212,3 +213,45 @@ def test_a_resync_tells_of_it_too(world: MonitoredWorld) -> None:
     world.monitoring.control.resync(world.dave)
     world.look()
     assert len(passed(world)) == 1
+
+
+def test_members_that_changed_while_nobody_is_shown_who_came_or_went_are_said(world: MonitoredWorld) -> None:
+    """(4): an account that is hidden from us, or was deleted meanwhile."""
+    group, nina = of(world)[1].corp, world.corp.add_person("nina").ref
+    for_a_moment(world, CORP, group, nina.sid)
+    hide(world.corp, nina)
+    world.look()
+    found = world.standing()[Rule.UNSEEN_MEMBER]
+    assert (found.owner, found.action, found.drift.guid) == (OWNER, Action.REPORT, group.guid)
+    assert found.drift.reason.startswith(f"{group.name}: its members changed between ")
+    world.look(seconds=MINUTE)
+    assert len(world.told("drift.found")) == 1
+    world.monitoring.control.accept(world.dave, found.key, "deleted at once, CHG-4711")
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+
+
+def test_an_intruder_who_is_a_member_no_more_without_being_taken_out_is_said(world: MonitoredWorld) -> None:
+    """(5): who is hidden, and has the group as the primary one."""
+    group, nina = of(world)[1].corp, world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group, nina.sid)
+    world.look()
+    assert world.standing().keys() == {Rule.OTHER_MEMBER}
+    world.remove_by_hand(CORP, group, nina.sid)
+    hide(world.corp, nina)
+    world.look()
+    found = world.standing()[Rule.UNSEEN_MEMBER]
+    assert f"{nina.sid}) is a member no more" in found.drift.reason
+
+
+def test_a_member_that_was_deleted_and_had_been_accepted_is_not_said(world: MonitoredWorld) -> None:
+    """(4), (5): somebody leaves the company."""
+    group, nina = of(world)[1].corp, world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group, nina.sid)
+    world.look()
+    world.monitoring.control.accept(world.dave, world.standing()[Rule.OTHER_MEMBER].key, "the owner")
+    world.look()
+    world.remove_by_hand(CORP, group, nina.sid)
+    world.corp.remove(nina)
+    world.look()
+    assert world.standing() == {}

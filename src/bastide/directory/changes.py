@@ -89,7 +89,8 @@ class AdChangeFeed:
             at = cookie
             page = self.connections.on(controller, lambda session, at=at: _page(session, base, at))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
             cookie, more = page.cookie, page.more
-            yield Moved((*page.present, *page.deleted), cookie)
+            members = frozenset(guid for guid, names in page.named.items() if "member" in names)
+            yield Moved((*page.present, *page.deleted), cookie, members)
 
     def taken_out(
         self, controller: str, cookie: bytes, groups: Collection[str]

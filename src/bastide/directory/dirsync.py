@@ -51,17 +51,22 @@ class _Value(Asn1Sequence):  # type: ignore[misc]  # pyasn1 has no types
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """objectGUIDs as text, the cookie after them, and whether more wait behind it."""
+    """objectGUIDs as text, the cookie after them, and whether more wait behind it. `named`: of those that are there, what came with them, in lower case: what
+    changed since the cookie, also where no value of it is shown.
+    """
 
     present: tuple[str, ...]
     deleted: tuple[str, ...]
     cookie: bytes
     more: bool
+    named: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """By objectGUID as text: the values of a linked attribute that were taken away, as extended DNs; the cookie after them, and whether more wait behind it."""
+    """By objectGUID as text: the values of a linked attribute that were taken away, as extended DNs; empty where others came alone. The cookie after them, and
+    whether more wait behind it.
+    """
 
     taken_away: Mapping[str, tuple[str, ...]]
     cookie: bytes
@@ -83,13 +88,16 @@ def page(
     """
     wanted = list(dict.fromkeys(("objectGUID", "isDeleted", *attributes)))
     data, after, more = _asked(session, base, condition, wanted, encoded(flags, cookie))
-    present: list[str] = []
+    present: dict[str, frozenset[str]] = {}
     deleted: list[str] = []
     for dn, values in data:
         if dn is not None and "objectGUID" in values:
-            gone = values.get("isDeleted", [b""])[0].upper() == b"TRUE"
-            (deleted if gone else present).append(guid_from_bytes(values["objectGUID"][0]))
-    return Page(tuple(present), tuple(deleted), after, more)
+            guid = guid_from_bytes(values["objectGUID"][0])
+            if values.get("isDeleted", [b""])[0].upper() == b"TRUE":
+                deleted.append(guid)
+            else:
+                present[guid] = frozenset(name.partition(";")[0].lower() for name in values)
+    return Page(tuple(present), tuple(deleted), after, more, present)
 
 
 def values_taken_away(session: Session, base: str, condition: str, attribute: str, cookie: bytes) -> Values:
@@ -98,13 +106,13 @@ def values_taken_away(session: Session, base: str, condition: str, attribute: st
     """
     asked = encoded(OBJECT_SECURITY | INCREMENTAL_VALUES, cookie)
     data, after, more = _asked(session, base, condition, ["objectGUID", attribute], asked, EXTENDED_DN)
-    wanted = attribute.lower() + _TAKEN_AWAY
     found = {
-        guid_from_bytes(values["objectGUID"][0]): tuple(one.decode() for one in gone)
+        guid_from_bytes(values["objectGUID"][0]): tuple(
+            one.decode() for name in names if name.lower().endswith(_TAKEN_AWAY) for one in values[name]
+        )
         for dn, values in data
         if dn is not None and "objectGUID" in values
-        for name, gone in values.items()
-        if name.lower() == wanted
+        if (names := [name for name in values if name.lower().startswith(f"{attribute.lower()};range=")])
     }
     return Values(found, after, more)
 

@@ -49,8 +49,10 @@ class MemoryChangeFeed:
         moved = sorted((at, owners[key]) for key, at in replica.came.items() if at > start and key in owners)
         end = f"{here}@{replica.usn}".encode()
         guids = list(dict.fromkeys(guid for _, guid in moved))
+        links = frozenset(key[1] for key, at in replica.came.items() if key[0] == "link" and at > start)
         for first in range(0, len(guids) or 1, _PAGE):
-            yield Moved(tuple(guids[first : first + _PAGE]), end)
+            page = tuple(guids[first : first + _PAGE])
+            yield Moved(page, end, links.intersection(page))
 
     def taken_out(
         self, controller: str, cookie: bytes, groups: Collection[str]
@@ -61,10 +63,11 @@ class MemoryChangeFeed:
         names |= {one.ref.sid: one.ref.name for one in replica.groups()}
         found: dict[str, set[Former]] = {}
         for key, at in replica.came.items():
-            if key[0] == "link" and key[1] in groups and at > start and replica.get(key) is None:
+            if key[0] == "link" and key[1] in groups and at > start:
                 sid = Sid(key[2])
                 if sid in names or sid.domain != self.world.domain_sid:
-                    found.setdefault(key[1], set()).add(Former(sid, names.get(sid, sid)))
+                    gone = found.setdefault(key[1], set())
+                    gone |= {Former(sid, names.get(sid, sid))} if replica.get(key) is None else set()
         return {guid: frozenset(gone) for guid, gone in found.items()}
 
     def named(self, controller: str, sids: Collection[Sid]) -> Mapping[Sid, Named]:

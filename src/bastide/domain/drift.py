@@ -49,6 +49,7 @@ class Rule(StrEnum):
     UNREADABLE = "unreadable"
     MOMENTARY_MEMBER = "momentary-member"
     NESTED_MEMBER = "nested-member"
+    UNSEEN_MEMBER = "unseen-member"
 
 
 class Action(StrEnum):
@@ -67,7 +68,7 @@ DEFAULTS: Mapping[Rule, Action] = {
     rule: Action.REPAIR_AND_ALERT if rule in REPAIRABLE - _ASKED_FOR else Action.REPORT for rule in Rule
 }
 #: These say what was once: they stand until they are accepted.
-ONCE = frozenset({Rule.USED_OUTSIDE, Rule.MISSED_CHANGE, Rule.MOMENTARY_MEMBER})
+ONCE = frozenset({Rule.USED_OUTSIDE, Rule.MISSED_CHANGE, Rule.MOMENTARY_MEMBER, Rule.UNSEEN_MEMBER})
 #: Of these the accepted state is what an administrator can move.
 ACCEPTABLE = ONCE | {
     Rule.OTHER_MEMBER, Rule.NESTED_MEMBER, Rule.GROUP_CHANGED, Rule.ACCOUNT_CHANGED, Rule.CLOSED_ACCOUNT, Rule.RIGHTS_CHANGED, Rule.TRUST_CHANGED,

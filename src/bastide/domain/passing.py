@@ -6,6 +6,10 @@ Neither look shows it, but a ticket that was bought in that moment carries the g
       were hidden. Nor is who was accepted, but in a group that Bastide made.
   (2) Who a request explains, at any moment between the looks, is none.
   (3) What was said of this time is not said again.
+  (4) A group whose members changed, as the domain says, while nobody is shown who came or went, and its members are the same before and after: who came, or
+      is in it by the primary group, is hidden from us.
+  (5) A member of whom a finding says that they should not be there, who is one no more, and of whom the domain does not show that they were taken out: they were
+      deleted, or are hidden from us and may be in it by the primary group. Met by a breaker.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,11 +19,13 @@ from datetime import datetime, timedelta
 from bastide.domain.drift import OF_MEMBERS, Drift, Finding, Rule, addressed
 from bastide.domain.ids import Sid
 from bastide.domain.monitored import Former, Watched
+from bastide.domain.names import spelled
 from bastide.domain.nested import member_of
 from bastide.domain.roles import PamGroup
 
 #: What a domain lets a ticket be renewed for by default (MaxRenewAge).
 RENEWED = timedelta(days=7)
+_INTRUDERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.NESTED_MEMBER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,37 @@ def is_said(drift: Drift, standing: Iterable[Finding], span: Span) -> bool:
         and one.found_at >= span.since
         for one in standing
     )
+
+
+def not_shown(
+    before: Watched,
+    after: Watched,
+    taken_out: Collection[Former] | None,
+    standing: Iterable[Finding],
+    span: Span,
+) -> Iterator[Drift]:
+    """(4), (5), of a group whose members changed. `taken_out` None: nobody is shown who came or went."""
+    if taken_out is None and before.now.members == after.now.members:
+        yield _unseen_change(after, "", "its members changed", span)
+    left = set(before.now.members) - set(after.now.members) - {one.sid for one in taken_out or ()}
+    for one in standing:
+        sid, guid = member_of(one.drift)
+        if one.drift.rule in _INTRUDERS and guid == after.guid and sid in left:
+            yield _unseen_change(after, sid, f"{spelled(sid, one.names)} is a member no more", span)
+
+
+def _unseen_change(group: Watched, sid: str, what: str, span: Span) -> Drift:
+    found = Drift(
+        Rule.UNSEEN_MEMBER,
+        group.domain,
+        group.guid,
+        group.now.name,
+        f"{sid} {span.until:%Y-%m-%dT%H:%M:%SZ}",
+        f"{group.now.name}: {what} between {_at(span.since)} and {_at(span.until)} as {span.controller} tells it, and who came or went is not shown to us:"
+        " an account that was deleted, or one that is hidden from us and may be in the group still, by its primary group",
+        f"look as an administrator at who is in {group.now.name} and whose primary group it is. Then `bastide monitor accept DRIFT --reason TEXT`",
+    )
+    return addressed(found)
 
 
 def _said(group: Watched, who: Former, span: Span, tickets: str) -> Drift:

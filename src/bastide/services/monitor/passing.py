@@ -9,6 +9,7 @@ from bastide.domain.monitored import Former, Moment, Watched
 from bastide.domain.passing import Span
 from bastide.domain.requests import Request, State
 from bastide.services.caps import DEFAULT_TGT
+from bastide.services.monitor.reading import Reading
 from bastide.services.ports import UnitOfWork
 
 _EVER = frozenset(State)
@@ -36,6 +37,21 @@ def passed(
         for drift in passing.passing(new, unseen, explained, span, caps, DEFAULT_TGT):
             if not passing.is_said(drift, standing, span):
                 yield drift
+
+
+def not_shown(
+    uow: UnitOfWork,
+    before: Mapping[str, Watched],
+    after: Mapping[str, Watched],
+    reading: Reading,
+    span: Span,
+) -> Iterator[Drift]:
+    """Of groups whose members changed in a way that no look shows. Raises StoreError."""
+    standing = uow.monitored.findings() if reading.regrouped else ()
+    for guid in sorted(reading.regrouped):
+        old, new = before.get(guid), after.get(guid)
+        if old is not None and new is not None:
+            yield from passing.not_shown(old, new, reading.taken_out.get(guid), standing, span)
 
 
 def _explained(

@@ -26,10 +26,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """objectGUIDs of objects that changed, and the cookie after them. Deleted ones show only to whoever may list Deleted Objects."""
+    """objectGUIDs of objects that changed, and the cookie after them. Deleted ones show only to whoever may list Deleted Objects. `members`: groups among them
+    whose members changed, shown or not.
+    """
 
     guids: tuple[str, ...]
     cookie: bytes
+    members: frozenset[str]
 
 
 class ChangeFeed(Protocol):
@@ -50,7 +53,9 @@ class ChangeFeed(Protocol):
     def taken_out(
         self, controller: str, cookie: bytes, groups: Collection[str]
     ) -> Mapping[str, frozenset[Former]]:
-        """By GUID of these groups: who was taken out since the cookie, also who had come after it. Of a member that was deleted nothing is told."""
+        """By GUID of these groups: who was taken out since the cookie, also who had come after it; of a group to which others came alone, nobody. A group of which
+        nobody is shown who came or went is left out; of a member that was deleted or is hidden nothing is told.
+        """
 
     def named(self, controller: str, sids: Collection[Sid]) -> Mapping[Sid, Named]:
         """Who they are, as far as they are found. One of another domain is no group here."""

@@ -6,7 +6,8 @@
 (4) Who is watched and changed is looked at, and who is watched and not known, and the groups in a container whose permissions changed: they may show more or
     fewer members, and nobody tells of it. Who has access now is asked for, since nobody tells of a deletion;
     once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
-(5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look.
+(5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look. That members changed
+    is told of those too who are hidden from us.
 (6) Groups within watched groups are looked at as they show (within.py).
 (7) When everything is to be compared (resync), what changed just before is left out, because a change told it, and so is what changed during the look: it comes
     with the next change.
@@ -64,6 +65,8 @@ class Reading:
     fixtures: frozenset[str] = frozenset()
     signs: Mapping[str, Mapping[Sid, SignIns]] = field(default_factory=dict)
     taken_out: Mapping[str, frozenset[Former]] = field(default_factory=dict)
+    #: Groups of which the members changed.
+    regrouped: set[str] = field(default_factory=set)
     #: None: it is nobody of this domain.
     abroad: Mapping[Sid, Named | None] = field(default_factory=dict)
 
@@ -96,6 +99,7 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
     look_within(feed, mark.controller, reading.seen, wish.watched, wish.room)
     if not reading.anew:
         groups = {guid for guid in moved & wish.known if _is_group(reading.seen.get(guid))}
+        reading.regrouped &= groups
         reading.taken_out = feed.taken_out(mark.controller, domain.cookie, groups) if groups else {}
     if reading.due:
         reading.signs = feed.sign_ins(wish.accounts) if wish.accounts else {}
@@ -139,6 +143,7 @@ def _since(feed: ChangeFeed, reading: Reading) -> frozenset[str]:
         reading.cookie = page.cookie
         if not first:
             found.update(page.guids)
+            reading.regrouped |= page.members
     return frozenset(found)
 
 

@@ -28,7 +28,7 @@ from bastide.domain.roles import Carrier
 from bastide.services.events import by_worker
 from bastide.services.monitor import called, consequences, kept_alive
 from bastide.services.monitor.findings import settle
-from bastide.services.monitor.passing import passed
+from bastide.services.monitor.passing import not_shown, passed
 from bastide.services.monitor.ports import ChangeFeed, Domain
 from bastide.services.monitor.reading import Reading, Wish, read, stands_still
 from bastide.services.monitor.repairs import Repairs
@@ -345,10 +345,11 @@ class Watch:
             fields = differing(old.now, seen) if old is not None and seen is not None else ()
             if fields:
                 yield drift.missed(side, old.now if old else None, seen, fields)
-        if reading.taken_out:
+        if reading.taken_out or reading.regrouped:
             since = known.asked_at or known.domain.read_at or moment.now
             span = Span(since, moment.now, reading.mark.controller)
             yield from passed(uow, before, known.watched, reading.taken_out, moment, span)
+            yield from not_shown(uow, before, known.watched, reading, span)
         yield from self._sign_ins(uow, before, known, moment)
 
     @staticmethod
