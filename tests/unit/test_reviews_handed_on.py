@@ -57,6 +57,32 @@ def test_2_a_reviewer_who_is_disabled_is_none(house: House) -> None:
     assert (reviewer(line), "nobody else can decide" in line.why_reviewer) == ("PRIV\\grace", True)
 
 
+@pytest.mark.parametrize("four_eyes", [False, True])
+@pytest.mark.parametrize("field", ["reviewer", "fallback"])
+def test_2_a_dormant_account_is_a_person_who_decides_with_the_other(
+    house: House, field: str, *, four_eyes: bool
+) -> None:
+    """The PRIV account of a PAM user is closed between grants."""
+    house.world.prepare("mallory")
+    house.census.managers.clear()
+    if four_eyes:
+        house.with_four_eyes()
+    review = house.plan(silence=Verdict.REMOVE, **{"fallback": "PRIV\\grace", field: "PRIV\\priv.mallory"})
+    assert {reviewer(line) for line in house.lines(review).values()} == {"PRIV\\priv.mallory"}
+    house.decide(review, "mallory", "priv.alice", Verdict.KEEP)
+    disable(house, "mallory")
+    house.days(3)
+    instead = "PRIV\\grace" if field == "reviewer" else "any administrator"
+    assert reviewer(house.lines(review)["priv.bob"]) == instead, "neither account can sign in"
+
+
+def test_2_and_of_who_is_reviewed_neither_account_decides(house: House) -> None:
+    lines = house.lines(house.plan(reviewer="PRIV\\priv.bob"))
+    assert {who: reviewer(line) for who, line in lines.items()} == {
+        "priv.alice": "PRIV\\priv.bob", "priv.bob": "PRIV\\grace",
+    }  # fmt: skip
+
+
 def test_2_where_the_fallback_is_nobody_too_the_administrators_are_told(house: House) -> None:
     """Only who administers now: an auditor does not, nor a disabled administrator."""
     house.world.corp.add_group("Nobody")

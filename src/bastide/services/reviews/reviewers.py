@@ -98,12 +98,22 @@ class Reviewers:
         """The accounts behind a subject that can sign in; None: a directory did not say."""
         if subject.sid not in self._behind:
             try:
-                found = people_behind(self.people.forests, subject) or ()
+                found = [
+                    one
+                    for face in self._faces(subject)
+                    for one in people_behind(self.people.forests, face) or ()
+                ]
                 self._behind[subject.sid] = frozenset(one.ref.sid for one in found if one.open_at(self.now))
             except DirectoryError as error:
                 _log.warning("who reviews as %s could not be found out: %s", subject.name, error.message)
                 self._behind[subject.sid] = None
         return self._behind[subject.sid]
+
+    def _faces(self, subject: Subject) -> tuple[Subject, ...]:
+        """A group itself, and a person with each account: that in PRIV is closed between grants, and they decide with the one in CORP."""
+        if subject.is_group:
+            return (subject,)
+        return tuple(Subject(sid, subject.name) for sid in self._all_of([subject.sid])[0])
 
     def _administrators(self) -> frozenset[Sid]:
         if self._administering is None:
