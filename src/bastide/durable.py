@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: What a umask takes. A file that is its owner's alone needs no chmod, which a mount whose owner is fixed refuses (CIFS, vfat).
+_TAKEN = 0o077
 
 
 def create(path: Path, parts: Iterable[bytes], mode: int = 0o600) -> None:
@@ -17,7 +19,8 @@ def create(path: Path, parts: Iterable[bytes], mode: int = 0o600) -> None:
     descriptor = os.open(path, _NEW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            if mode & _TAKEN:
+                os.fchmod(file.fileno(), mode)
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())

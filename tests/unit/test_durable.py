@@ -60,6 +60,19 @@ def test_1_a_new_file_has_its_mode_whatever_the_umask(file: Path, mode: int, uma
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"ab", mode)
 
 
+def test_1_a_file_of_its_owner_alone_is_written_where_no_mode_can_be_set(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a mount of CIFS or vfat whose owner is fixed."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchmod", refused)
+    durable.replace(file, file.with_name("draft"), [b"a"])
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"a", 0o600)
+
+
 def test_1_what_is_there_stays_and_no_link_is_followed(file: Path, tmp_path: Path) -> None:
     file.write_bytes(b"old")
     link = tmp_path / "link"
