@@ -1,11 +1,13 @@
 """Several writes of ours before the first of their echoes: each echo explains one write, so that none of the later ones is taken for a person's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from bastide.domain.passwords import Receipt
-from tests.support.sync_world import SyncWorld
+from bastide.services.passwords.ports import NewPassword, Result
+from bastide.targets.memory import MemoryTarget
+from tests.support.sync_world import LEASE, SyncWorld
 
 
 @pytest.fixture
@@ -52,3 +54,41 @@ def test_an_echo_that_comes_again_late_uses_up_no_other(chain: SyncWorld) -> Non
     chain.work()
     assert chain.tell("alice", "before", domain="lab", revision=5).receipt is not Receipt.STAGED
     assert chain.tell("alice", "first", domain="lab", revision=6).receipt is Receipt.ECHO
+
+
+@pytest.mark.parametrize("one_by_one", [True, False], ids=["two echoes", "one for both"])
+def test_a_write_that_was_made_again_after_a_kill_has_two_echoes(
+    chain: SyncWorld, monkeypatch: pytest.MonkeyPatch, one_by_one: bool
+) -> None:
+    """Found on Samba, by chance: LAB told of the repeated write after CORP's next change had been made, and so the older password came over the newer one."""
+    chain.tell("alice", "first", domain="corp")
+    killed_after_writing(chain, monkeypatch)
+    chain.clock.move(seconds=LEASE.total_seconds() + 1)
+    chain.work()
+    told = (
+        [chain.tell("alice", "first", domain="lab", revision=at) for at in (6, 7)]
+        if one_by_one
+        else [chain.tell("alice", "first", domain="lab", revision=7)]
+    )
+    assert {one.receipt for one in told} == {Receipt.ECHO}
+    assert chain.tell("alice", "own idea", domain="lab", revision=8).receipt is Receipt.STAGED
+
+
+def killed_after_writing(world: SyncWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 between the write and its commit: no handler runs."""
+    plain = MemoryTarget.set
+
+    def dies(target: MemoryTarget, passwords: Sequence[NewPassword]) -> Sequence[Result]:
+        done = plain(target, passwords)
+        if world.password("alice", "lab") == "first":
+            raise Killed
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryTarget, "set", dies)
+        with pytest.raises(Killed):
+            world.work()
+
+
+class Killed(BaseException):
+    """No handler of the product may catch it."""

@@ -268,29 +268,38 @@ def echo(
           (2), and at worst a password of ours goes one step further, in a graph that has no cycle (sync_graph.py).
       (4) Where AD's counter is not known, before or now, and where a write of ours only may have happened, the passwords decide: the one that was
           opened is compared with ours, as long as its key exists. Later than that it is passed on, as in (3).
+      (5) A row that was taken over from a worker that died may have been written by both: such a write explains a second change, by its password (4).
     """
-    writes = writes_near(stamp, deliveries)
+    near = writes_near(stamp, deliveries)
+    writes = tuple(one for one in near if not one.echoed)
     if any(_in_flight(d, stamp, now) for d in deliveries):
         return Own.ASK_LATER, ()  # (1)
-    if not writes:
+    if not near:
         return Own.NO, ()  # (2)
     if last is None or not stamp.revision or not last.revision:
-        return Own.COMPARE, writes  # (4)
+        return Own.COMPARE, near  # (4)
     counted = stamp.revision - last.revision
     if counted <= sum(one.code is Code.SUCCESS for one in writes):
         return Own.YES, _accounted(writes, counted)
-    return (Own.COMPARE if counted <= len(writes) else Own.NO), writes  # (3), (4)
+    at_most = len(writes) + sum(map(_may_be_made_twice, near))
+    return (Own.COMPARE if counted <= at_most else Own.NO), near  # (3), (4), (5)
 
 
 _MAY_HAVE_WRITTEN = frozenset({Code.SUCCESS, Code.UNAVAILABLE, Code.FAILED})
 
 
 def writes_near(stamp: Stamp, deliveries: Collection[Delivery]) -> tuple[Delivery, ...]:
-    """Those that may be what made a change of that time (`echo`, 2), and that explain no other change yet."""
+    """Those that may be what made a change of that time (`echo`, 2), and that explain no other change yet, or may explain two."""
     near = (
         d for d in deliveries if d.attempted_at is not None and abs(stamp.changed_at - d.attempted_at) <= ECHO
     )
-    return tuple(d for d in near if not d.shadow and not d.echoed and d.code in _MAY_HAVE_WRITTEN)
+    fresh = (d for d in near if not d.echoed or _may_be_made_twice(d))
+    return tuple(d for d in fresh if not d.shadow and d.code in _MAY_HAVE_WRITTEN)
+
+
+def _may_be_made_twice(delivery: Delivery) -> bool:
+    """`echo` (5)"""
+    return delivery.held_until is not None
 
 
 def _accounted(writes: Sequence[Delivery], counted: int) -> tuple[Delivery, ...]:
