@@ -9,7 +9,7 @@ import pytest
 from bastide.directory.memory import MemoryDirectory
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
-from bastide.domain.management_agents import MaId, MvId
+from bastide.domain.management_agents import CsId, MaId, MvId
 from bastide.domain.passwords import Code, State
 from bastide.domain.people import Forest
 from bastide.services.passwords.person import Outcome
@@ -153,6 +153,47 @@ def test_2_a_reset_that_waited_is_not_delivered_to_an_account_that_was_closed(
     assert (states["crm"].good, states["crm"].settled) == (False, True)
     assert "privileges" not in states["crm"].outcome
     assert "out of reach" in states["crm"].outcome
+    world.close()
+
+
+@pytest.mark.parametrize("becomes", [disabled, expired, gone])
+def test_2_nor_where_the_person_has_another_account_that_is_open(
+    becomes: Callable[[ResetWorld], None],
+) -> None:
+    """Of two accounts in the domain, the one that was reset was closed: the other one is no reason to go on."""
+    world = ResetWorld()
+    world.register()
+    second = world.corp.add_person("nina2", password=NEW).ref
+    with world.store.write() as uow:
+        (corp,) = [one for one in uow.space.of_mv(MvId(guid_of("mv nina"))) if one.ma == MaId("ma-corp")]
+        account = {"sAMAccountName": ("nina2",), "objectSid": (str(second.sid),)}
+        joined = replace(corp, id=CsId(guid_of("cs corp nina2")), anchor=second.guid, dn="CN=nina2,OU=corp", attributes=account)  # fmt: skip
+        uow.space.put([joined])
+        uow.commit()
+    world.systems.systems["corp"].put(second.guid, dn="CN=nina2,OU=corp")
+    token = world.through()
+    crm, before = world.systems.systems["crm"], world.password("nina")
+    crm.faults.down = True
+    world.finish(token)
+    becomes(world)
+    crm.faults.down = False
+    for _ in range(6):
+        world.clock.move(minutes=5)
+        world.deliver()
+    assert crm.account(guid_of("crm nina")).password == before
+    world.close()
+
+
+def test_2_and_another_account_that_was_closed_before_holds_up_nothing() -> None:
+    world = ResetWorld()
+    world.register()
+    old = world.corp.add_person("nina2", password=NEW, enabled=False).ref
+    with world.store.write() as uow:
+        (crm,) = [one for one in uow.space.of_mv(MvId(guid_of("mv nina"))) if one.ma == MaId("ma-crm")]
+        uow.space.put([replace(crm, attributes={**crm.attributes, "objectSid": (str(old.sid),)})])
+        uow.commit()
+    world.finish(world.through())
+    assert world.password("nina") == world.password("nina", "corp") == RESET_TO
     world.close()
 
 

@@ -2,8 +2,9 @@
 administrator in. As services/passwords/ports.py, OrderRules. It asks
 
   (1) what the help desk and a reset ask of a person at the beginning, by what is known now (tier.py),
-  (2) of an order by self-service reset, also whether the person may reset now (services/reset/people.py): no account is excluded, and one that a reset could begin with is
-      there and open. Who was disabled meanwhile gets nothing: it is the first thing that is done about a thief.
+  (2) of an order by self-service reset, also whether the person may reset now (services/reset/people.py): no account is excluded, and the one that was reset is there and
+      open, whatever others the person has. Where the audit does not say which it was, one that a reset could begin with is. Who was disabled meanwhile gets nothing: it is
+      the first thing that is done about a thief.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from bastide.domain.ids import Sid
 from bastide.domain.management_agents import MvId
 from bastide.services.help_desk.tier import Tier
-from bastide.services.ports import Store
+from bastide.services.ports import AuditQuery, Store
 from bastide.services.reset.everywhere import ORDERED_BY
 
 #: Why somebody may not reset; empty: may. None: the account is none of the domain of resets, or disabled, expired or gone. Raises NotFound, Conflict, DirectoryUnavailable.
@@ -31,9 +32,13 @@ class StillInReach:
         """As the port."""
         with self._store.read() as uow:
             order = uow.changes.get(reference)
+            done = next(
+                iter(list(uow.audit.read(AuditQuery(request=reference, kind="reset.done", limit=1)))), None
+            )
         person = MvId(order.mv)
         why = self._tier.above(None, person)  # (1)
         if why or order.by != ORDERED_BY.name or self._excluded is None:
             return why
-        said = [self._excluded(account) for account in self._tier.members(person)]  # (2)
-        return next(filter(None, said), "" if "" in said else _CLOSED)
+        said = {account: self._excluded(account) for account in self._tier.members(person)}  # (2)
+        is_open = "" in said.values() if done is None else said.get(Sid(done.subject)) is not None
+        return next(filter(None, said.values()), "" if is_open else _CLOSED)

@@ -207,7 +207,7 @@ class Journey:
                 if other.id != used.id and other.stage not in {Stage.USED, Stage.STOPPED}:
                     uow.resets.put(flow.stopped(other))
             post_to_all(uow, Letter.DONE, used.id, done)
-            self._told_of("reset.done", uow, used, done, choice=choice.value, address=address)
+            self._told_of("reset.done", uow, used, done, reference, choice=choice.value, address=address)
 
         if choice is Choice.SET:
             self._passwords.check(password, Sid(reset.person))
@@ -378,8 +378,14 @@ class Journey:
         return Caller(reset.key, address, reset.account, same and reset.known, spread)
 
     @staticmethod
-    def _told_of(kind: str, uow: UnitOfWork, reset: Reset, now: datetime, **data: object) -> None:
-        uow.audit.append(by_worker(kind, now, subject=reset.person, subject_name=reset.account, data=data))
+    def _told_of(
+        kind: str, uow: UnitOfWork, reset: Reset, now: datetime, reference: str = "", **data: object
+    ) -> None:
+        uow.audit.append(
+            by_worker(
+                kind, now, subject=reset.person, subject_name=reset.account, request=reference, data=data
+            )
+        )
 
 
 def _digest(text: str) -> str:
