@@ -1,6 +1,7 @@
 """People and groups are called by name in what monitoring and events tell, with their SID; who has none stays a SID, and a directory that is down stops nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from bastide.domain.monitored import Kind
 from bastide.domain.observed import Verdict
 from bastide.domain.people import Forest
 from bastide.services.names import MOST, Names
+from tests.support.build import NOW
 from tests.support.intake_world import IntakeWorld, samba_group
 from tests.support.monitored import MonitoredWorld
 
@@ -57,11 +59,81 @@ def test_so_many_are_asked_for_and_no_more(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(MemoryDirectory, "names", counted)
     many = {Sid(f"S-1-5-21-1-2-3-{number}") for number in range(2 * MOST)}
-    assert Names(world.services.forests).of(many) == {}
+    assert Names(world.services.forests).of(many, NOW) == {}
     assert asked == [MOST, MOST], "each directory once"
-    assert Names(world.services.forests).of(()) == {}
+    assert Names(world.services.forests).of((), NOW) == {}
     assert len(asked) == 2
     world.close()
+
+
+class Asked:
+    """What the directories were asked for, in order; one of them may be down."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.questions: list[tuple[Forest, frozenset[Sid]]] = []
+        self.down: Forest | None = None
+        self.before: Callable[[Forest], None] = lambda _: None
+        real, asked = MemoryDirectory.names, self
+
+        def names(self: MemoryDirectory, sids: Collection[Sid]) -> Mapping[Sid, str]:
+            asked.before(self.forest)
+            asked.questions.append((self.forest, frozenset(sids)))
+            return _down() if asked.down is self.forest else real(self, sids)
+
+        monkeypatch.setattr(MemoryDirectory, "names", names)
+
+    def of(self, forest: Forest) -> int:
+        return sum(one is forest for one, _ in self.questions)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    return Asked(monkeypatch)
+
+
+def test_whom_nobody_knows_is_not_asked_for_again_for_a_while(world: MonitoredWorld, asked: Asked) -> None:
+    looked_up = Names(world.services.forests)
+    bob = world.directory(CORP).find_person("bob").ref.sid
+    for minutes in (0, 1, 4):
+        assert looked_up.of({NOBODY, bob}, NOW + timedelta(minutes=minutes)) == {bob: "CORP\\bob"}
+    assert len(asked.questions) == 2, "each directory once"
+    assert looked_up.of({NOBODY}, NOW + timedelta(minutes=5)) == {}
+    assert asked.questions[2:] == [(PRIV, frozenset({NOBODY})), (CORP, frozenset({NOBODY}))]
+
+
+def test_a_directory_that_did_not_answer_is_not_asked_for_a_minute(
+    world: MonitoredWorld, asked: Asked
+) -> None:
+    looked_up = Names(world.services.forests)
+    bob = world.directory(CORP).find_person("bob").ref.sid
+    asked.down = CORP
+    for seconds in (0, 20, 59):
+        assert looked_up.of({bob}, NOW + timedelta(seconds=seconds)) == {}
+    assert asked.of(CORP) == 1
+    asked.down = None
+    assert looked_up.of({bob}, NOW + timedelta(seconds=60)) == {bob: "CORP\\bob"}
+
+
+def test_answers_are_remembered_within_a_bound(
+    world: MonitoredWorld, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bastide.services.names._REMEMBERED", 4)
+    looked_up = Names(world.services.forests)
+    for number in range(3):
+        looked_up.of({Sid(f"S-1-5-21-1-2-3-{number}")}, NOW)
+    before = len(asked.questions)
+    looked_up.of({Sid("S-1-5-21-1-2-3-2")}, NOW)
+    assert len(asked.questions) == before, "the newest are remembered"
+    looked_up.of({Sid("S-1-5-21-1-2-3-0")}, NOW)
+    assert len(asked.questions) == before + 2, "the oldest went"
+
+
+def test_what_no_directory_has_is_not_asked_for(world: MonitoredWorld, asked: Asked) -> None:
+    everybody = {Sid("S-1-1-0"), Sid("S-1-5-11"), Sid("S-1-5-10"), Sid("S-1-5-80-1-2-3-4-5")}
+    assert Names(world.services.forests).of(everybody, NOW) == {}
+    assert asked.questions == []
+    Names(world.services.forests).of({Sid("S-1-5-32-544")}, NOW)
+    assert asked.of(PRIV) == 1
 
 
 # ----------------------------------------------------------------------------------------------------------------- drift
@@ -99,7 +171,10 @@ def test_one_of_the_other_forest_is_found_there(world: MonitoredWorld) -> None:
         group = uow.groups.all()[0].corp
     world.add_by_hand(CORP, group, stranger)
     world.look()
+    assert world.standing()[Rule.OTHER_MEMBER].drift.reason.startswith(str(stranger)), "told without it"
+    world.look(seconds=61)
     assert f"PRIV\\mallory2 ({stranger})" in world.standing()[Rule.OTHER_MEMBER].drift.reason
+    assert len(world.told("drift.found")) == 1
 
 
 def test_permissions_name_who_has_them_and_an_unknown_sid_stays_one(world: MonitoredWorld) -> None:
@@ -108,9 +183,31 @@ def test_permissions_name_who_has_them_and_an_unknown_sid_stays_one(world: Monit
         group = uow.groups.all()[0].priv
     world.permit(PRIV, group, Kind.GROUP, f"allow 0x20 to {bob}", f"allow 0x20 to {NOBODY}")
     world.look()
+    world.look(seconds=61)
     reason = world.standing()[Rule.RIGHTS_CHANGED].drift.reason
     assert f"allow 0x20 to CORP\\bob ({bob})" in reason
     assert f"allow 0x20 to {NOBODY}" in reason
+
+
+def test_drift_of_priv_is_told_before_corp_is_asked_for_a_name(world: MonitoredWorld, asked: Asked) -> None:
+    """One that hangs costs seconds, and who broke in may be the one who makes it hang."""
+    bob = world.directory(CORP).find_person("bob").ref.sid
+    with world.store.read() as uow:
+        group = uow.groups.all()[0].priv
+    told: list[bool] = []
+
+    def before(forest: Forest) -> None:
+        if forest is CORP:
+            told.append(Rule.RIGHTS_CHANGED in world.standing())
+
+    asked.before, asked.down = before, CORP
+    world.permit(PRIV, group, Kind.GROUP, f"allow 0x20 to {bob}")
+    world.look()
+    assert told == [True]
+    asked.down = None
+    world.look(seconds=61)
+    world.look(seconds=61)
+    assert f"CORP\\bob ({bob})" in world.standing()[Rule.RIGHTS_CHANGED].drift.reason
 
 
 def test_a_name_that_was_known_goes_on_and_nobody_asks_again(

@@ -118,7 +118,7 @@ class Judge:
         with self._store.read() as uow:
             nameless = nameless_in(one.change for one in uow.observed.due(self._now(), _BATCH))
             names = dict(of_pam(uow.users.all(), uow.groups.all())) if nameless else {}
-        names |= self._looked_up.of(nameless - names.keys())
+        names |= self._looked_up.of(nameless - names.keys(), self._now())
         with self._store.write() as uow:
             now = self._now()
             due = uow.observed.due(now, _BATCH)

@@ -6,6 +6,7 @@
       The database is looked at once more there: what a request explains, before the read or after it, is explained. The row must still be held: a node
       that stood still for longer than its lease knows what was before another one read on, and commits nothing.
   (4) After the commit: what the rules let us put right (repairs.py). What comes of it is seen by the next read, and said then.
+  (5) Only then the other forest is asked for names: one that hangs holds up no drift of this one. The next look puts them in.
 
 The cookie is in the commit, so a worker that dies, or a service that is paused, goes on where it was and misses nothing.
 """
@@ -153,7 +154,8 @@ class Watch:
             if uow.audit.head()[0] != known.head:
                 known.pam, known.head = pam_of(uow), uow.audit.head()[0]
         reading = read(feed, known.domain, self._wish(known), self._now())  # (2)
-        known.names |= self._names.of(called.unknown(reading, known.watched, known.pam, known.unnamed))
+        nameless = called.unknown(reading, known.watched, known.pam, known.unnamed)
+        known.names |= self._names.of(nameless, self._now(), ask={side})
         known.unnamed = frozenset()
         lease.require()
         with self._store.write() as uow:  # (3)
@@ -171,6 +173,7 @@ class Watch:
         if doubt is not None:
             raise DirectoryDenied(doubt.reason, remedy=doubt.remedy)
         self._repairs.run(findings, side)  # (4)
+        known.names |= self._names.of(nameless - known.names.keys(), self._now())  # (5)
 
     @staticmethod
     def _heed(uow: UnitOfWork, known: Known, kept: Domain, reading: Reading) -> None:
