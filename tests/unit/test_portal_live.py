@@ -21,7 +21,7 @@ from bastide.portal.live import APPROVALS, REQUESTS, Follower, Live, stamp
 from bastide.services.pace import CHECKPOINT
 from bastide.store.unit_of_work import SqlStore
 from tests.support.api import ApiWorld
-from tests.support.portal import Browser, signed_in
+from tests.support.portal import Browser, Page, active, signed_in
 
 pytest_plugins = ["tests.support.api"]
 #: Longer than anything takes that is to come.
@@ -321,11 +321,33 @@ def test_pages_name_their_stream_and_what_they_were_made_from(api: ApiWorld, wha
     browser, path = (alice, "/") if what == REQUESTS else (grace, "/approvals")
 
     def named() -> str:
-        said = next(said for _, said in browser.open(path).tags if said.get("id") == "stream")
-        return said["hx-sse:connect"] or ""
+        return stream_of(browser.open(path))
 
     before = named()
     assert before.startswith(f"/events/{what}?seen=")
     assert named() == before
     api.ask("Approved")
     assert named() != before
+
+
+def test_what_changes_while_a_page_is_made_is_told_afterwards(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in the cluster: the end came while the directory was asked what the role gives. The page said that access is being ended, and for good."""
+    alice = signed_in(api, "CORP\\alice")
+    page = active(api, alice)
+    alice.send(page.form(f"{page.answer.url.path}/close"))
+    plain = api.services.requests.__class__.gives
+
+    def gives_late(*arguments: Any) -> Any:
+        api.work()
+        return plain(*arguments)
+
+    monkeypatch.setattr(api.services.requests.__class__, "gives", gives_late)
+    old = alice.open(page.answer.url.path)
+    assert "Is being ended" in old.text
+    assert stream_of(old) != stream_of(alice.open(page.answer.url.path))
+
+
+def stream_of(page: Page) -> str:
+    return next(said for _, said in page.tags if said.get("id") == "stream")["hx-sse:connect"] or ""
