@@ -206,7 +206,7 @@ def test_a_distribution_group_gives_nothing(world: MonitoredWorld) -> None:
 def test_a_nested_group_that_is_not_shown_is_said(
     world: MonitoredWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """(7): as is one more than are looked through."""
+    """(6): as is one more than are looked through."""
     monkeypatch.setattr(nested, "MOST", 2)
     top = of(world)[1].corp
     world.corp.add_group("Late", scope=Scope.GLOBAL)

@@ -6,7 +6,8 @@
 (3) A nested group that is a PAM group itself is judged by its own rules; the way leads on through it.
 (4) Each group is passed once on the way from a top, by the shortest way: a loop ends, and a person is said once for each group that they joined.
 (5) A distribution group gives nothing, and nothing through it ([MS-ADTS] 3.1.1.4.5.19: it is no part of a token).
-(6) A nested group whose members were never seen is said. Of a group of another domain nothing is known, not even that it is one.
+(6) A nested group whose members were never seen, or that is not shown any more, is said, and so is a member of the own domain of which it is not shown what it
+    is. Of a group of another domain nothing is known, not even that it is one.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -33,6 +34,21 @@ def within(one: Watched) -> tuple[Named, ...]:
     """(1): groups that are members of this one, or that are accepted there."""
     kept = {*one.now.members, *one.accepted.members}
     return tuple(named for named in one.now.named or () if named.is_group and named.sid in kept)
+
+
+def hidden(one: Watched) -> tuple[Named, ...]:
+    """(6): members of the own domain of which it is not shown what they are."""
+    members = set(one.now.members)
+    return tuple(named for named in one.now.named or () if not named.guid and named.sid in members)
+
+
+def holding(gone: Collection[str], watched: Mapping[str, Watched]) -> frozenset[str]:
+    """GUIDs of groups in which these were members. Nobody tells that a deletion took them out."""
+    return frozenset(
+        guid
+        for guid, one in watched.items()
+        if gone and any(named.guid in gone and named.sid in one.now.members for named in within(one))
+    )
 
 
 def kept(watched: Mapping[str, Watched], above: Collection[str]) -> frozenset[str]:
@@ -85,21 +101,24 @@ def _below(top: Watched, way: Way, watched: Mapping[str, Watched], above: Collec
 
 
 def _walk(top: Watched, way: Way, watched: Mapping[str, Watched]) -> Iterator[tuple[Watched | Named, Way]]:
-    """The group and all within it, each with the way from it; of one that was never seen, only what it is called and the way from where it is a member."""
+    """The group and all within it, each with the way from it; of one that was never seen or is hidden, only what it is called and the way from where it is a
+    member.
+    """
     seen: set[str] = {top.guid}
     level: list[tuple[Watched, Way]] = [(top, way)]
     while level:
         deeper: list[tuple[Watched, Way]] = []
         for group, on in level:
             yield group, on
-            for named in within(group):
-                if named.sid not in group.now.members or named.guid in seen:  # (4)
+            for named in (*within(group), *hidden(group)):
+                key = named.guid or named.sid
+                if named.sid not in group.now.members or key in seen:  # (4)
                     continue
-                seen.add(named.guid)
+                seen.add(key)
                 inner = watched.get(named.guid)
-                if inner is None:
+                if inner is None or inner.gone_at is not None:  # (6)
                     yield named, on
-                elif inner.gone_at is None and inner.now.security:  # (5)
+                elif inner.now.security:  # (5)
                     deeper.append((inner, (inner.now.name, *on)))
         level = deeper
 
@@ -123,15 +142,18 @@ def _joined(top: Watched, group: Watched, way: Way) -> Iterator[Drift]:
 
 
 def _unseen(top: Watched, named: Named, way: Way) -> Drift:
-    """(7)"""
+    """(6)"""
+    what = f"who is in {named.name} is not shown to us, or there are more than {MOST} groups to look through"
+    if not named.guid:
+        what = f"what {named.sid} is, is not shown to us, nor who joins it if it is a group"
     return Drift(
         Rule.UNREADABLE,
         top.domain,
         top.guid,
         top.now.name,
-        f"within {named.guid}",
-        f"who is in {named.name} is not shown to us, or there are more than {MOST} groups to look through: {' -> '.join((named.name, *way))}",
-        f"let the service account read the members of {named.name}, or take it out of {way[0]}",
+        f"within {named.guid or named.sid}",
+        f"{what}: {' -> '.join((named.name, *way))}",
+        f"let the service account read {named.name} and its members, or take it out of {way[0]}",
     )
 
 

@@ -8,7 +8,8 @@
     once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
 (5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look. That members changed
     is told of those too who are hidden from us.
-(6) Groups within watched groups are looked at as they show (within.py).
+(6) Groups within watched groups are looked at as they show (within.py). When one is not found, the groups that hold it are looked at: they tell whether it was
+    deleted or hidden.
 (7) When everything is to be compared (resync), what changed just before is left out, because a change told it, and so is what changed during the look: it comes
     with the next change.
 """
@@ -17,6 +18,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from bastide.domain import nested
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
 from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns, Watched, lies_in
@@ -170,6 +172,11 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
     rest = searched - asked
     if rest:
         reading.gone |= rest - feed.present(controller, rest)
+    holding = nested.holding(reading.gone, wish.watched) - asked - reading.gone
+    if holding:
+        found = feed.look(controller, holding)
+        reading.seen |= found
+        reading.gone |= holding - found.keys()
 
 
 def _below_changed(seen: Mapping[str, Seen], watched: Mapping[str, Watched]) -> frozenset[str]:

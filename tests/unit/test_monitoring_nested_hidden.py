@@ -1,0 +1,108 @@
+"""Groups within watched groups that are hidden from us: it is said, and who joins them meanwhile is found. The numbers are those of domain/nested.py."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+
+from bastide.domain.drift import Rule
+from bastide.domain.ids import ObjectRef, Sid
+from bastide.domain.monitored import Named, Seen
+from bastide.domain.people import Forest
+from bastide.domain.roles import Scope
+from bastide.services.monitor.ports import Moved
+from bastide.services.monitor.reading import LOOK_EVERY
+from tests.support.monitored import MonitoredWorld
+
+CORP = Forest.CORP
+MINUTE = LOOK_EVERY.total_seconds() + 1
+
+
+@pytest.fixture
+def world() -> Iterator[MonitoredWorld]:
+    """FileAdmins holds Delegates, which holds bob. Nothing is read yet."""
+    made = MonitoredWorld()
+    made.ready()
+    made.corp.add_group("Delegates", scope=Scope.DOMAIN_LOCAL)
+    made.add_by_hand(CORP, top_of(made), group(made, "Delegates").sid)
+    made.add_by_hand(CORP, group(made, "Delegates"), made.directory(CORP).find_person("bob").ref.sid)
+    yield made
+    made.close()
+
+
+def top_of(world: MonitoredWorld) -> ObjectRef:
+    with world.store.read() as uow:
+        return uow.groups.all()[0].corp
+
+
+def group(world: MonitoredWorld, name: str) -> ObjectRef:
+    return world.directory(CORP).find_group(name).ref
+
+
+def watched(world: MonitoredWorld, side: Forest = CORP) -> set[str]:
+    with world.store.read() as uow:
+        return {one.now.name for one in uow.monitored.watched(side)}
+
+
+def hide(world: MonitoredWorld, ref: ObjectRef, side: Forest = CORP) -> Callable[[], None]:
+    """Its owner denies us to read it: no search finds it, and nobody tells of its changes. Returns what takes that back."""
+    feed = world.feeds[side]
+    shown = feed.look, feed.named, feed.since
+
+    def look(controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
+        return shown[0](controller, set(guids) - {ref.guid})
+
+    def named(controller: str, sids: Collection[Sid]) -> Mapping[Sid, Named]:
+        return shown[1](controller, set(sids) - {ref.sid})
+
+    def since(controller: str, cookie: bytes) -> Iterator[Moved]:
+        for page in shown[2](controller, cookie):
+            yield replace(page, guids=tuple(guid for guid in page.guids if guid != ref.guid))
+
+    feed.look, feed.named, feed.since = look, named, since  # type: ignore[method-assign]
+
+    def undo() -> None:
+        feed.look, feed.named, feed.since = shown  # type: ignore[method-assign]
+        world.change_group(side, ref)
+
+    return undo
+
+
+def test_a_nested_group_that_is_hidden_after_it_was_seen_is_said_and_who_joins_it_then_is_found(
+    world: MonitoredWorld,
+) -> None:
+    """(6)."""
+    world.look()
+    assert world.standing() == {}
+    delegates, eve = group(world, "Delegates"), world.corp.add_person("eve2").ref
+    undo = hide(world, delegates)
+    world.add_by_hand(CORP, delegates, eve.sid)
+    world.look(seconds=MINUTE)
+    found = world.standing()[Rule.UNREADABLE].drift
+    assert (found.guid, found.detail) == (top_of(world).guid, f"within {delegates.guid}")
+    assert "who is in Delegates is not shown to us" in found.reason
+    assert found.reason.endswith(f": Delegates -> {top_of(world).name}")
+    world.look(seconds=MINUTE)
+    assert len(world.told("drift.found")) == 1
+    undo()
+    world.look(seconds=MINUTE)
+    assert world.standing().keys() == {Rule.NESTED_MEMBER}
+    assert world.standing()[Rule.NESTED_MEMBER].drift.detail == f"{eve.sid} {delegates.guid}"
+
+
+def test_a_nested_group_that_is_deleted_is_no_finding_though_nobody_tells_of_it(
+    world: MonitoredWorld,
+) -> None:
+    """(6): the group that held it is looked at again."""
+    world.look()
+    top, feed = top_of(world), world.feeds[CORP]
+    shown = feed.since
+    feed.since = lambda controller, cookie: (  # type: ignore[method-assign]
+        replace(page, guids=tuple(guid for guid in page.guids if guid != top.guid))
+        for page in shown(controller, cookie)
+    )
+    world.corp.remove(group(world, "Delegates"))
+    world.look(seconds=MINUTE)
+    world.look(seconds=MINUTE)
+    assert world.told("drift.found") == []
+    assert "Delegates" not in watched(world)
