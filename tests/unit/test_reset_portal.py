@@ -147,6 +147,33 @@ def test_cookies_that_come_in_fields_of_their_own_are_all_read(world: ResetWorld
         assert "CORP\\nina" in asyncio.run(ask("/reset/registration", said))
 
 
+def test_a_registration_is_taken_away_while_a_group_of_the_settings_is_missing() -> None:
+    """Nobody can say then who may reset; what is registered is the person's nevertheless."""
+    world = ResetWorld(excluded=("Executives",))
+    group = world.corp.add_group("Executives").ref
+    world.register()
+    with app_over(world.services) as app, TestClient(app, raise_server_exceptions=False) as client:
+        world.client = client
+        browser = TwoCookies(world)
+        browser.sign_in("CORP\\nina", "nina-corp-pw")
+        world.corp.remove(group)
+        world.clock.move(minutes=10)  # names of groups are remembered no longer
+        page = browser.open("/reset/registration")
+        assert "You are registered. What it is cannot be shown now." in page.text
+        assert [form.action for form in page.forms if form.action.startswith("/reset/")] == [
+            "/reset/registration/remove"
+        ]
+        page = browser.send(page.form("/reset/registration/remove"), password="wrong")
+        assert page.status == 422
+        assert "the name or password is wrong" in page.text
+        assert world.reset.registrations.holds(world.everyday("nina"))
+        page = browser.send(page.form("/reset/registration/remove"), password="nina-corp-pw")
+        assert "Nothing is registered for you any more." in page.text
+        assert not world.reset.registrations.holds(world.everyday("nina"))
+        assert "Take it all away" not in page.text
+    world.close()
+
+
 def test_unlock_and_keep(world: ResetWorld) -> None:
     world.register()
     browser = TwoCookies(world)

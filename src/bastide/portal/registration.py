@@ -8,7 +8,7 @@ from litestar import Request as Call
 from litestar import Response, get, post
 from litestar.params import RawBody
 
-from bastide.domain.errors import InvalidInput, NotAuthenticated, Refused
+from bastide.domain.errors import BastideError, InvalidInput, NotAuthenticated
 from bastide.domain.people import Right
 from bastide.domain.reset.gates import Gate
 from bastide.http.callers import origin
@@ -18,7 +18,7 @@ from bastide.http.problems import TooManyAttempts
 from bastide.http.throttle import Throttle, subscriber
 from bastide.portal import forms
 from bastide.portal.addresses import REGISTRATION
-from bastide.portal.reset import reset_of
+from bastide.portal.reset import SAID, reset_of
 from bastide.portal.visits import Visit, Visited, see
 from bastide.services.reset.register_keys import NAME_LIMIT
 from bastide.services.security_keys import Asked
@@ -53,7 +53,7 @@ def begin(
                 asked = reset_of(services).keys.ask(visit.actor, visit.token, fields.get("to", ""), fields.get("password", ""))  # fmt: skip
                 return visit.page("registration_key.html", asked=Asked("", asked))
             uri = reset_of(services).registrations.begin(visit.actor, visit.token, gate, fields.get("to", "")[:320], fields.get("password", ""), address)  # fmt: skip
-    except (Refused, TooManyAttempts) as error:
+    except (*SAID, TooManyAttempts) as error:
         return _page(visit, _spoken(error))
     return visit.page("registration_code.html", gate=gate.value, uri=uri)
 
@@ -73,7 +73,7 @@ def confirm(
         )
     except InvalidInput as error:
         return visit.page("registration_code.html", error, gate=gate.value, uri="")
-    except Refused as error:
+    except SAID as error:
         return _page(visit, error)
     return see(f"{REGISTRATION}?said=confirmed")
 
@@ -131,7 +131,7 @@ def _proven(
     try:
         with _proving(throttle, visit, address):
             do(reset_of(visit.services), fields.get("password", ""))
-    except (Refused, TooManyAttempts) as error:
+    except (*SAID, TooManyAttempts) as error:
         return _page(visit, _spoken(error))
     return see(f"{REGISTRATION}?said={said}")
 
@@ -141,7 +141,7 @@ def _new_key(visit: Visit, fields: Mapping[str, str], address: str) -> Response[
     try:
         credential = forms.key_answer(fields).credential
         reset_of(visit.services).keys.register(visit.actor, visit.token, credential, address)
-    except Refused as error:
+    except SAID as error:
         return _page(visit, error)
     return see(f"{REGISTRATION}?said=confirmed")
 
@@ -150,12 +150,12 @@ def _page(visit: Visit, error: Any = None, done: str = "") -> Response[bytes]:
     use, standing = reset_of(visit.services), None
     try:
         standing = use.registrations.standing(visit.actor)
-    except Refused as refused:
+    except SAID as refused:
         error = error or refused
-    return visit.page("registration.html", error, done=done, standing=standing, questions=use.settings.questions, wanted=use.settings.wanted, limits={"name": NAME_LIMIT})  # fmt: skip
+    return visit.page("registration.html", error, done=done, standing=standing, registered=use.registrations.holds(visit.actor), questions=use.settings.questions, wanted=use.settings.wanted, limits={"name": NAME_LIMIT})  # fmt: skip
 
 
-def _spoken(error: Refused | TooManyAttempts) -> Refused | TooManyAttempts:
+def _spoken(error: BastideError) -> BastideError:
     """A wrong password on this page is not "nobody is signed in": that would be answered with the page to sign in on."""
     return (
         InvalidInput("password", error.message, remedy=error.remedy)

@@ -46,7 +46,8 @@ from bastide.wiring.reset import ResetServices
 COOKIE = "__Host-bastide-reset"
 _OPEN, _DO = open_to_all(), open_to_all(forms=True)
 _PASSWORD_LIMIT = 1024
-_SAID = (Refused, DirectoryError, NotConfigured)
+#: What these pages say in themselves.
+SAID = (Refused, DirectoryError, NotConfigured)
 _STOPPED = "The reset is stopped, and nothing was changed. Tell your help desk about it."
 #: A page of its own for each gate would be an address for each gate.
 _FIELDS = frozenset({"code", *(f"answer{number}" for number in range(1, 13))})
@@ -69,7 +70,7 @@ async def start(request: Call[Any, Any, Any], body: RawBody, services: UseCases)
             if not account or len(account) > NAME_LIMIT:
                 raise InvalidInput("account", "is the name that you sign in with")
             token = use.journey.begin(account, _address(request))
-        except _SAID as error:
+        except SAID as error:
             return _page("", None, error)
         return see(RESET, _cookie(token, use))
 
@@ -139,7 +140,7 @@ async def stop(request: Call[Any, Any, Any], body: RawBody, services: UseCases) 
         code = read_once(body).get("code", "")[: forms.CODE_LIMIT]
         try:
             reset_of(services).journey.stop(code, _address(request))
-        except _SAID as error:
+        except SAID as error:
             return _render("reset_stop.html", error, done="")
         return _render("reset_stop.html", None, done=_STOPPED)
 
@@ -165,7 +166,7 @@ async def _step(
         forms.check(fields, token)
         try:
             act(token, fields)
-        except _SAID as error:
+        except SAID as error:
             return _page(token, use.journey.view(token), error)
         return see(RESET)
 

@@ -1,7 +1,7 @@
 """Registration: what a person can show when the password is gone. By the signed-in person, and for nobody else. In order:
 
 (1) The person shows the password again, with each thing that is to be registered: a session that was left open registers nothing.
-(2) Accounts that open more than their own register nothing (registered.py has (1), (2) and (4)).
+(2) Accounts that open more than their own register nothing (registered.py has (1), (2) and (4)). What is registered can be taken away nevertheless.
 (3) A destination or an authenticator counts when a code from it was shown, in the same session, once, within a quarter of an hour. Where the code belongs to is kept here:
     what is confirmed comes from no call.
 (4) What was registered before stays until then. The audit tells what was registered, never where to.
@@ -97,6 +97,11 @@ class Registrations:
             tuple((key.name, key.backed_up) for key in contents.keys),
         )
 
+    def holds(self, actor: Actor) -> bool:
+        """Whether something is registered, whatever the person may. Raises StoreError."""
+        with self._store.read() as uow:
+            return uow.resets.registration(actor.sid) is not None
+
     def begin(
         self, actor: Actor, session: str, gate: Gate, destination: str, password: str, address: str
     ) -> str:
@@ -170,7 +175,7 @@ class Registrations:
 
     def remove(self, actor: Actor, password: str) -> None:
         """Everything that is registered; resets that are under way end. (5). Raises NotAuthenticated, Conflict."""
-        self._registered.shown_again(actor, password)
+        self._registered.shown_to_remove(actor, password)
         with self._store.write() as uow:
             now = self._now()
             if not self._registered.take_away(uow, actor.sid, now):

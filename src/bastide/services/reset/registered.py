@@ -59,10 +59,17 @@ class Registered:
     def shown_again(self, actor: Actor, password: str) -> Found:
         """(1) Raises NotAuthenticated, and as `may`."""
         found = self.may(actor)
-        name = found.person.ref.name
-        if not password or self._passwords.check(name, password) != actor.sid.rid:
-            raise NotAuthenticated("the password was not accepted", remedy="type the one that you have now")
+        self._prove(found.person.ref.name, actor, password)
         return found
+
+    def shown_to_remove(self, actor: Actor, password: str) -> None:
+        """(1) for all that is registered: it is taken away whatever the person may by now, and whoever can say so. Raises NotAuthorized, NotAuthenticated, DirectoryUnavailable."""
+        require(actor, Right.USE)
+        self._prove(self._people.bare(actor.name), actor, password)
+
+    def _prove(self, name: str, actor: Actor, password: str) -> None:
+        if not name or not password or self._passwords.check(name, password) != actor.sid.rid:
+            raise NotAuthenticated("the password was not accepted", remedy="type the one that you have now")
 
     def draft(self, actor: Actor, session: str, gate: Gate, text: str, now: datetime) -> Draft:
         """What waits to be confirmed, in this session, by this person, for this gate."""
