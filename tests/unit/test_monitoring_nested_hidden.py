@@ -106,3 +106,51 @@ def test_a_nested_group_that_is_deleted_is_no_finding_though_nobody_tells_of_it(
     world.look(seconds=MINUTE)
     assert world.told("drift.found") == []
     assert "Delegates" not in watched(world)
+
+
+def test_a_nested_group_that_was_hidden_at_its_first_look_is_said_and_looked_into_once_it_is_shown(
+    world: MonitoredWorld,
+) -> None:
+    """(6)."""
+    delegates = group(world, "Delegates")
+    undo = hide(world, delegates)
+    world.look()
+    world.look(seconds=MINUTE)
+    found = world.standing()[Rule.UNREADABLE].drift
+    assert (found.guid, found.detail) == (top_of(world).guid, f"within {delegates.sid}")
+    assert " is, is not shown to us, nor who joins it if it is a group: " in found.reason
+    assert found.reason.endswith(f"({delegates.sid}) -> {top_of(world).name}")
+    assert len(world.told("drift.found")) == 1
+    undo()
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+    assert "Delegates" in watched(world)
+    eve = world.corp.add_person("eve2").ref
+    world.add_by_hand(CORP, delegates, eve.sid)
+    world.look()
+    assert world.standing()[Rule.NESTED_MEMBER].drift.detail == f"{eve.sid} {delegates.guid}"
+
+
+def test_a_hidden_member_that_is_deleted_is_no_finding_any_more_though_nobody_tells_of_it(
+    world: MonitoredWorld,
+) -> None:
+    """(6): the group is looked at each minute until it is known what its member is."""
+    top, delegates, feed = top_of(world), group(world, "Delegates"), world.feeds[CORP]
+    hide(world, delegates)
+    world.look()
+    assert Rule.UNREADABLE in world.standing()
+    shown = feed.since
+    feed.since = lambda controller, cookie: (  # type: ignore[method-assign]
+        replace(page, guids=tuple(guid for guid in page.guids if guid != top.guid))
+        for page in shown(controller, cookie)
+    )
+    world.corp.remove(delegates)
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+
+
+def test_a_member_of_another_domain_is_not_called_hidden(world: MonitoredWorld) -> None:
+    """(6)."""
+    world.add_by_hand(CORP, group(world, "Delegates"), Sid("S-1-5-21-9-9-9-1111"))
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}

@@ -339,6 +339,17 @@ def wanted(pam: Pam, side: Forest, *, single_forest: bool) -> frozenset[str]:
     return frozenset(found)
 
 
+def own_sids(pam: Pam, side: Forest) -> frozenset[str]:
+    """SIDs of a domain, without RID. A shadow principal has the SID of the other one."""
+    if side is Forest.CORP:
+        refs = [user.corp for user in pam.users]
+        refs += [group.corp for group in pam.groups if group.carrier is not Carrier.DIRECT]
+    else:
+        refs = [user.priv for user in pam.users]
+        refs += [group.priv for group in pam.groups if group.carrier is not Carrier.SHADOW_PRINCIPAL]
+    return frozenset(ref.sid.domain for ref in refs)
+
+
 def carrying(watched: Mapping[str, Watched], pam: Pam, side: Forest) -> frozenset[str]:
     """DNs of the groups that are watched, and of the PRIV accounts: whoever may write one of them has what it gives."""
     accounts = {user.priv.guid for user in pam.users} if side is Forest.PRIV else set()

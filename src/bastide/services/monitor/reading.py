@@ -31,7 +31,7 @@ LOOK_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to look at. `known`: GUIDs with a row; `gone`: those of them that were not found; `elsewhere`: where DirSync does not look; `urgent`: of people and
+    """What to look at. `known`: GUIDs with a row; `gone`: those of them that were not found; `elsewhere`: what no change tells enough of; `urgent`: of people and
     accounts with access; `accounts`: whose sign-ins count.
     """
 
@@ -49,6 +49,8 @@ class Wish:
     abroad: frozenset[Sid]
     #: DNs of what gives privileges: what they lie in is watched.
     within: frozenset[str]
+    #: SIDs of the domain, without RID.
+    own: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
         _compare(feed, reading, wish, moved)
     else:
         _look(feed, reading, wish, None if reading.anew else moved)
-    look_within(feed, mark.controller, reading.seen, wish.watched, wish.room)
+    look_within(feed, mark.controller, reading.seen, wish.watched, wish.room, wish.own)
     if not reading.anew:
         groups = {guid for guid in moved & wish.known if _is_group(reading.seen.get(guid))}
         reading.regrouped &= groups

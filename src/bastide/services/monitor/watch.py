@@ -193,13 +193,14 @@ class Watch:
             wanted=self._wanted(known, pam),
             known=frozenset(known.watched),
             gone=frozenset(one.guid for one in known.watched.values() if one.gone_at is not None),
-            elsewhere=_not_looked_up(known) | (_elsewhere(pam) if side is Forest.PRIV else frozenset()),
+            elsewhere=_to_look_up(known) | (_elsewhere(pam) if side is Forest.PRIV else frozenset()),
             urgent=frozenset(urgent & known.watched.keys()),
             accounts=[user.priv.sid for user in pam.users] if side is Forest.PRIV else (),
             watched=known.watched,
             abroad=frozenset(self._ways(known, pam).keys() - known.abroad.keys()),
             room=max(0, nested.MOST - len(self._nested(known, pam))),
             within=monitored.carrying(known.watched, pam, side),
+            own=monitored.own_sids(pam, side),
         )
 
     def _wanted(self, known: Known, pam: Pam) -> frozenset[str]:
@@ -414,12 +415,12 @@ def _elsewhere(pam: Pam) -> frozenset[str]:
     return frozenset(one.priv.guid for one in pam.groups if one.carrier is Carrier.SHADOW_PRINCIPAL)
 
 
-def _not_looked_up(known: Known) -> frozenset[str]:
-    """Groups that were first seen by a version that did not look within."""
+def _to_look_up(known: Known) -> frozenset[str]:
+    """Groups that were first seen by a version that did not look within, and those of whose members it is not shown what they are."""
     return frozenset(
         guid
         for guid, one in known.watched.items()
-        if one.now.kind is monitored.Kind.GROUP and one.now.named is None
+        if one.now.kind is monitored.Kind.GROUP and (one.now.named is None or nested.hidden(one))
     )
 
 
