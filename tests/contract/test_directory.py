@@ -50,6 +50,14 @@ def nobody(near: Sid) -> Sid:
 # ------------------------------------------------------------------------------------------------------------ finding
 
 
+def test_says_of_which_domain_it_is(world: World) -> None:
+    user = world.add_user(Forest.PRIV, world.new_name("mine"))
+    domain = world.priv.domain()
+    assert domain.sid == user.sid.domain
+    assert user.dn.casefold().endswith(f",{domain.base.casefold()}")
+    assert world.corp.domain().sid != domain.sid
+
+
 def test_says_what_it_can_do_and_how_it_knows(world: World) -> None:
     found = world.priv.capabilities()
     assert found.evidence

@@ -73,7 +73,8 @@ def test_a_verdict_is_saved_and_waits_no_more(store: SqlStore) -> None:
 def test_what_is_put_off_is_due_later_and_what_is_dropped_is_gone(store: SqlStore) -> None:
     add(store, judged(1), judged(2), judged(3, unsure=True), judged(3, source="dc2"))
     with store.write() as uow:
-        uow.observed.put_off(judged(1), NOW + timedelta(hours=1))
+        uow.observed.put_off([judged(1), judged(9)], NOW + timedelta(hours=1))
+        uow.observed.put_off([], NOW)
         uow.observed.drop(judged(2))
         uow.observed.drop(judged(9))
         uow.commit()

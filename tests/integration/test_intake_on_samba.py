@@ -101,7 +101,7 @@ def test_a_group_and_a_password_that_somebody_changed(
     assert (added.event, added.target.dn, added.group.dn) == (4728, person.dn, ADMINS)
     assert abs(added.at - datetime.now(UTC)) < timedelta(hours=1)
     guarded = Guarded({Forest.CORP: directory_lab.corp})
-    guarded.look({Forest.CORP: {admin.sid.domain}}, datetime.now(UTC))
+    guarded.look(datetime.now(UTC))
     builtin = replace(added, group=Named(dn=f"CN=Administrators,CN=Builtin,{CORP_BASE}"))
     found = [guarded.recognised(one).group.sid for one in (added, builtin)]
     assert found == [f"{admin.sid.domain}-512", "S-1-5-32-544"], "a DN says nothing, the directory does"

@@ -88,11 +88,12 @@ def winlogbeat(number: int, event: int, **data: Any) -> bytes:
 
 
 class IntakeWorld(World):
-    """Alice is a PAM user, FileAdmins a PAM group; dave's account is the one that Bastide signs in with."""
+    """Alice is a PAM user, FileAdmins a PAM group; dave's account is the one that Bastide signs in with. Not `prepared`: nobody is a PAM user yet."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, prepared: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        self.ready()
+        if prepared:
+            self.ready()
         self.intake.judge.plant()
 
     def _adapters(self) -> Adapters:

@@ -1,16 +1,19 @@
 """Events of domain controllers: matched to grants, each once; hostile ones are refused and counted; gaps are found."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bastide.directory.memory import MemoryDirectory
 from bastide.domain.audit import Event
 from bastide.domain.break_glass import Envelope
 from bastide.domain.errors import NotAuthorized
 from bastide.domain.ids import Sid
-from bastide.domain.observed import Kind, Verdict
+from bastide.domain.observed import Judged, Kind, Named, Verdict
 from bastide.domain.people import Forest
+from bastide.store.observed import SqlObserved
 from tests.support.build import NOW
 from tests.support.intake_world import (
     STRANGER,
@@ -247,6 +250,67 @@ def test_while_nobody_can_tell_it_waits_and_holds_up_no_other(
     }
 
 
+def test_a_renamed_group_of_a_forest_without_anybody_of_ours_is_privileged() -> None:
+    """What is told of before the first PAM user is added is not lost."""
+    world = IntakeWorld(prepared=False)
+    with world.store.read() as uow:
+        assert (uow.users.all(), uow.groups.all()) == ((), ())
+    world.take(samba_group(STRANGER, EVE, named_by(world, "Domänen-Admins")))
+    assert [one.verdict for one in world.judged()] == [Verdict.UNEXPLAINED]
+    world.close()
+
+
+def test_a_forest_that_never_said_of_which_domain_it_is_may_have_any_group(world: IntakeWorld) -> None:
+    world.corp.cut("corpdc")
+    inside, elsewhere = f"CN=Tier 0,{world.corp.base_dn}", "CN=Tier 0,DC=example"
+    below, ours = f"CN=Tier 0,DC=child,{world.priv.base_dn}", f"CN=Tier 0,OU=x,{world.priv.base_dn}"
+    world.take(*(samba_group(STRANGER, EVE, dn) for dn in (inside, elsewhere, below, ours)))
+    assert {one.change.group.dn for one in world.judged()} == {inside, elsewhere, below}
+    world.corp.heal("corpdc")
+    assert world.judged() == []
+
+
+def test_while_one_directory_is_down_it_is_told_of_the_other(world: IntakeWorld) -> None:
+    world.work()
+    world.corp.cut("corpdc")
+    corp, priv = f"CN=Tier 0,{world.corp.base_dn}", f"CN=Tier 0,{world.priv.base_dn}"
+    world.take(samba_group(STRANGER, EVE, corp), samba_group(STRANGER, EVE, priv))
+    assert [one.change.group.dn for one in world.judged()] == [corp]
+
+
+def test_all_of_which_nobody_can_tell_are_put_off_at_once_and_nobody_is_asked_for_names(
+    world: IntakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute of each wrote a commit for each 200, with a look-up of names."""
+    put_off: list[int] = []
+    real = SqlObserved.put_off
+
+    def counted(self: SqlObserved, many: Sequence[Judged], judge_at: datetime) -> None:
+        put_off.append(len(many))
+        real(self, many, judge_at)
+
+    monkeypatch.setattr(SqlObserved, "put_off", counted)
+    asked: list[Collection[Sid]] = []
+    named = MemoryDirectory.names
+
+    def names(self: MemoryDirectory, sids: Collection[Sid]) -> Mapping[Sid, str]:
+        asked.append(sids)
+        return named(self, sids)
+
+    monkeypatch.setattr(MemoryDirectory, "names", names)
+    world.work()
+    groups = [f"CN=Group {number},{world.corp.base_dn}" for number in range(450)]
+    world.take(*(samba_group(STRANGER, EVE, dn) for dn in groups))
+    world.take(samba_group("S-1-5-21-9-9-9-1501", EVE, world.group_dn()))
+    world.corp.cut("corpdc")
+    assert sum(one.verdict is Verdict.PENDING for one in world.judged()) == len(groups)
+    assert [one for one in put_off if one] == [len(groups)]
+    assert asked == [["S-1-5-21-9-9-9-1501"]] * 2, "each directory, for the one that is judged"
+    world.clock.move(minutes=1)
+    world.work()
+    assert [one for one in put_off if one] == [len(groups)] * 2
+
+
 # ------------------------------------------------------------------------------------------------------ sources and gaps
 
 
@@ -359,6 +423,20 @@ def test_a_change_that_cannot_be_judged_holds_up_no_other(world: IntakeWorld) ->
     world.judged()
     said = {one["record"]: one["reason"] for one in world.audited("intake.unexplained")}
     assert len(said) == 3
+    assert "could not be judged" in said["1"]
+
+
+def test_a_change_of_which_nobody_can_tell_whose_it_is_holds_up_no_other(world: IntakeWorld) -> None:
+    """As one was kept by an earlier version: a SID whose last part is no number."""
+    world.take(samba_group(STRANGER, EVE, ADMINS))
+    with world.store.write() as uow:
+        (one,) = uow.observed.since(NOW - timedelta(days=1), tuple(Verdict), 9)
+        change = replace(one.change, record="1", group=Named(sid="S-1-5-21-9-9-9-x"))
+        uow.observed.add(replace(one, change=change, unsure=True), world.clock.now())
+        uow.commit()
+    world.judged()
+    said = {one["record"]: one["reason"] for one in world.audited("intake.unexplained")}
+    assert len(said) == 2
     assert "could not be judged" in said["1"]
 
 

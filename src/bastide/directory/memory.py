@@ -1,7 +1,7 @@
 """The directory in memory: the twin of active_directory.py and preparer.py, held to the same contract suite."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -24,6 +24,14 @@ from bastide.services.ports import Above, AccountState, Capabilities, Controller
 _Found = TypeVar("_Found", Person, Group)
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryDomain:
+    """An OwnDomain."""
+
+    base: str
+    sid: Sid
+
+
 class MemoryDirectory:
     """Directory over a MemoryForest."""
 
@@ -32,6 +40,13 @@ class MemoryDirectory:
     def __init__(self, world: MemoryForest) -> None:
         self.world = world
         self.forest = world.forest
+        self._domain: MemoryDomain | None = None
+
+    def domain(self) -> MemoryDomain:
+        if self._domain is None:
+            self._first()
+            self._domain = MemoryDomain(self.world.base_dn, Sid(self.world.domain_sid))
+        return self._domain
 
     def capabilities(self) -> Capabilities:
         return self.world.capabilities

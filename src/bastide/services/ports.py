@@ -104,6 +104,15 @@ class AccountState:
         return self.enabled and (self.expires is None or self.expires > now)
 
 
+class OwnDomain(Protocol):
+    """Of which domain a directory is. `base`: the DN that those of all its objects end with."""
+
+    @property
+    def base(self) -> str: ...
+    @property
+    def sid(self) -> Sid: ...
+
+
 class Directory(Protocol):
     """One forest. Writes go to every reachable domain controller and are desired states; reads that confirm ask every one of them.
 
@@ -111,6 +120,9 @@ class Directory(Protocol):
     """
 
     forest: Forest
+
+    def domain(self) -> OwnDomain:
+        """Asked once, then remembered."""
 
     def capabilities(self) -> Capabilities:
         """What it can do; measured once, then remembered."""

@@ -1,6 +1,6 @@
 """Privileged changes that domain controllers told of, and who told."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, select, update
@@ -81,9 +81,10 @@ class SqlObserved(Observed):
         row = {"verdict_": judged.verdict.value, "doc_": _JUDGED.dump(judged)}
         self._session.run(_SAVE, {**_identity(judged), **row})
 
-    def put_off(self, judged: Judged, judge_at: datetime) -> None:
-        """It is judged then."""
-        self._session.run(_PUT_OFF, {**_identity(judged), "judge_at_": micros(judge_at)})
+    def put_off(self, many: Sequence[Judged], judge_at: datetime) -> None:
+        """They are judged then."""
+        if many:
+            self._session.run(_PUT_OFF, [{**_identity(one), "judge_at_": micros(judge_at)} for one in many])
 
     def drop(self, judged: Judged) -> None:
         """It is none of ours."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -34,6 +35,8 @@ from bastide.services.ports import AuditQuery, Directory, Store, UnitOfWork, Wor
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
+#: Of so many is told at once that nobody can tell of them.
+_WAITING = 5000
 #: How often sources are looked at.
 EVERY = timedelta(minutes=1)
 #: The audit says of these that the password of its subject is going to be set.
@@ -82,7 +85,7 @@ class Judge:
                     uow.work.retry(work, self._now() + delay(self._jitter, work.attempts), error.message)
                     uow.commit()
                 continue
-            self._look(own)
+            self._look()
             self._judge(work, own)
 
     def _ourselves(self) -> tuple[Named, ...]:
@@ -96,37 +99,24 @@ class Judge:
             self._own = tuple(Named(ref.sid, ref.dn, ref.name) for ref in found)
         return self._own
 
-    def _look(self, own: Sequence[Named]) -> None:
-        """Which groups are privileged, of the domains that anybody or anything of ours is of; where somebody names groups by DN alone."""
+    def _look(self) -> None:
+        """Which groups are privileged; where somebody names groups by DN alone."""
         now = self._now()
         with self._store.read() as uow:
-            users, groups = uow.users.all(), uow.groups.all()
             waits = any(one.unsure for one in uow.observed.due(now, _BATCH))
-        if not waits and all(source.format is not Format.SAMBA for source in self._sources):
-            return
-        sids = {
-            Forest.PRIV: [*(user.priv.sid for user in users), *(Sid(one.sid) for one in own)],
-            Forest.CORP: [*(user.corp.sid for user in users), *(group.corp.sid for group in groups)],
-        }
-        domains = {
-            forest: frozenset(sid.domain for sid in sids[forest] if sid.startswith("S-1-5-21-"))
-            for forest in self._forests
-        }
-        self._guarded.look(domains, now)
+        if waits or any(source.format is Format.SAMBA for source in self._sources):
+            self._guarded.look(now)
 
     def _judge(self, work: Work, own: Sequence[Named]) -> None:
-        with self._store.read() as uow:
-            nameless = nameless_in(one.change for one in uow.observed.due(self._now(), _BATCH))
-            names = dict(of_pam(uow.users.all(), uow.groups.all())) if nameless else {}
-        names |= self._looked_up.of(nameless - names.keys(), self._now())
+        waiting, names = self._before(own)
         with self._store.write() as uow:
             now = self._now()
+            uow.observed.put_off(waiting, now + EVERY)
             due = uow.observed.due(now, _BATCH)
             ours = ours_of(uow, own) if due else None
-            for judged in due:
-                if ours is not None and (sure := self._sure(uow, judged, ours, now)) is not None:
-                    named = replace(sure, change=called(sure.change, names))
-                    self._say(uow, self._judged(uow, named, ours), now)
+            for pending in due:
+                if ours is not None and (judged := self._judged(uow, pending, ours, names, now)) is not None:
+                    self._say(uow, judged, now)
             self._listen(uow, now)
             uow.observed.forget_before(now - KEPT)
             following = [
@@ -135,27 +125,51 @@ class Judge:
             uow.work.finish(work, max(min(following), now) if following else None)
             uow.commit()
 
-    def _sure(self, uow: UnitOfWork, judged: Judged, ours: Ours, now: datetime) -> Judged | None:
-        """None: it is none of ours, or nobody can tell yet."""
-        change = self._guarded.recognised(judged.change)
-        if not judged.unsure or ours.concerns(change):
-            return replace(judged, change=change, unsure=False)
-        if self._guarded.knows_all:
-            uow.observed.drop(judged)
-        else:
-            uow.observed.put_off(judged, now + EVERY)
-        return None
+    def _before(self, own: Sequence[Named]) -> tuple[list[Judged], Mapping[Sid, str]]:
+        """Of which nobody can tell now, all at once; and the names that the others need."""
+        waiting: list[Judged] = []
+        nameless: frozenset[Sid] = frozenset()
+        with self._store.read() as uow:
+            due = uow.observed.due(self._now(), _BATCH if self._guarded.knows_all else _WAITING)
+            if not due:
+                return [], {}
+            ours = ours_of(uow, own)
+            known = of_pam(uow.users.all(), uow.groups.all())
+        for one in due:
+            with suppress(Exception):  # of hostile input: it is said when it is judged
+                if self._waits(one, ours):
+                    waiting.append(one)
+                elif len(nameless) < _BATCH:
+                    nameless |= nameless_in([one.change])
+        found = self._looked_up.of(nameless - known.keys(), self._now())
+        return waiting, {**found, **{sid: known[sid] for sid in nameless & known.keys()}}
 
-    def _judged(self, uow: UnitOfWork, pending: Judged, ours: Ours) -> Judged:
-        """One change that cannot be judged must hold up no other: it is the oldest of each run, and nothing explains it. Raises StoreError."""
+    def _waits(self, one: Judged, ours: Ours) -> bool:
+        """Whether nobody can tell yet if it is one of ours."""
+        change = self._guarded.recognised(one.change)
+        return one.unsure and not ours.concerns(change) and not self._guarded.can_tell(change.group.dn)
+
+    def _judged(
+        self, uow: UnitOfWork, pending: Judged, ours: Ours, names: Mapping[Sid, str], now: datetime
+    ) -> Judged | None:
+        """None: it is none of ours, or nobody can tell yet. One change that cannot be judged must hold up no other: it is the oldest of each run, and nothing
+        explains it. Raises StoreError.
+        """
         try:
-            return self._verdict(uow, pending.change, ours)
+            if self._waits(pending, ours):
+                uow.observed.put_off([pending], now + EVERY)
+                return None
+            change = self._guarded.recognised(pending.change)
+            if pending.unsure and not ours.concerns(change):
+                uow.observed.drop(pending)
+                return None
+            return self._verdict(uow, called(change, names), ours)
         except StoreError:
             raise
         except Exception:  # noqa: BLE001  # of hostile input: whatever it is, the others are judged
             _log.exception("a change of %s cannot be judged", pending.change.source)
             because = "it could not be judged; the log says why"
-            return replace(pending, verdict=Verdict.UNEXPLAINED, because=because)
+            return replace(pending, verdict=Verdict.UNEXPLAINED, because=because, unsure=False)
 
     @staticmethod
     def _verdict(uow: UnitOfWork, change: Change, ours: Ours) -> Judged:

@@ -1,6 +1,6 @@
 """What the intake of events needs from the outside."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -45,8 +45,8 @@ class Observed(Protocol):
         """False: it is there already, and stays as it is."""
 
     def save(self, judged: Judged) -> None: ...
-    def put_off(self, judged: Judged, judge_at: datetime) -> None:
-        """It is judged then."""
+    def put_off(self, many: Sequence[Judged], judge_at: datetime) -> None:
+        """They are judged then."""
 
     def drop(self, judged: Judged) -> None:
         """It is none of ours."""
