@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bastide.domain.drift import Rule
+from bastide.domain.drift import Finding, Rule
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.monitored import Named, Seen
 from bastide.domain.people import Forest
@@ -42,6 +42,11 @@ def group(world: MonitoredWorld, name: str) -> ObjectRef:
 def watched(world: MonitoredWorld, side: Forest = CORP) -> set[str]:
     with world.store.read() as uow:
         return {one.now.name for one in uow.monitored.watched(side)}
+
+
+def findings(world: MonitoredWorld) -> tuple[Finding, ...]:
+    with world.store.read() as uow:
+        return uow.monitored.findings()
 
 
 def hide(world: MonitoredWorld, ref: ObjectRef, side: Forest = CORP) -> Callable[[], None]:
@@ -154,3 +159,46 @@ def test_a_member_of_another_domain_is_not_called_hidden(world: MonitoredWorld) 
     world.add_by_hand(CORP, group(world, "Delegates"), Sid("S-1-5-21-9-9-9-1111"))
     world.look(seconds=MINUTE)
     assert world.standing() == {}
+
+
+# ------------------------------------------------------------------------------------------------------- many at once
+
+
+def nest(world: MonitoredWorld, count: int) -> list[ObjectRef]:
+    """So many groups more within FileAdmins."""
+    made = [world.corp.add_group(f"Nested{n}", scope=Scope.GLOBAL).ref for n in range(count)]
+    world.add_by_hand(CORP, top_of(world), *(ref.sid for ref in made))
+    return made
+
+
+def test_people_who_are_hidden_at_once_are_doubted_however_many_groups_are_watched(
+    world: MonitoredWorld,
+) -> None:
+    names = [f"p{n}" for n in range(14)]
+    refs = [world.corp.add_person(name).ref for name in names]
+    world.prepare(*names)
+    nest(world, 40)
+    request = world.ask()
+    world.look()
+    for ref in refs:
+        hide(world, ref)
+    world.look(seconds=MINUTE)
+    assert "14 of 16 objects" in world.standing()[Rule.UNREADABLE].drift.reason
+    with world.store.read() as uow:
+        assert all(user.enabled for user in uow.users.all())
+    assert [one.id for one in world.open()] == [request.id]
+
+
+def test_nested_groups_that_are_hidden_at_once_keep_nothing_else_from_being_read(
+    world: MonitoredWorld,
+) -> None:
+    refs = nest(world, 14)
+    world.look()
+    for ref in refs:
+        hide(world, ref)
+    bob = world.directory(CORP).find_person("bob").ref
+    world.look(seconds=MINUTE)
+    world.add_by_hand(CORP, top_of(world), bob.sid)
+    world.look()
+    assert bob.sid in {one.drift.detail for one in findings(world)}
+    assert {f"within {ref.guid}" for ref in refs} <= {one.drift.detail for one in findings(world)}

@@ -26,7 +26,7 @@ from bastide.domain.monitored import Kind, Moment, Seen, Watched, shows_members
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.roles import Carrier, PamGroup
 
-#: So many at once, and more than half of what is watched: the right to read was lost, or the wrong domain answered. Nothing is concluded from it.
+#: So many at once, and more than half of what PAM stands on: the right to read was lost, or the wrong domain answered. Nothing is concluded from it.
 LOST_AT_ONCE = 10
 #: 48 bits tell the drifts of one rule apart.
 _KEY = 12
@@ -431,22 +431,22 @@ def missed(domain: Forest, before: Seen | None, after: Seen | None, fields: Iter
     return addressed(found)
 
 
-def unreadable(domain: Forest, name: str, lost: int, watched: int) -> Drift:
-    """Too much is gone at once to be true."""
+def unreadable(domain: Forest, name: str, lost: int, stood_on: int) -> Drift:
+    """Too much is gone at once to be true. Both count people, accounts and groups of PAM; groups within groups and containers would hide how many."""
     return Drift(
         Rule.UNREADABLE,
         domain,
         "",
         name,
         "",
-        f"{lost} of {watched} watched objects of {name} are not shown any more: nothing is concluded from it",
+        f"{lost} of {stood_on} objects of {name} that PAM stands on are not shown any more: nothing is concluded from it",
         "run the delegation script of that forest again: `bastide delegation`",
     )
 
 
-def too_many_lost(lost: int, watched: int) -> bool:
+def too_many_lost(lost: int, stood_on: int) -> bool:
     """Whether to doubt the read instead of the objects."""
-    return lost > LOST_AT_ONCE and lost * 2 > watched
+    return lost > LOST_AT_ONCE and lost * 2 > stood_on
 
 
 def _drift(rule: Rule, one: Watched, detail: str, reason: str, remedy: str) -> Drift:

@@ -237,9 +237,10 @@ class Watch:
     ) -> tuple[Finding, ...]:
         side, now = known.domain.side, moment.now
         first = not known.domain.cookie
-        lost = sum(1 for guid in reading.gone if (o := known.watched.get(guid)) and o.gone_at is None)
+        stood_on = known.watched.keys() & monitored.wanted(moment.after, side, single_forest=self._is_single)
+        lost = sum(1 for guid in stood_on & reading.gone if known.watched[guid].gone_at is None)
         known.abroad |= reading.abroad
-        doubtful = drift.too_many_lost(lost, len(known.watched))
+        doubtful = drift.too_many_lost(lost, len(stood_on))
         before = dict(known.watched)
         if not doubtful:
             changed = self._take(known, reading, moment)
@@ -258,7 +259,7 @@ class Watch:
         found += self._of_once(uow, known, before, reading, moment)
         found += _hidden(uow, known, {one.key for one in found})
         if doubtful:
-            found.append(drift.unreadable(side, feed.domain, lost, len(known.watched)))
+            found.append(drift.unreadable(side, feed.domain, lost, len(stood_on)))
         names = called.known(found, known.watched.values(), side, moment.after, known.names)
         findings = settle(uow, side, found, self._rules, now, names)
         if doubtful:  # the cookie stays where it was: what came with this one comes again
