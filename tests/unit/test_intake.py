@@ -340,11 +340,35 @@ def test_numbers_that_jump_are_a_gap(world: IntakeWorld) -> None:
 
 def test_a_huge_number_hides_no_gap_after_it(world: IntakeWorld) -> None:
     """(5)."""
-    world.take(nxlog(10, 4634), nxlog(2**63 - 1, 4634), nxlog(11, 4634), nxlog(12, 4634), source=WINDOWS)
+    world.take(nxlog(10, 4634), nxlog(2**63 - 1, 4634), source=WINDOWS)
+    world.take(nxlog(11, 4634), nxlog(12, 4634), source=WINDOWS)
     world.take(nxlog(500, 4634), source=WINDOWS)
     gaps = world.audited("intake.gap")
     assert [(one["expected"], one["came"]) for one in gaps] == [(11, 2**63 - 1), (2**63, 11), (13, 500)]
     assert [one["because"].rpartition(" ")[2] for one in gaps] == ["jump", "back", "jump"]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_gaps_of_a_computer_in_one_batch_are_one_record(world: IntakeWorld, complete: bool) -> None:
+    """(7): numbers that are lower each time, with times that rise, are a log that begins anew with each line."""
+    source = replace(WINDOWS, complete=complete, computers=frozenset())
+    world.clock.move(hours=1)
+    lines = [
+        nxlog(5000 - number, 4634, EventTime=f"2026-11-20T09:{number:02}:00+00:00", computer=computer)
+        for number in range(50)
+        for computer in ("a.example", "b.example")
+    ]
+    world.take(*lines, source=source)
+    gaps = world.audited("intake.gap")
+    assert [(one["computer"], one["gaps"]) for one in gaps] == [("a.example", 49), ("b.example", 49)]
+    assert (gaps[0]["expected"], gaps[0]["came"]) == (5001, 4999), "the first"
+
+
+def test_of_several_gaps_that_a_log_began_anew_is_told(world: IntakeWorld) -> None:
+    """(7)."""
+    world.take(*(nxlog(number, 4634) for number in (10, 20, 2**40, 7, 9)), source=WINDOWS)
+    (gap,) = world.audited("intake.gap")
+    assert (gap["because"], gap["came"], gap["gaps"]) == ("record numbers go back", 7, 4)
 
 
 def added(number: int, member: str, at: str = "09:00:01", **more: str) -> bytes:

@@ -8,6 +8,7 @@
 (5) Of a source that brings every record, a number that is missing is a gap, and on record.
 (6) A log that began anew is a gap, and on record: a number that is far below the last, or one that there was already with a later time. It goes on from there,
     or one huge number would hide all gaps after it.
+(7) One record for each computer and batch, with how many gaps there were: a forwarder that says whatever it likes does not fill the audit with each line.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,13 +44,30 @@ def ours_of(uow: UnitOfWork, own: Sequence[Named]) -> Ours:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """`count`: how many there were. A log that began anew says more than a number that is missing."""
+
+    expected: int
+    came: int
+    count: int = 1
+
+    @property
+    def is_back(self) -> bool:
+        return self.came < self.expected
+
+    def and_then(self, later: "_Gap") -> "_Gap":
+        told = later if later.is_back and not self.is_back else self
+        return replace(told, count=self.count + later.count)
+
+
 @dataclass(slots=True)
 class _Batch:
     changes: list[Change] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     times: dict[str, datetime] = field(default_factory=dict)
-    #: Computer with the number that was expected and the one that came.
-    gaps: list[tuple[str, int, int]] = field(default_factory=list)
+    #: By computer.
+    gaps: dict[str, _Gap] = field(default_factory=dict)
     refused: int = 0
     refusal: str = ""
 
@@ -78,12 +96,13 @@ class Accept:
                     judged = Judged(change=replace(change, at=at), unsure=not concerns)
                     uow.observed.add(judged, now + self._late)  # (4)
             uow.work.poke(INTAKE, KEY, now + self._late)
-            for computer, expected, came in batch.gaps:  # (5), (6)
+            for computer, gap in batch.gaps.items():  # (5), (6), (7)
                 data = {
-                    "because": "record numbers jump" if came > expected else "record numbers go back",
+                    "because": "record numbers go back" if gap.is_back else "record numbers jump",
                     "computer": computer,
-                    "expected": expected,
-                    "came": came,
+                    "expected": gap.expected,
+                    "came": gap.came,
+                    "gaps": gap.count,
                 }
                 uow.audit.append(
                     by_worker("intake.gap", now, subject=source.name, subject_name=source.name, data=data)
@@ -150,7 +169,8 @@ def _follow(source: Source, heard: Heard, batch: _Batch, now: datetime) -> None:
         return
     anew = _began_anew(heard, last, batch.times.get(computer), now)
     if anew or (source.complete and heard.number > last + 1):
-        batch.gaps.append((computer, last + 1, heard.number))
+        gap = _Gap(last + 1, heard.number)
+        batch.gaps[computer] = batch.gaps[computer].and_then(gap) if computer in batch.gaps else gap
     if anew or heard.number > last:
         _newest(batch, computer, heard, now)
 
