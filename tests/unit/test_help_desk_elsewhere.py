@@ -8,6 +8,7 @@ from bastide.domain.management_agents import MvId
 from bastide.notify.memory_texts import MemoryTexts
 from bastide.services.pace import HELP_DESK
 from bastide.services.reset.contents import Contents
+from bastide.store.keys import AeadSealer
 from tests.support.help_desk import HelpDeskWorld, id_of
 from tests.unit.test_help_desk_contacts import DIRECTORY, NUMBER, OTHER, OWN, begin, register
 from tests.unit.test_help_desk_told import goes_on, of_kind, rows, run, with_telephones
@@ -98,6 +99,19 @@ def test_7_a_number_is_told_by_a_short_message_and_else_the_audit_says_so(world:
     (record,) = of_kind(world, "help-desk.not-told")
     assert record["problem"] == "nothing is sent to telephones any more"
     assert NUMBER not in {one.to for _, one in world.notifier.taken}
+
+
+def test_7_an_address_that_no_key_opens_is_given_up_after_a_day(world: HelpDeskWorld) -> None:
+    asks(world)
+    world.set_mail("alice", OTHER)
+    asks(world)
+    world.desk.letters._sealer = AeadSealer([bytes(range(32))])
+    goes_on(world)
+    assert len(rows(world)) == 1
+    goes_on(world, seconds=LIFE.total_seconds())
+    assert rows(world) == []
+    (record,) = of_kind(world, "help-desk.not-told")
+    assert (record["what"], record["problem"]) == ("elsewhere", "within a day nobody could say where to")
 
 
 def test_7_what_is_forgotten_is_told_to_nobody(world: HelpDeskWorld) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bastide.domain.errors import InvalidInput, LostLease
+from bastide.domain.errors import BastideError, DirectoryUnavailable, InvalidInput, LostLease, StoreError
 from bastide.domain.help_desk_told import LIFE
 from bastide.domain.management_agents import MvId
 from bastide.domain.passwords import Code
@@ -350,6 +350,52 @@ def test_4_a_word_that_no_channel_takes_is_tried_for_a_day(world: HelpDeskWorld)
     assert len(world.told()) == 1
     (record,) = of_kind(world, "help-desk.not-told")
     assert (record["what"], record["problem"]) == ("unlock", "no channel took it within a day")
+
+
+def test_4_a_word_that_waited_for_longer_than_a_day_is_tried_once(world: HelpDeskWorld) -> None:
+    """Nothing ran meanwhile."""
+    unlock(world)
+    goes_on(world, seconds=2 * LIFE.total_seconds())
+    assert len(world.told()) == 1
+    assert of_kind(world, "help-desk.not-told") == []
+
+
+@pytest.mark.parametrize("error", [DirectoryUnavailable, StoreError])
+def test_4_where_nobody_can_say_where_to_it_is_tried_for_a_day(
+    world: HelpDeskWorld, error: type[BastideError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No controller answers, or the key that an address was sealed with is not at hand."""
+
+    def down(*_: object) -> None:
+        raise error("no controller answers")
+
+    unlock(world)
+    with monkeypatch.context() as patched:
+        patched.setattr(Post, "destination", down)
+        goes_on(world, hours=12)
+        (row,) = rows(world)
+        assert row["error"] == "no controller answers"
+        goes_on(world, hours=13)
+        assert rows(world) == []
+    (record,) = of_kind(world, "help-desk.not-told")
+    assert (record["what"], record["problem"]) == ("unlock", "within a day nobody could say where to")
+    goes_on(world, hours=1)
+    assert world.told() == []
+
+
+def test_4_and_once_more_where_that_day_is_over(
+    world: HelpDeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise DirectoryUnavailable("no controller answers")
+
+    unlock(world)
+    world.clock.move(hours=25)
+    with monkeypatch.context() as patched:
+        patched.setattr(Post, "destination", down)
+        world.work()
+    goes_on(world, minutes=5)
+    assert len(world.told()) == 1
 
 
 def test_4_who_has_no_address_is_not_told_and_the_audit_says_so(world: HelpDeskWorld) -> None:

@@ -4,7 +4,8 @@ for each code that goes elsewhere than the last one did (verify.py (7)).
 (1) What is told and when is decided by what the systems said (domain/help_desk_told.py), read off the database when it is looked at: no word before a system took anything.
 (2) It goes to what the person registered, else to the directory's `mail`, both as they are then (post.py); that a code goes elsewhere, to where the last one went.
 (3) Only with a lease that is surely ours something is sent. What was sent and the end of the row are one commit: once, and after a kill between the two once more.
-(4) Who has no destination, or is not there any more, is not told; a word that no channel takes is tried for a day. The audit says so, and of whom.
+(4) Who has no destination, or is not there any more, is not told; a word that no channel takes, or of which nobody can say where to, is tried for a day, and once also
+    where that day is over. The audit says so, and of whom.
 (5) Nothing of it holds a password or a code; rows and audit hold no address, and what a channel said of a message is kept without it.
 """
 
@@ -33,12 +34,16 @@ BATCH = 10
 _SAID = frozenset({"help-desk.told", "help-desk.not-told"})
 _NO_CHANNEL = "this server sends no messages"
 _NOWHERE = "nothing is registered, and the directory has no mail address"
+_LATE = "no channel took it within a day"
+_UNKNOWN = "within a day nobody could say where to"
 _NO_TELEPHONES = "nothing is sent to telephones any more"
 
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
-    """What is to be said. `to` None: there is nowhere, and `why` says why. `data` is for the audit. Not for logs: its repr holds nothing."""
+    """What is to be said. `to` None: there is nowhere, and `why` says why, or nobody can say where to now, and `error` says why. `data` is for the audit. Not for logs: its
+    repr holds nothing.
+    """
 
     id: str
     person: str
@@ -49,6 +54,7 @@ class _Letter:
     write: Callable[[Language], tuple[str, str]]
     to: Destination | None = None
     why: str = ""
+    error: str = ""
 
     def __repr__(self) -> str:
         return "_Letter(<hidden>)"
@@ -106,15 +112,20 @@ class Letters:
             self._again(work, error.message)
             return
         letter = turn.letter
-        if letter is None or letter.to is None or self._now() >= letter.until:  # (4)
-            late = "no channel took it within a day"
-            self._settle(work, turn, "" if letter is None else letter.why or late)
+        if letter is not None and letter.error and (self._now() < letter.until or not work.attempts):
+            self._again(work, letter.error)
+            return
+        if letter is None or letter.to is None:  # (4)
+            self._settle(work, turn, "" if letter is None else letter.why or _UNKNOWN)
             return
         lease.require()  # (3)
         try:
             self._send(letter, letter.to)
         except BastideError as error:
-            self._again(work, told(error.message, (letter.to.to,)))  # (5)
+            if self._now() < letter.until:
+                self._again(work, told(error.message, (letter.to.to,)))  # (5)
+            else:
+                self._settle(work, turn, _LATE)
             return
         self._settle(work, turn, "")
 
@@ -159,7 +170,7 @@ class Letters:
     # ------------------------------------------------------------------------------------------------------ what was done
 
     def _of_order(self, operation: str) -> _Turn:
-        """(1) Raises DirectoryError, StoreError."""
+        """(1) Raises StoreError."""
         with self._store.read() as uow:
             order = _order(uow, operation)
         if order is None:
@@ -171,7 +182,7 @@ class Letters:
 
     def _about(self, order: _Order, word: Word) -> _Letter:
         record, deed = order.record, order.deed
-        to, why = self._destination(MvId(record.subject))
+        to, why, error = self._destination(MvId(record.subject))
         return _Letter(
             id=f"{record.request}-{order.letters + 1}",
             person=record.subject,
@@ -182,17 +193,20 @@ class Letters:
             write=lambda language: say_done(deed, word, record.actor_name, order.name, language),
             to=to,
             why=why,
+            error=error,
         )
 
-    def _destination(self, person: MvId) -> tuple[Destination | None, str]:
-        """(2), (4): or why there is none. Raises DirectoryError, StoreError."""
+    def _destination(self, person: MvId) -> tuple[Destination | None, str, str]:
+        """(2), (4): or why there is none, or why nobody can say it now."""
         if self._post is None:
-            return None, _NO_CHANNEL
+            return None, _NO_CHANNEL, ""
         try:
             found = self._post.destination(self._tier.members(person))
         except NotFound:
-            return None, "Bastide does not know the person any more"
-        return found, "" if found else _NOWHERE
+            return None, "Bastide does not know the person any more", ""
+        except BastideError as error:
+            return None, "", error.message
+        return found, "" if found else _NOWHERE, ""
 
     # ------------------------------------------------------------------------------------------------------ a code elsewhere
 
@@ -204,8 +218,12 @@ class Letters:
                 name = _called(uow, one.person, one.name)
         except NotFound:
             return _Turn()
-        before = self._sealer.open(one.sealed_before, f"{CONTEXT}{one.person}").decode()
-        to = None if self._post is None else self._post.earlier(before)
+        to, error = None, ""
+        try:
+            before = self._sealer.open(one.sealed_before, f"{CONTEXT}{one.person}").decode()
+            to = None if self._post is None else self._post.earlier(before)
+        except BastideError as unsealed:
+            error = unsealed.message
         return _Turn(
             _Letter(
                 id=f"{one.id}-{ELSEWHERE}",
@@ -216,7 +234,8 @@ class Letters:
                 until=one.begun_at + LIFE,
                 write=lambda language: say_elsewhere(one.by, name, one.begun_at, language),
                 to=to,
-                why="" if to else _NO_CHANNEL if self._post is None else _NO_TELEPHONES,
+                error=error,
+                why="" if to or error else _NO_CHANNEL if self._post is None else _NO_TELEPHONES,
             )
         )
 
