@@ -352,11 +352,33 @@ def own_sids(pam: Pam, side: Forest) -> frozenset[str]:
 
 def carrying(watched: Mapping[str, Watched], pam: Pam, side: Forest) -> frozenset[str]:
     """DNs of the groups that are watched, and of the PRIV accounts: whoever may write one of them has what it gives."""
+    return frozenset(one.now.dn for one in _giving(watched, pam, side) if one.gone_at is None)
+
+
+def _giving(watched: Mapping[str, Watched], pam: Pam, side: Forest) -> list[Watched]:
     accounts = {user.priv.guid for user in pam.users} if side is Forest.PRIV else set()
+    return [one for guid, one in watched.items() if one.now.kind is Kind.GROUP or guid in accounts]
+
+
+def places_kept(
+    idle: Collection[str],
+    watched: Mapping[str, Watched],
+    before: Mapping[str, Watched],
+    pam: Pam,
+    side: Forest,
+) -> frozenset[str]:
+    """Of what nobody asked for, the containers that are watched on: one that has another DN than `before` was asked for by that, and what gives privileges may
+    lie in it, also while it is hidden.
+    """
+    giving = [one.now for one in _giving(watched, pam, side) if one.guid not in idle]
     return frozenset(
-        one.now.dn
-        for guid, one in watched.items()
-        if one.gone_at is None and (one.now.kind is Kind.GROUP or guid in accounts)
+        guid
+        for guid in idle
+        if (one := watched[guid]).now.kind is Kind.PLACE
+        and (
+            (guid in before and before[guid].now.dn != one.now.dn)
+            or any(lies_in(each, one.now) for each in giving)
+        )
     )
 
 

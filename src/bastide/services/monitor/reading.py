@@ -4,7 +4,8 @@
 (2) Another controller, another database on it (invocationId), or a USN that went back: its cookie says nothing. Everything is read anew.
 (3) DirSync says who changed. A cookie that is refused: everything is read anew.
 (4) Who is watched and changed is looked at, and who is watched and not known, and the groups in a container whose permissions changed: they may show more or
-    fewer members, and nobody tells of it. Who has access now is asked for, since nobody tells of a deletion;
+    fewer members, and nobody tells of it; and all that lay in one that was renamed or moved: nobody tells that it has another DN. Who has access now is asked
+    for, since nobody tells of a deletion;
     once a minute everybody who is watched, and sign-ins, trusts, and what lies where DirSync does not look.
 (5) Of groups that are watched and changed, also who was taken out of them since the cookie: who came and went meanwhile shows in no look. That members changed
     is told of those too who are hidden from us.
@@ -182,18 +183,18 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
 
 
 def _below_changed(seen: Mapping[str, Seen], watched: Mapping[str, Watched]) -> frozenset[str]:
-    """GUIDs of groups."""
+    """GUIDs of what lay in these by the DNs that are known: of groups where a container shows more or less, of all where it has another DN."""
     changed = [
-        one
+        (old.now, old.now.dn != one.dn)
         for guid, one in seen.items()
         if one.kind is Kind.PLACE
         and (old := watched.get(guid)) is not None
-        and (old.gone_at is not None or old.now.rights != one.rights)
+        and (old.gone_at is not None or (old.now.rights, old.now.dn) != (one.rights, one.dn))
     ]
     return frozenset(
         guid
         for guid, one in watched.items()
-        if one.now.kind is Kind.GROUP and any(lies_in(one.now, place) for place in changed)
+        if any((moved or one.now.kind is Kind.GROUP) and lies_in(one.now, place) for place, moved in changed)
     )
 
 

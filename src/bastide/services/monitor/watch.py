@@ -245,7 +245,7 @@ class Watch:
         if not doubtful:
             changed = self._take(known, reading, moment)
             uow.monitored.put(changed)
-            self._forget(uow, known, reading, moment)
+            self._forget(uow, known, before, reading, moment.after)
             if side is Forest.CORP:
                 kept_alive.wake(uow, before, known.watched, moment.after, now)
         steps = monitored.follow(
@@ -317,17 +317,20 @@ class Watch:
                 changed.append(new)
         return changed
 
-    def _forget(self, uow: UnitOfWork, known: Known, reading: Reading, moment: Moment) -> None:
+    def _forget(
+        self, uow: UnitOfWork, known: Known, before: Mapping[str, Watched], reading: Reading, pam: Pam
+    ) -> None:
         """What nobody wants to be watched any more. Of a trust or a container that is gone somebody is told until they accept it."""
         if not reading.due:
             return
-        wanted = self._wanted(known, moment.after)
+        wanted = self._wanted(known, pam)
         idle = {
             guid
             for guid, one in known.watched.items()
             if guid not in wanted | reading.fixtures
             and not (one.gone_at is not None and one.now.kind in {monitored.Kind.TRUST, monitored.Kind.PLACE})
         }
+        idle -= monitored.places_kept(idle, known.watched, before, pam, known.domain.side)
         for guid in idle:
             del known.watched[guid]
         uow.monitored.forget(known.domain.side, idle)
