@@ -1,14 +1,16 @@
 """Step (4) of services/reviews/run.py: no line of an ended review is done by a node that lost the row, and none by two."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 
 import pytest
 
 from bastide.domain.errors import LostLease
+from bastide.domain.ids import Sid
 from bastide.domain.reviews import Line, Outcome, Review, State, Verdict
 from bastide.services.pace import REVIEW
 from bastide.services.ports import Work
+from bastide.services.reviews.reviewers import Reviewers
 from bastide.services.reviews.run import ReviewWork
 from bastide.services.reviews.ways import Found
 from bastide.workers.jobs import LEASE
@@ -110,3 +112,20 @@ def test_4_who_comes_back_before_the_other_did_anything_does_nothing_either(
     use.run(taken, Asked(9))
     assert house.state(review).state is State.CLOSED
     assert len(house.told("review.applied")) == 2
+
+
+def test_2_who_is_asked_again_while_somebody_ends_it_is_not_asked(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator, while the directories were asked."""
+    review, real = house.plan(silence=Verdict.KEEP), Reviewers.to_tell
+
+    def to_tell(self: Reviewers, lines: Collection[Line]) -> Mapping[Sid, int]:
+        monkeypatch.undo()
+        house.use.close(house.world.dave, review.id)
+        return real(self, lines)
+
+    monkeypatch.setattr(Reviewers, "to_tell", to_tell)
+    house.days(3)
+    assert house.told("review.reminded") == []
+    assert house.state(review).state is State.CLOSED

@@ -140,6 +140,10 @@ class ReviewWork:
         asked = reviewers.to_tell(seen.values())
         with self._store.write() as uow:
             before = uow.reviews.get(review.id)
+            if before.state is not State.OPEN:
+                uow.work.finish(work, before.next_due())
+                uow.commit()
+                return
             after = replace(reviews.give_time(before, now) if late else before, reminded_at=now)
             uow.reviews.save(after)
             for line in uow.reviews.lines(review.id):
