@@ -1,5 +1,6 @@
 """`bastide break-glass`: what is asked, what is shown, what a refusal looks like; and `open` as a program of its own on a terminal of its own."""
 
+import errno
 import json
 import os
 import pwd
@@ -13,9 +14,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner, Result
 
+from bastide import durable
 from bastide.cli import break_glass as commands
+from bastide.cli import break_glass_open
 from bastide.cli import words as cards
-from bastide.cli.exits import Exit
+from bastide.cli.exits import Exit, Stop
 from bastide.cli.main import app
 from bastide.directory.memory_emergency import MemoryProof
 from bastide.domain.break_glass import State, password_of
@@ -284,6 +287,22 @@ def test_a_receipt_that_cannot_be_written_opens_nothing(words: tuple[list[str], 
     assert b"nothing was shown" in desk.shown
     assert words[1].encode() not in desk.shown
     assert there.read_bytes() == b""
+
+
+def test_a_receipt_whose_name_is_not_on_the_disk_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open (3): after a power cut there would be none."""
+
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    file = tmp_path / "receipt.json"
+    receipt = break_glass_open._receipt(PRINCIPAL, "PRIV is down", 1, (0, 2), "shown")
+    monkeypatch.setattr(durable, "sync", broken)
+    with pytest.raises(Stop, match="input/output error; nothing was shown"):
+        break_glass_open._write(file, receipt)
+    assert not file.exists()
 
 
 def test_a_password_is_not_shown_to_a_file(words: tuple[list[str], str], tmp_path: Path) -> None:

@@ -145,11 +145,21 @@ def _write(file: Path, receipt: "Receipt") -> None:
 
     try:
         durable.create(file, [to_text(receipt).encode()])
+        _sync(file)
     except OSError as error:
         raise Stop(
             f"the receipt cannot be written: {(error.strerror or '').lower()}; nothing was shown",
             remedy="name another place; a stick or /dev/shm will do where no disk does",
         ) from None
+
+
+def _sync(file: Path) -> None:
+    """Its name as well: (3). A receipt of what was not opened does not stay. Raises OSError."""
+    try:
+        durable.sync(file.parent)
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _shout(screen: Screen, receipt: "Receipt", file: Path) -> None:
