@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bastide.domain.drift import Finding, Rule
+from bastide.domain.errors import Conflict
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.monitored import Named, Seen
 from bastide.domain.people import Forest
@@ -14,7 +15,7 @@ from bastide.services.monitor.ports import Moved
 from bastide.services.monitor.reading import LOOK_EVERY
 from tests.support.monitored import MonitoredWorld
 
-CORP = Forest.CORP
+PRIV, CORP = Forest.PRIV, Forest.CORP
 MINUTE = LOOK_EVERY.total_seconds() + 1
 
 
@@ -157,6 +158,48 @@ def test_a_hidden_member_that_is_deleted_is_no_finding_any_more_though_nobody_te
 def test_a_member_of_another_domain_is_not_called_hidden(world: MonitoredWorld) -> None:
     """(6)."""
     world.add_by_hand(CORP, group(world, "Delegates"), Sid("S-1-5-21-9-9-9-1111"))
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+
+
+def test_a_group_of_priv_within_one_of_corp_that_is_hidden_is_said_and_who_joins_it_then_is_found(
+    world: MonitoredWorld,
+) -> None:
+    """(6): each look here is a claim of its own, which looks it up again and does not find it."""
+    ops, eve = world.priv.add_group("Ops", scope=Scope.GLOBAL).ref, world.priv.add_person("eve2").ref
+    world.add_by_hand(CORP, group(world, "Delegates"), ops.sid)
+    world.look()
+    world.look(seconds=MINUTE)
+    assert world.standing() == {}
+    undo = hide(world, ops, PRIV)
+    world.add_by_hand(PRIV, ops, eve.sid)
+    world.look(seconds=MINUTE)
+    world.look(seconds=MINUTE)
+    found = world.standing()[Rule.UNREADABLE].drift
+    assert (found.domain, found.guid) == (PRIV, ops.guid)
+    assert found.reason.endswith(f": Ops -> Delegates -> {top_of(world).name}")
+    undo()
+    world.look(seconds=MINUTE)
+    assert world.standing().keys() == {Rule.NESTED_MEMBER}
+
+
+@pytest.mark.parametrize("rule", [Rule.NESTED_MEMBER, Rule.OTHER_MEMBER])
+def test_nobody_accepts_a_member_of_a_group_that_is_not_shown_now(world: MonitoredWorld, rule: Rule) -> None:
+    """It would accept nothing: who is in the group is compared with what was accepted once it is shown."""
+    world.look()
+    where = top_of(world) if rule is Rule.OTHER_MEMBER else group(world, "Delegates")
+    world.add_by_hand(CORP, where, world.corp.add_person("eve2").ref.sid)
+    world.look()
+    key = world.standing()[rule].key
+    undo = hide(world, where)
+    world.look(seconds=MINUTE)
+    with pytest.raises(Conflict, match="is not shown now"):
+        world.monitoring.control.accept(world.dave, key, "CHG-4711")
+    assert world.standing()[rule].key == key
+    assert world.told("drift.accepted") == []
+    undo()
+    world.look(seconds=MINUTE)
+    world.monitoring.control.accept(world.dave, key, "CHG-4711")
     world.look(seconds=MINUTE)
     assert world.standing() == {}
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from bastide.domain.drift import Drift, Rule, addressed
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Named, Watched
+from bastide.domain.monitored import Kind, Named, Watched
 from bastide.domain.people import Forest
 from bastide.domain.roles import Carrier, PamGroup
 
@@ -80,6 +80,23 @@ def abroad(
     return {sid: way for sid, way in found.items() if sid.domain in domains and sid not in ours}
 
 
+def recalled(found: Mapping[Sid, Named | None], watched: Mapping[str, Watched]) -> Mapping[Sid, Named | None]:
+    """(6): who is not found, and is watched as a group since an earlier look, is hidden from us or was deleted."""
+    lost = {sid for sid, named in found.items() if named is None}
+    return {
+        **found,
+        **{
+            one.now.sid: _called(one)
+            for one in watched.values()
+            if one.now.sid in lost and one.now.kind is Kind.GROUP
+        },
+    }
+
+
+def _called(group: Watched) -> Named:
+    return Named(group.now.sid, group.now.name, group.guid, is_group=True)
+
+
 def nested_drifts(
     watched: Mapping[str, Watched], groups: Collection[PamGroup], side: Forest, abroad: Mapping[str, Way]
 ) -> Iterator[Drift]:
@@ -90,6 +107,8 @@ def nested_drifts(
         top = watched[guid]
         if top.gone_at is None and top.now.security:
             yield from _below(top, (top.now.name, *ways[guid]), watched, above)
+        elif top.gone_at is not None and guid not in above:
+            yield _unseen(top, _called(top), ways[guid])
 
 
 def _below(top: Watched, way: Way, watched: Mapping[str, Watched], above: Collection[str]) -> Iterator[Drift]:

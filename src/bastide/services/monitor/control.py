@@ -139,7 +139,10 @@ class Control:
         if one.gone_at is None:
             uow.monitored.put([replace(one, accepted=_as_now(one, drift))])
         elif drift.rule in OF_MEMBERS:
-            return
+            raise Conflict(
+                f"{one.now.name} is not shown now, so nobody can tell who is in it",
+                remedy="let the service account read it, or accept it when it is shown again",
+            )
         elif one.now.kind is Kind.TRUST:
             uow.monitored.forget(drift.domain, [guid])
         else:

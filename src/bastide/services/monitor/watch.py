@@ -239,7 +239,7 @@ class Watch:
         first = not known.domain.cookie
         stood_on = known.watched.keys() & monitored.wanted(moment.after, side, single_forest=self._is_single)
         lost = sum(1 for guid in stood_on & reading.gone if known.watched[guid].gone_at is None)
-        known.abroad |= reading.abroad
+        known.abroad |= nested.recalled(reading.abroad, known.watched)
         doubtful = drift.too_many_lost(lost, len(stood_on))
         before = dict(known.watched)
         if not doubtful:
