@@ -21,11 +21,11 @@ def house() -> Iterator[House]:
     made.world.close()
 
 
-def disable(house: House, who: str, forest: Forest = Forest.CORP) -> None:
+def disable(house: House, who: str, forest: Forest = Forest.CORP, *, enabled: bool = False) -> None:
     world = house.world.corp if forest is Forest.CORP else house.world.priv
     sid = house.world.services.forests[forest].find_person(who).ref.sid
     account = world.account(sid)
-    world.change(replace(account, person=replace(account.person, enabled=False)), world.expires(sid))
+    world.change(replace(account, person=replace(account.person, enabled=enabled)), world.expires(sid))
 
 
 def reviewer(line: Line) -> str:
@@ -159,6 +159,23 @@ def test_2_who_gets_a_line_late_has_a_week(house: House) -> None:
     house.days(2)
     assert house.state(review).closes_at == house.world.clock.now() + SILENT
     assert len(house.told("review.prolonged")) == 1
+
+
+def test_9_reviewers_who_come_and_go_put_the_end_off_twice_at_most(house: House) -> None:
+    """Over all, and then silence decides."""
+    review = house.plan(silence=Verdict.REMOVE, reviewer="CORP\\mallory", fallback="PRIV\\grace")
+    state = house.state(review)
+    assert state.began_at is not None
+    latest = state.began_at + state.lasts + 2 * SILENT
+    for turn in range(12):
+        disable(house, "mallory", enabled=turn % 2 == 1)
+        disable(house, "grace", Forest.PRIV, enabled=turn % 2 == 0)
+        house.days(3)
+    assert house.world.clock.now() > latest
+    assert len(house.told("review.handed-on")) > 6
+    assert max(one["until"] for one in house.told("review.prolonged")) == latest.isoformat()
+    assert house.state(review).state is State.CLOSED
+    assert house.lines(review)["priv.alice"].outcome is Outcome.REMOVED
 
 
 def test_2_it_does_not_end_over_a_line_that_is_nobodys(house: House) -> None:

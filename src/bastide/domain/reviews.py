@@ -18,7 +18,8 @@ The rules this module keeps:
   (8) What did not begin can be cancelled, and comes back no more. (7) holds for it too: who would be under review does not cancel it, and with four eyes nor does
       who planned it.
   (9) The time to decide counts from when it really began. Who is asked late, because nothing ran for SLEPT or longer when it was due or a line came to them, has SILENT from then on, or
-      the whole time where that is shorter: what was slept through is nobody's silence. Where all is decided nobody is asked.
+      the whole time where that is shorter: what was slept through is nobody's silence. Where all is decided nobody is asked. Lines that are handed on put the end off by
+      twice that time at most, over all: who can make reviewers come and go does not keep a review open.
 """
 
 import calendar
@@ -126,6 +127,11 @@ class Review:
     def late(self) -> timedelta:
         """The time of who is asked late: (9)."""
         return min(self.lasts, SILENT)
+
+    @property
+    def latest(self) -> datetime:
+        """Until when lines that are handed on can put the end off: (9)."""
+        return (self.began_at or self.opens_at) + self.lasts + 2 * self.late
 
     def next_due(self) -> datetime | None:
         """When the worker looks at it again; None: never."""
@@ -340,9 +346,10 @@ def slept_through(review: Review, now: datetime) -> bool:
     return due is not None and now - due >= min(SLEPT, review.lasts)
 
 
-def give_time(review: Review, now: datetime) -> Review:
-    """Open for as long as who is asked late needs: (9)."""
-    return replace(review, until=max(review.closes_at, now + review.late))
+def give_time(review: Review, now: datetime, *, slept: bool) -> Review:
+    """Open for as long as who is asked late needs: (9). `slept`: because nothing ran, which has no limit. It can be over at `now` nevertheless."""
+    until = now + review.late
+    return replace(review, until=max(review.closes_at, until if slept else min(until, review.latest)))
 
 
 def close(review: Review, now: datetime) -> Review:

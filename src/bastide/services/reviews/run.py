@@ -4,7 +4,7 @@
 (2) Tell: each reviewer once when it begins, and again every so often while lines of theirs wait, as an audit record that notifications read. Each time, and
     before the end, the line of a reviewer who cannot decide any more is handed on (reviewers.py).
 (3) End: from `closes_at` on no decision counts. What was slept through or was handed on just now does not end yet: its
-    reviewers are reminded, and have time (domain/reviews.py, rule 9).
+    reviewers are reminded, and have time, but for lines that were handed on again and again (domain/reviews.py, rule 9).
 (4) Do: each line in a commit of its own, so that what stops half-way goes on there; what is said to be removed was read back in it, and right before it the
     directories were asked whether a group leads to the person still. Before each line the lease is asked, and in its commit whether the row is still ours: who
     stood still for longer than the lease does no line that another node has taken over. Who was to be removed gets nothing by what they asked for before: what
@@ -132,9 +132,9 @@ class ReviewWork:
             lines = uow.reviews.lines(review.id)
         reviewers = Reviewers(review, self._people, now, self._four_eyes)
         seen = {line.id: reviewers.handed_on(line) for line in lines}
-        silent = any(line.decision is None for line in lines)
-        late = any(seen[line.id] != line for line in lines) or (silent and reviews.slept_through(review, now))
-        if review.closes_at <= now and not late:
+        slept = any(line.decision is None for line in lines) and reviews.slept_through(review, now)
+        late = slept or any(seen[line.id] != line for line in lines)
+        if (reviews.give_time(review, now, slept=slept) if late else review).closes_at <= now:
             self._end(work, review)
             return
         asked = reviewers.to_tell(seen.values())
@@ -144,7 +144,8 @@ class ReviewWork:
                 uow.work.finish(work, before.next_due())
                 uow.commit()
                 return
-            after = replace(reviews.give_time(before, now) if late else before, reminded_at=now)
+            given = reviews.give_time(before, now, slept=slept) if late else before
+            after = replace(given, reminded_at=now)
             uow.reviews.save(after)
             for line in uow.reviews.lines(review.id):
                 _hand_on(uow, after, line, seen[line.id], now)
