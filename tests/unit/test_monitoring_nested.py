@@ -7,7 +7,7 @@ import pytest
 from bastide.domain import nested
 from bastide.domain.drift import Action, Finding, Rule
 from bastide.domain.ids import ObjectRef, Sid
-from bastide.domain.monitored import Kind, Named
+from bastide.domain.monitored import Kind, Named, Watched
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.roles import PamGroup, Scope
 from bastide.services.monitor.reading import LOOK_EVERY
@@ -302,3 +302,30 @@ def test_only_who_is_new_is_asked_for(world: MonitoredWorld, monkeypatch: pytest
     world.change_group(CORP, group(world, "Deputies"))
     world.look(seconds=MINUTE)
     assert asked == [{nina.sid}]
+
+
+def test_who_came_later_is_reckoned_once_for_each_group_and_not_for_each_way_to_it(
+    world: MonitoredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(2): a large group within many watched ones costs no more than within one."""
+    top = of(world)[1]
+    for name in ("Second", "Third"):
+        ref = world.corp.add_group(name, scope=Scope.DOMAIN_LOCAL).ref
+        world.add_by_hand(CORP, ref, group(world, "Deputies").sid)
+        world.services.accounts.add_group(world.dave, f"CORP\\{name}", top.carrier)
+    world.look(seconds=MINUTE)
+    nina = world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group(world, "Deputies"), nina.sid)
+    reckoned: list[str] = []
+    late = nested._late
+
+    def counted(one: Watched) -> tuple[tuple[Sid, str], ...]:
+        reckoned.append(one.now.name)
+        return late(one)
+
+    monkeypatch.setattr(nested, "_late", counted)
+    world.monitoring.watch.plant()
+    world.clock.move(seconds=2)
+    world.runner.run_due()
+    assert reckoned.count("Deputies") == 1
+    assert len(joined(world)) == 3

@@ -103,20 +103,30 @@ def nested_drifts(
     """All that stand below the watched groups of one domain. `abroad`: by GUID, groups of this domain that are in groups of the other one."""
     above = tops(groups, side)
     ways = {guid: way for guid, way in abroad.items() if way and guid not in above} | dict.fromkeys(above, ())
+    late = {guid: who for guid, one in watched.items() if guid not in above and (who := _late(one))}  # (3)
     for guid in sorted(ways.keys() & watched.keys()):
         top = watched[guid]
         if top.gone_at is None and top.now.security:
-            yield from _below(top, (top.now.name, *ways[guid]), watched, above)
+            yield from _below(top, (top.now.name, *ways[guid]), watched, late)
         elif top.gone_at is not None and guid not in above:
             yield _unseen(top, _called(top), ways[guid])
 
 
-def _below(top: Watched, way: Way, watched: Mapping[str, Watched], above: Collection[str]) -> Iterator[Drift]:
+def _late(group: Watched) -> tuple[tuple[Sid, str], ...]:
+    """(2): who came after it was first seen and was not accepted, by SID and name."""
+    came = sorted(set(group.now.members) - set(group.accepted.members))
+    names = {named.sid: named.name for named in group.now.named or ()} if came else {}
+    return tuple((sid, names.get(sid, str(sid))) for sid in came)
+
+
+def _below(
+    top: Watched, way: Way, watched: Mapping[str, Watched], late: Mapping[str, Iterable[tuple[Sid, str]]]
+) -> Iterator[Drift]:
     for group, on in _walk(top, way, watched):
         if isinstance(group, Named):
             yield _unseen(top, group, on)
-        elif group.guid not in above:  # (3)
-            yield from _joined(top, group, on)
+        else:
+            yield from _joined(top, group, on, late.get(group.guid, ()))
 
 
 def _walk(top: Watched, way: Way, watched: Mapping[str, Watched]) -> Iterator[tuple[Watched | Named, Way]]:
@@ -142,11 +152,9 @@ def _walk(top: Watched, way: Way, watched: Mapping[str, Watched]) -> Iterator[tu
         level = deeper
 
 
-def _joined(top: Watched, group: Watched, way: Way) -> Iterator[Drift]:
+def _joined(top: Watched, group: Watched, way: Way, late: Iterable[tuple[Sid, str]]) -> Iterator[Drift]:
     """(2)"""
-    names = {named.sid: named.name for named in group.now.named or ()}
-    for sid in sorted(set(group.now.members) - set(group.accepted.members)):
-        name = names.get(sid, str(sid))
+    for sid, name in late:
         who = name if name == sid else f"{name} ({sid})"
         found = Drift(
             Rule.NESTED_MEMBER,
