@@ -153,6 +153,7 @@ def test_2_a_reset_that_waited_is_not_delivered_to_an_account_that_was_closed(
     assert (states["crm"].good, states["crm"].settled) == (False, True)
     assert "privileges" not in states["crm"].outcome
     assert "out of reach" in states["crm"].outcome
+    assert "the account that was reset was closed" in states["crm"].outcome
     world.close()
 
 

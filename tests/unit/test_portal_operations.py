@@ -195,6 +195,7 @@ def test_work_that_fails_is_shown_with_its_reason(api: ApiWorld, dave: Browser) 
     with api.store.write() as uow:
         uow.work.poke("export", HOSTILE, now)
         uow.work.poke("novel", "x", now - timedelta(days=1))
+        uow.work.poke("help-desk", "unlock:x", now)
         uow.commit()
     (work,) = api.store.claim(
         ["export"], owner=f"node {HOSTILE}", lease=timedelta(seconds=30), limit=1, now=now
@@ -208,5 +209,6 @@ def test_work_that_fails_is_shown_with_its_reason(api: ApiWorld, dave: Browser) 
     is_quoted(page)
     assert "Connection refused" in page.text
     assert "Send the audit on" in page.text
+    assert "Tell people what the help desk did" in page.text
     assert "novel" in page.text, "a kind of work without words is shown by its name"
     assert "2026-11-19 09:00:00 UTC" in page.text, "the oldest"

@@ -103,7 +103,7 @@ class Code(StrEnum):
     KEY_GONE = (
         "key-gone"  # the vault has no key for it, or the row was tampered with: nobody can open it any more
     )
-    OUT_OF_REACH = "out-of-reach"  # of an order: the person has privileges by now
+    OUT_OF_REACH = "out-of-reach"  # of an order: the person has privileges by now, or the account that was reset is closed
     SUCCESS = "success"
     UNAVAILABLE = "server-down"
     DENIED = "access-denied"

@@ -30,6 +30,7 @@ _WORK = {
     "break-glass": "Watch emergency accounts",
     "mark": "Follow restores",
     "password": "Deliver passwords",
+    "help-desk": "Tell people what the help desk did",
     "reset": "Send codes of resets by mail",
     "reset-text": "Send codes of resets to telephones",
 }

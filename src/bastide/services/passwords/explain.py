@@ -188,7 +188,7 @@ _SAID = {
     Code.POLICY: "the password policy there refuses this password",
     Code.SET_UNSUPPORTED: "the management agent can change passwords, but not set them",
     Code.KEY_GONE: "nobody can open it any more",
-    Code.OUT_OF_REACH: "the person was out of reach when the target could be asked",
+    Code.OUT_OF_REACH: "the person was out of reach, or the account that was reset was closed, when the target could be asked",
     Code.UNAVAILABLE: "the target did not answer",
     Code.DENIED: "the target refused the write",
     Code.CREDENTIALS: "the target refused the account of the management agent",
