@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bastide.cli.exits import Exit
-from bastide.domain.errors import Conflict, DirectoryUnavailable, NotAuthorized
+from bastide.domain.errors import Conflict, DirectoryUnavailable, NotAuthorized, StoreBusy
 from bastide.domain.ids import Sid
 from bastide.domain.people import Actor, Forest
 from bastide.domain.reviews import Every, Review, State
@@ -43,14 +43,32 @@ def test_8_what_is_planned_is_cancelled_and_neither_begins_nor_comes_back(house:
         assert [row["due"] for row in uow.work.listing() if row["key"] == review.id] == [None]
 
 
-def test_to_try_it_changes_nothing(house: House) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_to_ask_whether_one_may_takes_no_writers_place_and_asks_no_directory(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
     """A page asks first whether it may."""
-    review = planned(house)
-    assert house.use.cancel(house.world.dave, review.id, dry_run=True).state is State.CANCELLED
-    assert house.state(review) == review
-    assert house.told("review.cancelled") == []
+
+    def taken(_: object) -> None:
+        raise StoreBusy("another writes")
+
+    review = house.plan() if begun else planned(house)
+    before = house.state(review)
+    frank = house.world.frank
+    house.world.corp.cut("corpdc")
+    house.world.priv.cut("privdc")
+    monkeypatch.setattr(type(house.world.store), "write", taken)
+    house.use.require_may_end(house.world.dave, review.id)
     with pytest.raises(NotAuthorized):
-        house.use.cancel(house.world.frank, review.id, dry_run=True)
+        house.use.require_may_end(frank, review.id)
+    assert house.state(review) == before
+
+
+def test_to_ask_whether_one_may_end_what_is_over_is_refused(house: House) -> None:
+    review = planned(house)
+    house.use.cancel(house.world.dave, review.id)
+    with pytest.raises(Conflict, match="it is cancelled"):
+        house.use.require_may_end(house.world.dave, review.id)
 
 
 def test_8_what_began_or_is_over_is_not_cancelled(house: House) -> None:

@@ -44,13 +44,13 @@ def test_7_who_planned_it_does_not_end_it(guarded: House) -> None:
     assert guarded.candidates() == {"CORP\\alice", "CORP\\bob"}
 
 
-def test_7_to_try_it_changes_nothing_and_refuses_the_same(guarded: House) -> None:
+def test_7_to_ask_whether_one_may_changes_nothing_and_refuses_the_same(guarded: House) -> None:
     """A page asks first whether it may."""
     review = guarded.plan()
     with pytest.raises(NotAuthorized, match="you planned this review"):
-        guarded.use.close(guarded.world.dave, review.id, dry_run=True)
+        guarded.use.require_may_end(guarded.world.dave, review.id)
     another = replace(guarded.actor("grace"), rights=guarded.world.dave.rights)
-    assert guarded.use.close(another, review.id, dry_run=True).state is State.CLOSING
+    guarded.use.require_may_end(another, review.id)
     assert guarded.state(review).state is State.OPEN
     assert guarded.told("review.ended") == []
 

@@ -180,13 +180,11 @@ def _broken(visit: Visit, review: Review) -> AuditBroken | None:
 
 
 def _why_not(visit: Visit, review: Review) -> str:
-    """Why the caller cannot end or cancel it; empty: it can be done, or there is nothing to do."""
-    use = visit.services.oversight.reviews
-    ways = {State.OPEN: use.close, State.PLANNED: use.cancel}
-    if Right.ADMINISTER not in visit.actor.rights or review.state not in ways:
+    """Why the caller cannot end or cancel it; empty: nothing is known that hinders it, or there is nothing to do. A page takes no writer's place and asks no directory."""
+    if Right.ADMINISTER not in visit.actor.rights or review.state not in {State.OPEN, State.PLANNED}:
         return ""
     try:
-        ways[review.state](visit.actor, review.id, dry_run=True)
+        visit.services.oversight.reviews.require_may_end(visit.actor, review.id)
     except SAID as error:
         return error.message
     return ""

@@ -188,7 +188,21 @@ class Campaigns:
             uow.commit()
         return after
 
-    def close(self, actor: Actor, id_: str, *, dry_run: bool = False) -> Review:
+    def require_may_end(self, actor: Actor, id_: str) -> None:
+        """Whether the caller can `close` it, or `cancel` one that did not begin, by what the database knows and the caller's groups: no directory is asked. Raises
+        NotFound, Conflict, NotAuthorized.
+        """
+        require(actor, Right.ADMINISTER)
+        with self._store.read() as uow:
+            found, own = uow.reviews.get(parse_id("review", id_)), owner_of(uow, actor)[1]
+            if found.state is State.PLANNED:
+                mine = {*own, *actor.sids}
+                reviews.cancel(found, _candidates(uow, found), mine, own, four_eyes=self._four_eyes)
+                return
+            reviews.require_may_end(found, uow.reviews.lines(found.id), own, four_eyes=self._four_eyes)
+            reviews.close(found, self._now())
+
+    def close(self, actor: Actor, id_: str) -> Review:
         """End it now: what nobody decided goes by what was said of silence. Raises NotFound, Conflict."""
         require(actor, Right.ADMINISTER)
         with self._store.write() as uow:
@@ -200,11 +214,10 @@ class Campaigns:
             saved = uow.reviews.save(review)
             uow.audit.append(self._review_event("review.ended", actor, review))
             uow.work.poke(REVIEW, review.id, now)
-            if not dry_run:
-                uow.commit()
+            uow.commit()
         return saved
 
-    def cancel(self, actor: Actor, id_: str, *, dry_run: bool = False) -> Review:
+    def cancel(self, actor: Actor, id_: str) -> Review:
         """Take back one that did not begin; it comes back no more. Which groups the caller's other account is in is asked of the directories.
         Raises NotFound, Conflict, DirectoryUnavailable.
         """
@@ -223,8 +236,7 @@ class Campaigns:
             saved = uow.reviews.save(review)
             uow.audit.append(self._review_event("review.cancelled", actor, review))
             uow.work.poke(REVIEW, review.id, self._now())
-            if not dry_run:
-                uow.commit()
+            uow.commit()
         return saved
 
     def result(self, actor: Actor, id_: str) -> Signed:
