@@ -38,6 +38,8 @@ _HOUSEKEEPING = 1.0
 _BACK_OFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 _LOCK = "agent.lock"
+#: How long GnuPG is waited for at the end: what it says of the key comes before the last event.
+_KEY_S = 10.0
 _T = TypeVar("_T")
 
 
@@ -105,12 +107,13 @@ class Agent:
         local = LocalServer(self._runtime / NAME, self._words, self.status, self._log)
         self._spool, self._threads, self._local = spool, threads, local
         self._connector = KerberosConnector(machine, lambda: keytab(self._opener))
+        key = Thread(target=self._watch_key, name="key", daemon=True)
         try:
             self._load(spool, reading)
             local.start()
             self._patiently(lambda: source.begin(base, invocation))
             threads.follow(self._configuration)
-            Thread(target=self._watch_key, name="key", daemon=True).start()
+            key.start()
             self._log.write(2001)
             self._loop(source, reader, base)
         except (
@@ -122,6 +125,8 @@ class Agent:
             self._stopping.set()
             threads.stop()
             local.stop()
+            if key.is_alive():
+                key.join(_KEY_S)
             with suppress(SpoolFull):  # said already (6008, 6018); a crash would be no worse
                 source.flush()
                 spool.close()
