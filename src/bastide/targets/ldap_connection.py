@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, Literal
 
 import ldap
@@ -176,18 +177,19 @@ def pages(
 def in_flight(
     session: Session, starts: Iterable[Callable[[], int]], secrets: Sequence[str] = ()
 ) -> Iterator[tuple[Any, ldap.LDAPError | None]]:
-    """Start operations, WINDOW of them at a time on the one connection; what each brought, in order.
+    """Start operations, WINDOW of them at a time on the one connection; what each brought, in order. More are started when half of them are back.
 
     `secrets`: what the operations carry, and no error may tell. Raises TargetUnavailable.
     """
     flying: deque[int] = deque()
-    for start in starts:
-        if len(flying) >= WINDOW:
-            yield _land(session, flying.popleft(), secrets)
+    left = iter(starts)
+    while True:
         with door("send", session.controller):
-            flying.append(start())
-    while flying:
-        yield _land(session, flying.popleft(), secrets)
+            flying.extend(start() for start in islice(left, WINDOW - len(flying)))
+        if not flying:
+            return
+        for _ in range((len(flying) + 1) // 2):
+            yield _land(session, flying.popleft(), secrets)
 
 
 def _land(session: Session, number: int, secrets: Sequence[str]) -> tuple[Any, ldap.LDAPError | None]:
