@@ -9,7 +9,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, RawBody
 
 from bastide.domain.errors import AuditBroken, BastideError, InvalidInput
-from bastide.domain.people import Right
+from bastide.domain.people import Actor, Right
 from bastide.domain.reviews import Line, Outcome, Review, State, Verdict, tally
 from bastide.http.handed import UseCases
 from bastide.portal import admin, campaign_forms
@@ -83,14 +83,7 @@ def end_campaign(
     review_id: FromPath[str], visit: Visited, services: UseCases, body: RawBody
 ) -> Response[bytes]:
     """With the review's name typed. What was decided is done next."""
-    fields, use = visit.opened(body), services.oversight.reviews
-    review, _ = use.show(visit.actor, review_id)
-    try:
-        admin.confirmed(fields, review.name)
-        use.close(visit.actor, review.id)
-    except SAID as error:
-        return _page(visit, review.id, error)
-    return see(f"{CAMPAIGNS}/{review.id}?said=ended")
+    return _over(visit, review_id, body, services.oversight.reviews.close, "ended")
 
 
 @post(f"{CAMPAIGNS}/{{review_id:str}}/cancel", opt=DO, sync_to_thread=True)
@@ -98,14 +91,7 @@ def cancel_campaign(
     review_id: FromPath[str], visit: Visited, services: UseCases, body: RawBody
 ) -> Response[bytes]:
     """With the review's name typed. One that did not begin."""
-    fields, use = visit.opened(body), services.oversight.reviews
-    review, _ = use.show(visit.actor, review_id)
-    try:
-        admin.confirmed(fields, review.name)
-        use.cancel(visit.actor, review.id)
-    except SAID as error:
-        return _page(visit, review.id, error)
-    return see(f"{CAMPAIGNS}/{review.id}?said=cancelled")
+    return _over(visit, review_id, body, services.oversight.reviews.cancel, "cancelled")
 
 
 @get(f"{CAMPAIGNS}/{{review_id:str}}/result.json", opt=READ, sync_to_thread=True)
@@ -119,6 +105,19 @@ def export_result(
     headers = {"Content-Disposition": f'attachment; filename="review-{found.review.id}.json"'}
     content = json.dumps(found.handed_on(), ensure_ascii=False).encode()
     return Response(content, media_type="application/json", headers=headers)
+
+
+def _over(
+    visit: Visit, review_id: str, body: bytes, end: Callable[[Actor, str], object], said: str
+) -> Response[bytes]:
+    fields = visit.opened(body)
+    review, _ = visit.services.oversight.reviews.show(visit.actor, review_id)
+    try:
+        admin.confirmed(fields, review.name)
+        end(visit.actor, review.id)
+    except SAID as error:
+        return _page(visit, review.id, error)
+    return see(f"{CAMPAIGNS}/{review.id}?said={said}")
 
 
 def _said(line: Line) -> Verdict | None:
