@@ -11,7 +11,8 @@ from bastide.directory.memory_changes import MemoryChangeFeed
 from bastide.domain.drift import Action, Finding, Rule, Rules
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.monitored import Kind, Seen
-from bastide.domain.people import Forest
+from bastide.domain.people import Forest, PamUser
+from bastide.domain.roles import PamGroup
 from bastide.services.monitor.ports import Domain
 from bastide.services.ports import AuditQuery
 from bastide.wiring import Adapters
@@ -87,3 +88,9 @@ class MonitoredWorld(World):
 
     def permit(self, side: Forest, ref: ObjectRef, kind: Kind, *rights: str) -> None:
         self.feeds[side].add(Seen(ref.guid, kind, ref.sid, ref.name, ref.dn, rights=rights))
+
+
+def of(world: MonitoredWorld) -> tuple[PamUser, PamGroup]:
+    """The first person and group, as they are in the database now."""
+    with world.store.read() as uow:
+        return uow.users.all()[0], uow.groups.all()[0]

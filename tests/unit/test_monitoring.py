@@ -10,11 +10,11 @@ from bastide.domain.drift import Action, Rule
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized, NotFound
 from bastide.domain.ids import Sid
 from bastide.domain.monitored import Kind, Seen
-from bastide.domain.people import Forest, PamUser
+from bastide.domain.people import Forest
 from bastide.domain.requests import State
-from bastide.domain.roles import PamGroup, Scope
+from bastide.domain.roles import Scope
 from bastide.services.monitor.reading import LOOK_EVERY
-from tests.support.monitored import OWNER, MonitoredWorld
+from tests.support.monitored import OWNER, MonitoredWorld, of
 
 PRIV, CORP = Forest.PRIV, Forest.CORP
 MINUTE = LOOK_EVERY.total_seconds() + 1
@@ -27,11 +27,6 @@ def world() -> Iterator[MonitoredWorld]:
     made.look()
     yield made
     made.close()
-
-
-def of(world: MonitoredWorld) -> tuple[PamUser, PamGroup]:
-    with world.store.read() as uow:
-        return uow.users.all()[0], uow.groups.all()[0]
 
 
 # ------------------------------------------------------------------------------------------------------------- first read

@@ -11,10 +11,9 @@ from bastide.domain.drift import Finding, Rule
 from bastide.domain.errors import NotFound
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.monitored import Kind, Seen
-from bastide.domain.people import Forest, PamUser
-from bastide.domain.roles import PamGroup
+from bastide.domain.people import Forest
 from bastide.services.monitor.reading import LOOK_EVERY
-from tests.support.monitored import MonitoredWorld
+from tests.support.monitored import MonitoredWorld, of
 from tests.support.watched import WatchedWorld
 
 PRIV, CORP = Forest.PRIV, Forest.CORP
@@ -38,11 +37,6 @@ def alerting() -> Iterator[WatchedWorld]:
     made.look()
     yield made
     made.close()
-
-
-def of(world: MonitoredWorld) -> tuple[PamUser, PamGroup]:
-    with world.store.read() as uow:
-        return uow.users.all()[0], uow.groups.all()[0]
 
 
 def place(world: MonitoredWorld, dn: str, *rights: str, side: Forest = PRIV) -> Seen:

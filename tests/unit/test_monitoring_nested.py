@@ -8,10 +8,10 @@ from bastide.domain import nested
 from bastide.domain.drift import Action, Finding, Rule
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.monitored import Kind, Named, Watched
-from bastide.domain.people import Forest, PamUser
-from bastide.domain.roles import PamGroup, Scope
+from bastide.domain.people import Forest
+from bastide.domain.roles import Scope
 from bastide.services.monitor.reading import LOOK_EVERY
-from tests.support.monitored import OWNER, MonitoredWorld
+from tests.support.monitored import OWNER, MonitoredWorld, of
 
 PRIV, CORP = Forest.PRIV, Forest.CORP
 MINUTE = LOOK_EVERY.total_seconds() + 1
@@ -30,11 +30,6 @@ def world() -> Iterator[MonitoredWorld]:
     made.look()
     yield made
     made.close()
-
-
-def of(world: MonitoredWorld) -> tuple[PamUser, PamGroup]:
-    with world.store.read() as uow:
-        return uow.users.all()[0], uow.groups.all()[0]
 
 
 def group(world: MonitoredWorld, name: str) -> ObjectRef:

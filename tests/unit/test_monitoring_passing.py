@@ -8,12 +8,11 @@ import pytest
 from bastide.domain.drift import Action, Finding, Rule
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.monitored import Former
-from bastide.domain.people import Forest, PamUser
+from bastide.domain.people import Forest
 from bastide.domain.requests import State
-from bastide.domain.roles import PamGroup
 from bastide.services.monitor.reading import LOOK_EVERY
 from tests.support.census_world import hide
-from tests.support.monitored import OWNER, MonitoredWorld
+from tests.support.monitored import OWNER, MonitoredWorld, of
 
 PRIV, CORP = Forest.PRIV, Forest.CORP
 MINUTE = LOOK_EVERY.total_seconds() + 1
@@ -27,11 +26,6 @@ def world() -> Iterator[MonitoredWorld]:
     made.look()
     yield made
     made.close()
-
-
-def of(world: MonitoredWorld) -> tuple[PamUser, PamGroup]:
-    with world.store.read() as uow:
-        return uow.users.all()[0], uow.groups.all()[0]
 
 
 def for_a_moment(world: MonitoredWorld, side: Forest, group: ObjectRef, *members: Sid) -> None:
