@@ -7,7 +7,7 @@ import pytest
 
 from bastide.domain.drift import Action, Finding, Rule
 from bastide.domain.ids import ObjectRef, Sid
-from bastide.domain.monitored import Former
+from bastide.domain.monitored import Former, Seen
 from bastide.domain.people import Forest
 from bastide.domain.requests import State
 from bastide.services.monitor.reading import LOOK_EVERY
@@ -144,6 +144,88 @@ def test_in_our_own_group_nobody_counts_as_accepted() -> None:
     (found,) = passed(world)
     assert found.drift.reason.startswith(f"mallory2 ({mallory.sid}) was a member of {group.priv.name}")
     world.close()
+
+
+@pytest.fixture
+def two() -> Iterator[MonitoredWorld]:
+    made = MonitoredWorld(priv_controllers=("privdc", "privdc2"))
+    made.ready()
+    made.look()
+    yield made
+    made.close()
+
+
+def test_a_removal_of_ours_that_is_told_again_is_no_member_for_a_moment(two: MonitoredWorld) -> None:
+    """(6): a stranger. Who then comes back is told."""
+    group, nina = of(two)[1].priv, two.priv.add_person("nina").ref
+    two.add_by_hand(PRIV, group, nina.sid)
+    two.priv.isolate("privdc2")
+    two.look()
+    assert two.directory(PRIV).members_of(group) == frozenset()
+    assert [one["rule"] for one in two.told("drift.repaired")] == ["stranger"]
+    two.priv.heal("privdc2")
+    two.look()
+    assert passed(two) == []
+    for_a_moment(two, PRIV, group, nina.sid)
+    two.look()
+    assert len(passed(two)) == 1
+
+
+def test_the_end_of_a_request_that_is_told_again_hours_later_is_none_either(two: MonitoredWorld) -> None:
+    """(6): between sites. For a day."""
+    user, group = of(two)
+    for hours, expected in ((3, 0), (25, 1)):
+        request = two.ask()
+        two.look()
+        assert two.get(request).state is State.ACTIVE
+        two.priv.isolate("privdc2")
+        two.services.requests.close(two.alice(), request.id, "done")
+        for _ in range(5):
+            two.look()
+        assert two.get(request).state is State.CLOSED
+        two.clock.move(seconds=hours * 3600)
+        two.look()
+        two.priv.heal("privdc2")
+        two.look()
+        assert len(passed(two)) == expected, hours
+        assert user.priv.sid not in two.directory(PRIV).members_of(group.priv)
+
+
+def test_what_somebody_else_took_out_is_not_expected_again(two: MonitoredWorld) -> None:
+    """(6): Bastide alone writes it on each controller."""
+    group, nina = of(two)[1].priv, two.priv.add_person("nina").ref
+    two.monitoring.control.turn(two.dave, "a rest", on=False)
+    two.add_by_hand(PRIV, group, nina.sid)
+    two.monitoring.control.turn(two.dave, "back", on=True)
+    two.remove_by_hand(PRIV, group, nina.sid)
+    two.look()
+    assert len(passed(two)) == 1
+    with two.store.read() as uow:
+        assert all(one.echoes == () for one in uow.monitored.watched(PRIV))
+
+
+def test_who_leaves_between_the_cookie_and_the_look_is_no_member_for_a_moment(world: MonitoredWorld) -> None:
+    """Reading (8): the next read would tell it again."""
+    group = of(world)[1].corp
+    bob, nina = world.directory(CORP).find_person("bob").ref, world.corp.add_person("nina").ref
+    world.add_by_hand(CORP, group, bob.sid)
+    world.look()
+    feed = world.feeds[CORP]
+    shown = feed.look
+    left = [bob.sid]
+
+    def look(controller: str, guids: Collection[str]) -> Mapping[str, Seen]:
+        while left:
+            world.remove_by_hand(CORP, group, left.pop())
+        return shown(controller, guids)
+
+    feed.look = look  # type: ignore[method-assign]
+    world.add_by_hand(CORP, group, nina.sid)
+    world.look()
+    assert not left
+    world.look(seconds=MINUTE)
+    assert passed(world) == []
+    assert [one["rule"] for one in world.told("drift.found")] == ["other-member", "other-member"]
 
 
 def test_a_short_grant_explains_its_member_and_its_link(world: MonitoredWorld) -> None:

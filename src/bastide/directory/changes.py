@@ -74,6 +74,9 @@ class AdChangeFeed:
         self._view = View(controllers)
         self.domain = controllers.domain.rstrip(".").lower()
 
+    def controllers(self) -> int:
+        return len(self.connections.names())
+
     def usn(self, controller: str) -> int:
         return self.connections.on(controller, _usn)
 

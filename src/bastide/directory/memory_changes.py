@@ -34,6 +34,9 @@ class MemoryChangeFeed:
 
     # ------------------------------------------------------------------------------------------------------------ the port
 
+    def controllers(self) -> int:
+        return len(self.world.controllers())
+
     def usn(self, controller: str) -> int:
         return self._replica(controller).usn
 

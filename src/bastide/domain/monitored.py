@@ -86,6 +86,8 @@ class Watched:
     #: Of a PRIV account, by controller: what was counted at the last look.
     signs: Mapping[str, "SignIns"] = field(default_factory=dict)
     let_go: bool = False
+    #: Of a group: what may be told again of who left it.
+    echoes: tuple["Echo", ...] = ()
 
     @property
     def is_missed(self) -> bool:
@@ -103,6 +105,15 @@ class Former:
 
     sid: Sid
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """That somebody was taken out is told again: so many times at most, until then (domain/passing.py)."""
+
+    sid: Sid
+    times: int
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

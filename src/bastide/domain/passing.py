@@ -10,21 +10,25 @@ Neither look shows it, but a ticket that was bought in that moment carries the g
       is in it by the primary group, is hidden from us.
   (5) A member of whom a finding says that they should not be there, who is one no more, and of whom the domain does not show that they were taken out: they were
       deleted, or are hidden from us and may be in it by the primary group. Met by a breaker.
+  (6) Bastide takes a member out on each controller. When what another one wrote reaches the one that is read, and is newer, it tells the same removal again, a
+      second or, between sites, hours later: as often as there are others. Nobody came and went then. Met in a test under load.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bastide.domain.drift import OF_MEMBERS, Drift, Finding, Rule, addressed
 from bastide.domain.ids import Sid
-from bastide.domain.monitored import Former, Watched
+from bastide.domain.monitored import Echo, Former, Watched
 from bastide.domain.names import spelled
 from bastide.domain.nested import member_of
 from bastide.domain.roles import PamGroup
 
 #: What a domain lets a ticket be renewed for by default (MaxRenewAge).
 RENEWED = timedelta(days=7)
+#: Between sites AD replicates every three hours unless it is told otherwise, and there may be several of them in a row.
+_HEARD_FOR = timedelta(days=1)
 _INTRUDERS = frozenset({Rule.STRANGER, Rule.OTHER_MEMBER, Rule.NESTED_MEMBER})
 
 
@@ -80,6 +84,27 @@ def is_said(drift: Drift, standing: Iterable[Finding], span: Span) -> bool:
         and one.found_at >= span.since
         for one in standing
     )
+
+
+def resounding(group: Watched, sids: Collection[Sid], others: int, now: datetime) -> Watched:
+    """(6): these were taken out on the controller that is read, and on so many `others`."""
+    expected = {one.sid: one.times for one in group.echoes if one.until > now}
+    kept = tuple(one for one in group.echoes if one.until > now and one.sid not in sids)
+    until = now + _HEARD_FOR
+    new = tuple(Echo(sid, others + expected.get(sid, 0), until) for sid in sorted(sids) if others)
+    return replace(group, echoes=kept + new)
+
+
+def heard(group: Watched, unseen: Iterable[Former], now: datetime) -> tuple[Watched, tuple[Former, ...]]:
+    """(6): the group, of which less can be told again, and those of the `unseen` of whom this was not the echo."""
+    expected = {one.sid: one for one in group.echoes if one.until > now}
+    told = {one.sid for one in unseen} & expected.keys()
+    left = tuple(
+        replace(one, times=one.times - (sid in told))
+        for sid, one in sorted(expected.items())
+        if one.times > (sid in told)
+    )
+    return replace(group, echoes=left), tuple(one for one in unseen if one.sid not in told)
 
 
 def not_shown(

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from bastide.domain import monitored, passing
-from bastide.domain.drift import Drift
+from bastide.domain.drift import Drift, Finding, Rule
 from bastide.domain.ids import GroupId, Sid, UserId
-from bastide.domain.monitored import Former, Moment, Watched
+from bastide.domain.monitored import Former, Moment, Pam, Watched
 from bastide.domain.passing import Span
 from bastide.domain.requests import Request, State
 from bastide.services.caps import DEFAULT_TGT
@@ -18,25 +18,47 @@ _EVER = frozenset(State)
 def passed(
     uow: UnitOfWork,
     before: Mapping[str, Watched],
-    after: Mapping[str, Watched],
-    taken_out: Mapping[str, Iterable[Former]],
+    after: dict[str, Watched],
+    reading: Reading,
     moment: Moment,
     span: Span,
 ) -> Iterator[Drift]:
-    """Those that nothing explains, each once. Raises StoreError."""
-    standing = uow.monitored.findings() if taken_out else ()
-    for guid, former in taken_out.items():
+    """Those that nothing explains, each once. What may be told again is kept with the groups of `after`. Raises StoreError."""
+    standing = uow.monitored.findings() if reading.taken_out else ()
+    for guid, former in reading.taken_out.items():
         old, new = before.get(guid), after.get(guid)
         if old is None or new is None:
             continue
         unseen = passing.unseen(old, new, former, moment.after.groups, standing)
-        if not unseen:
-            continue
-        explained = _explained(uow, guid, {one.sid for one in unseen}, moment, span)
+        group, unseen = passing.heard(new, unseen, moment.now)
+        explained = (
+            _explained(uow, guid, {one.sid for one in unseen}, moment, span) if unseen else frozenset()
+        )
+        written = explained | _written(old, new, former, moment.after, standing)
+        group = passing.resounding(group, written, reading.others, moment.now)
+        if group != new:
+            after[guid] = group
+            uow.monitored.put([group])
         caps = {user.priv.sid: user.ticket_cap for user in moment.after.users}
         for drift in passing.passing(new, unseen, explained, span, caps, DEFAULT_TGT):
             if not passing.is_said(drift, standing, span):
                 yield drift
+
+
+def _written(
+    before: Watched, after: Watched, former: Iterable[Former], pam: Pam, standing: Iterable[Finding]
+) -> frozenset[Sid]:
+    """Who left this group, as its looks show, and may have been taken out by us: what requests give, and strangers."""
+    left = {one.sid for one in former} & set(before.now.members) - set(after.now.members)
+    if not left:
+        return frozenset()
+    ours = {user.priv.sid for user in pam.users} | {group.priv.sid for group in pam.groups}
+    ours |= {
+        Sid(one.drift.detail)
+        for one in standing
+        if one.drift.rule is Rule.STRANGER and one.drift.guid == after.guid and one.tried is not None
+    }
+    return frozenset(left & ours)
 
 
 def not_shown(

@@ -41,6 +41,9 @@ class ChangeFeed(Protocol):
     #: DNS name in lower case.
     domain: str
 
+    def controllers(self) -> int:
+        """How many the domain has, as far as it is known, reachable or not."""
+
     def usn(self, controller: str) -> int:
         """The highestCommittedUSN of that controller alone: what is asked while nothing happens."""
 

@@ -13,6 +13,8 @@
     deleted or hidden.
 (7) When everything is to be compared (resync), what changed just before is left out, because a change told it, and so is what changed during the look: it comes
     with the next change.
+(8) Where a group changed, or shows fewer members, it is asked once more what changed, and looked again, until nothing that is watched changed meanwhile. Who left
+    between the cookie and the look would else be told by the next read as well, there as somebody who came and went between two looks.
 """
 
 from collections.abc import Collection, Mapping
@@ -28,6 +30,8 @@ from bastide.services.monitor.within import look_within
 
 #: What no change tells of is found this often: sign-ins, deletions, new trusts, shadow principals.
 LOOK_EVERY = timedelta(minutes=1)
+#: A group that changes all the time is read with what comes of it: a finding too many, none too few.
+_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class Reading:
     fixtures: frozenset[str] = frozenset()
     signs: Mapping[str, Mapping[Sid, SignIns]] = field(default_factory=dict)
     taken_out: Mapping[str, frozenset[Former]] = field(default_factory=dict)
+    #: So many controllers are there beside the one that was read.
+    others: int = 0
     #: Groups of which the members changed.
     regrouped: set[str] = field(default_factory=set)
     #: None: it is nobody of this domain.
@@ -89,9 +95,9 @@ def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
 
 
 def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading:
-    """(1) to (7). Raises DirectoryUnavailable, DirectoryDenied."""
+    """(1) to (8). Raises DirectoryUnavailable, DirectoryDenied."""
     mark = feed.mark(domain.mark.controller)
-    reading = Reading(mark, domain.cookie, anew=_why_anew(domain, mark))
+    reading = Reading(mark, domain.cookie, anew=_why_anew(domain, mark), others=feed.controllers() - 1)
     if wish.abroad:
         reading.abroad = dict.fromkeys(wish.abroad) | dict(feed.named(mark.controller, wish.abroad))
     moved = _moved(feed, reading)
@@ -102,10 +108,7 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
     else:
         _look(feed, reading, wish, None if reading.anew else moved)
     look_within(feed, mark.controller, reading.seen, wish.watched, wish.room, wish.own)
-    if not reading.anew:
-        groups = {guid for guid in moved & wish.known if _is_group(reading.seen.get(guid))}
-        reading.regrouped &= groups
-        reading.taken_out = feed.taken_out(mark.controller, domain.cookie, groups) if groups else {}
+    _taken_out(feed, reading, wish, domain.cookie, moved)
     if reading.due:
         reading.signs = feed.sign_ins(wish.accounts) if wish.accounts else {}
     return reading
@@ -166,12 +169,7 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
     else:
         asked = (everything & frozenset(moved)) | (everything - wish.known)
         asked |= (wish.gone | wish.elsewhere) if reading.due else frozenset()
-    reading.seen = dict(feed.look(controller, asked)) if asked else {}
-    below = _below_changed(reading.seen, wish.watched) - asked
-    if below:
-        asked |= below
-        reading.seen |= feed.look(controller, below)
-    reading.gone = set(asked - reading.seen.keys())
+    asked = _see(feed, reading, wish, asked)
     rest = searched - asked
     if rest:
         reading.gone |= rest - feed.present(controller, rest)
@@ -180,6 +178,56 @@ def _look(feed: ChangeFeed, reading: Reading, wish: Wish, moved: Collection[str]
         found = feed.look(controller, holding)
         reading.seen |= found
         reading.gone |= holding - found.keys()
+
+
+def _see(feed: ChangeFeed, reading: Reading, wish: Wish, asked: frozenset[str]) -> frozenset[str]:
+    """These as they are now, and with a container what lies in it. Returns what was looked at."""
+    controller = reading.mark.controller
+    found = dict(feed.look(controller, asked)) if asked else {}
+    below = _below_changed(found, wish.watched) - asked
+    if below:
+        asked |= below
+        found |= feed.look(controller, below)
+    reading.seen |= found
+    reading.gone = (reading.gone | asked) - found.keys()
+    return asked
+
+
+def _taken_out(feed: ChangeFeed, reading: Reading, wish: Wish, cookie: bytes, moved: frozenset[str]) -> None:
+    """(5), (8)."""
+    known = frozenset() if reading.anew else wish.known
+    for _ in range(_ROUNDS):
+        groups = {guid for guid in moved & known if _is_group(reading.seen.get(guid))}
+        reading.taken_out = feed.taken_out(reading.mark.controller, cookie, groups) if groups else {}
+        if not groups and not _left(reading.seen, wish.watched):
+            break
+        late = _since(feed, reading)
+        again = late & (wish.wanted | wish.known | reading.seen.keys())
+        if not again:
+            break
+        moved |= late
+        _look_again(feed, reading, wish, again)
+    reading.regrouped &= groups
+
+
+def _look_again(feed: ChangeFeed, reading: Reading, wish: Wish, guids: frozenset[str]) -> None:
+    for guid in guids:
+        reading.seen.pop(guid, None)
+    _see(feed, reading, wish, guids)
+    if reading.compared is not None:
+        reading.compared -= guids
+    added = reading.seen.keys() - wish.known - wish.wanted - reading.fixtures
+    room = max(0, wish.room - len(added))
+    look_within(feed, reading.mark.controller, reading.seen, wish.watched, room, wish.own)
+
+
+def _left(seen: Mapping[str, Seen], watched: Mapping[str, Watched]) -> bool:
+    """Whether a group has lost a member, as far as this look shows."""
+    return any(
+        not set(old.now.members) <= set(one.members)
+        for guid, one in seen.items()
+        if (old := watched.get(guid)) is not None
+    )
 
 
 def _below_changed(seen: Mapping[str, Seen], watched: Mapping[str, Watched]) -> frozenset[str]:

@@ -356,7 +356,7 @@ class Watch:
         if reading.taken_out or reading.regrouped:
             since = known.asked_at or known.domain.read_at or moment.now
             span = Span(since, moment.now, reading.mark.controller)
-            yield from passed(uow, before, known.watched, reading.taken_out, moment, span)
+            yield from passed(uow, before, known.watched, reading, moment, span)
             yield from not_shown(uow, before, known.watched, reading, span)
         yield from self._sign_ins(uow, before, known, moment)
 
