@@ -45,6 +45,7 @@ class NotificationChannel(Section, frozen=True, forbid_unknown_fields=True, kw_o
             "ending",
             "ended",
             "failed",
+            "cancelled",
             "kill-switch",
             "break-glass",
             "recovery",

@@ -53,6 +53,7 @@ def record(kind: str, **data: object) -> Record:
         ("request.expired", {"from": "Closing"}, Occasion.ENDED, PERSON),
         ("request.closed", {"from": "Closing", "reason": "by the person"}, Occasion.ENDED, PERSON),
         ("request.failed", {"from": "Processing"}, Occasion.FAILED, PERSON),
+        ("request.cancelled", {"from": "PendingApproval", "reason": "a review"}, Occasion.CANCELLED, PERSON),
     ],
 )
 def test_what_happened_is_told_to_whom_it_concerns(
@@ -79,7 +80,6 @@ def test_what_happened_is_told_to_whom_it_concerns(
         ("request.vote.approve", {"state": "PendingApproval"}),
         ("request.vote.reject", {"state": "Rejected"}),
         ("request.closing", {"reason": "its time is over"}),
-        ("request.cancelled", {"reason": "by the person"}),
         ("request.closed", {"reason": "kill switch: incident"}),
         ("request.failed", {"reason": "kill switch: incident"}),
         ("request.expired", {"from": "Closing", "reason": "kill switch: incident"}),
@@ -89,6 +89,12 @@ def test_what_happened_is_told_to_whom_it_concerns(
 )
 def test_what_concerns_nobody_is_told_to_nobody(kind: str, data: dict[str, object]) -> None:
     assert told_of(record(kind, role="Files", **data), LEAD, NOW) is None
+
+
+def test_who_cancels_a_request_of_their_own_is_not_told_so() -> None:
+    """(2)"""
+    event = Event("request.cancelled", NOW, PERSON, "priv.alice", PERSON, "priv.alice", "request-1", {})
+    assert told_of(chain(event, 7, GENESIS), LEAD, NOW) is None
 
 
 def test_a_kind_that_is_not_read_tells_nothing() -> None:

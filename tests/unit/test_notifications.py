@@ -30,6 +30,17 @@ def test_approvers_are_asked_each_by_name_and_the_chat_once(world: ToldWorld) ->
     assert len({m.id for m in world.sent()}) == 3
 
 
+def test_the_person_hears_that_somebody_else_cancelled_what_they_asked_for(world: ToldWorld) -> None:
+    world.approved_role("grace", ttl=HOUR)
+    world.services.requests.close(world.alice(), world.ask().id)
+    world.ask()
+    world.services.switches.turn(world.dave, "priv.alice", "away until June", on=False)
+    world.settle()
+    (cancelled,) = [m for m in world.sent("mail") if "Cancelled" in m.subject]
+    assert cancelled.to == ADDRESSES["alice"]
+    assert "away until June" in cancelled.body
+
+
 def test_a_group_of_approvers_is_asked_one_by_one_as_it_is_then(world: ToldWorld) -> None:
     world.approved_role("Approvers")
     world.notifier.down["mail"] = "down"

@@ -136,7 +136,7 @@ COMMENTS = MappingProxyType({
     "notifications.channels.name": "What it is called: a to z, 0 to 9 and hyphens.",
     "notifications.channels.url": "A file, or credential:NAME, with an address as apprise takes it. It holds a password or a token.",
     "notifications.channels.people": "Of a mail server: each person's own address takes the place of the recipients.",
-    "notifications.channels.events": "asked, approved, rejected, unanswered, ending, ended, failed, kill-switch, break-glass, recovery, review. Empty: all.",
+    "notifications.channels.events": "asked, approved, rejected, unanswered, ending, ended, failed, cancelled, kill-switch, break-glass, recovery, review. Empty: all.",
     "notifications.channels.roles": "Names of roles; of these only. Empty: all.",
     "alerts": "Alerts to people and programs: drift, emergency accounts, failing sign-ins and more. Without this table there are none.",
     "alerts.quiet_from": "HH:MM, UTC: from then on messages to people of low and medium severity wait. Empty: none do.",

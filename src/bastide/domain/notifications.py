@@ -1,7 +1,8 @@
 """Who is told of what, and when: read off the audit, so that nothing can happen without its notice, and no notice without it having happened.
 
 (1) Only what is new is told: a record older than GIVE_UP is history.
-(2) The person who asked is told what became of the request; the approvers, that one waits; a channel of its own, what its settings name.
+(2) The person who asked is told what became of the request, but for what they did to it themselves; the approvers, that one waits; a channel of its own, what
+    its settings name.
 (3) That access is about to end is told `lead` before the end it was confirmed with, and not at all if the end moved, came, or was that near.
 (4) A kill switch is one notice for each person and each channel, however many requests it ends.
 (5) What nobody can act on any more is not sent: a request that was decided, an end that moved.
@@ -37,6 +38,7 @@ class Occasion(StrEnum):
     ENDING = "ending"
     ENDED = "ended"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     KILL_SWITCH = "kill-switch"
     BREAK_GLASS = "break-glass"
     RECOVERY = "recovery"
@@ -113,9 +115,9 @@ def told_of(record: Record, lead: timedelta, now: datetime) -> Told | None:
     if record.kind in {"request.active", "request.extended"}:
         return _ending(record, data, lead)
     killed = str(data.get("reason", "")).startswith(KILLED)
-    if record.kind in {"kill-switch", "request.closing", "request.cancelled"}:
-        return _kill(record) if killed or record.kind == "kill-switch" else None
-    occasion = None if killed else _occasion(record.kind, data)  # (4)
+    if record.kind == "kill-switch" or (killed and record.kind in {"request.closing", "request.cancelled"}):
+        return _kill(record)
+    occasion = None if killed else _occasion(record, data)  # (4)
     if occasion is None:
         return None
     person = APPROVERS if occasion is Occasion.ASKED else record.subject  # (2)
@@ -128,13 +130,16 @@ def _of_no_request(record: Record) -> Told:
     return Told(_LOUD[record.kind], str(record.seq), record.at, "", "")
 
 
-def _occasion(kind: str, data: dict[str, object]) -> Occasion | None:
+def _occasion(record: Record, data: dict[str, object]) -> Occasion | None:
+    kind = record.kind
     if kind in {"request.submitted", "request.mfa"}:
         return Occasion.ASKED if data.get("state") == State.PENDING_APPROVAL.value else None
     if kind == "request.vote.approve":
         return Occasion.APPROVED if data.get("state") in _STATES_APPROVED else None
     if kind == "request.expired":
         return Occasion.UNANSWERED if data.get("from") in _STATES_PENDING else Occasion.ENDED
+    if kind == "request.cancelled":
+        return Occasion.CANCELLED if record.actor != record.subject else None
     return _PLAIN.get(kind)
 
 

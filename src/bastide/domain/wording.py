@@ -48,6 +48,7 @@ _ENGLISH = Wording(
         Occasion.ENDING: "Ends soon: $role for $person",
         Occasion.ENDED: "Ended: $role for $person",
         Occasion.FAILED: "Failed: $role for $person",
+        Occasion.CANCELLED: "Cancelled: $role for $person",
         Occasion.KILL_SWITCH: "Kill switch used: $what",
         Occasion.BREAK_GLASS: "Emergency account $person: $what",
         Occasion.RECOVERY: "Database of an earlier time: $what",
@@ -77,6 +78,9 @@ _ENGLISH = Wording(
         Occasion.FAILED: (
             "The role $role was not activated for $person.\n\nWhy: $reason\n\nThe request:\n$link"
         ),
+        Occasion.CANCELLED: (
+            "The request of $person for the role $role was cancelled before its access began. Nothing was given.\n\nWhy: $reason\n\nThe request:\n$link"
+        ),
         Occasion.KILL_SWITCH: (
             "$by used the kill switch ($what): open requests that end: $count.\n\nWhy: $reason\n\nOne's own requests:\n$link"
         ),
@@ -101,6 +105,7 @@ _ENGLISH = Wording(
         Occasion.ENDING: "end soon",
         Occasion.ENDED: "ended",
         Occasion.FAILED: "failed",
+        Occasion.CANCELLED: "cancelled",
         Occasion.KILL_SWITCH: "kill switch",
         Occasion.BREAK_GLASS: "emergency account",
         Occasion.RECOVERY: "database of an earlier time",
@@ -129,6 +134,7 @@ _GERMAN = Wording(
         Occasion.ENDING: "Endet bald: $role für $person",
         Occasion.ENDED: "Beendet: $role für $person",
         Occasion.FAILED: "Fehlgeschlagen: $role für $person",
+        Occasion.CANCELLED: "Abgebrochen: $role für $person",
         Occasion.KILL_SWITCH: "Notabschaltung: $what",
         Occasion.BREAK_GLASS: "Notfallkonto $person: $what",
         Occasion.RECOVERY: "Datenbank von früher: $what",
@@ -159,6 +165,10 @@ _GERMAN = Wording(
         Occasion.FAILED: (
             "Die Rolle $role wurde für $person nicht aktiviert.\n\nGrund: $reason\n\nDer Antrag:\n$link"
         ),
+        Occasion.CANCELLED: (
+            "Der Antrag von $person auf die Rolle $role wurde abgebrochen, bevor der Zugang begann. Es wurde nichts vergeben."
+            "\n\nGrund: $reason\n\nDer Antrag:\n$link"
+        ),
         Occasion.KILL_SWITCH: (
             "$by hat die Notabschaltung benutzt ($what): offene Anträge, die enden: $count.\n\nGrund: $reason\n\nDie eigenen Anträge:\n$link"
         ),
@@ -184,6 +194,7 @@ _GERMAN = Wording(
         Occasion.ENDING: "enden bald",
         Occasion.ENDED: "beendet",
         Occasion.FAILED: "fehlgeschlagen",
+        Occasion.CANCELLED: "abgebrochen",
         Occasion.KILL_SWITCH: "Notabschaltung",
         Occasion.BREAK_GLASS: "Notfallkonto",
         Occasion.RECOVERY: "Datenbank von früher",
