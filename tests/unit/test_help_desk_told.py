@@ -18,7 +18,7 @@ from bastide.services.help_desk.letters import Letters
 from bastide.services.help_desk.post import Post, RegisteredContacts
 from bastide.services.notifications.people import AddressBook
 from bastide.services.notifications.ports import Channel, Fate, Message, Outcome
-from bastide.services.pace import HELP_DESK
+from bastide.services.pace import HELP_DESK, HELP_DESK_TEXT
 from bastide.services.passwords.at_once import AtOnce
 from bastide.services.passwords.ports import Result
 from bastide.services.ports import AuditQuery, Lease
@@ -225,6 +225,26 @@ def test_2_it_goes_to_the_registered_number(world: HelpDeskWorld) -> None:
     assert world.told() == []
 
 
+def test_2_a_telephone_that_hangs_holds_up_no_mail(world: HelpDeskWorld) -> None:
+    texts = MemoryTexts()
+    letters = with_telephones(world, texts)
+    register(world, Contents(sms=NUMBER))
+    unlock(world)
+    world.clock.move(seconds=2)
+    run_kind(world, letters, HELP_DESK)
+    assert texts.taken == []
+    register(world, Contents(mail=OWN))
+    unlock(world)
+    world.clock.move(seconds=2)
+    run_kind(world, letters, HELP_DESK)
+    assert [one.to for one in world.told()] == [OWN]
+    assert len(of_kind(world, "help-desk.told")) == 1
+    register(world, Contents(sms=NUMBER))
+    run_kind(world, letters, HELP_DESK_TEXT)
+    assert [number for number, _ in texts.taken] == [NUMBER]
+    assert [one["by"] for one in of_kind(world, "help-desk.told")] == ["mail", "sms"]
+
+
 def with_telephones(
     world: HelpDeskWorld, texts: MemoryTexts, language: Language = Language.ENGLISH
 ) -> Letters:
@@ -250,8 +270,14 @@ def with_telephones(
 
 def run(world: HelpDeskWorld, letters: Letters, lease: Lease | None = None) -> None:
     """What is due, by these and not by the server's own."""
+    for kind in (HELP_DESK, HELP_DESK_TEXT):
+        run_kind(world, letters, kind, lease)
+
+
+def run_kind(world: HelpDeskWorld, letters: Letters, kind: str, lease: Lease | None = None) -> None:
+    """As one of the jobs."""
     works = world.store.claim(
-        (HELP_DESK,), owner="another", lease=timedelta(seconds=10), limit=10, now=world.clock.now()
+        (kind,), owner="another", lease=timedelta(seconds=10), limit=10, now=world.clock.now()
     )
     letters.run(works, lease or Held())
 

@@ -16,7 +16,7 @@ LONGEST = timedelta(hours=4)
 #: In front of a kind of durable work.
 WORK = "work."
 _WORK = (
-    "account", "alert", "alert-late", "alert-look", "break-glass", "checkpoint", "export", "help-desk", "import", "intake", "link", "mark", "monitor", "notify", "password", "reconcile", "reset", "reset-text", "review", "watch",
+    "account", "alert", "alert-late", "alert-look", "break-glass", "checkpoint", "export", "help-desk", "help-desk-text", "import", "intake", "link", "mark", "monitor", "notify", "password", "reconcile", "reset", "reset-text", "review", "watch",
 )  # fmt: skip
 #: The use cases of a subject, as the composition root calls them.
 SUBJECTS = (

@@ -30,7 +30,8 @@ _WORK = {
     "break-glass": "Watch emergency accounts",
     "mark": "Follow restores",
     "password": "Deliver passwords",
-    "help-desk": "Tell people what the help desk did",
+    "help-desk": "Tell people what the help desk did, by mail",
+    "help-desk-text": "Tell people what the help desk did, by telephone",
     "reset": "Send codes of resets by mail",
     "reset-text": "Send codes of resets to telephones",
 }

@@ -30,9 +30,9 @@ BREAK_GLASS = "break-glass"
 MARK = "mark"
 #: The directory is compared with a database that came back from the past.
 RECONCILE = "reconcile"
-#: A person is told of what the help desk did, or that a code goes elsewhere; the key says which.
-HELP_DESK = "help-desk"
-#: A code or a notice of a self-service reset, to one destination; the key says which. To telephones: another kind, so that their program holds up no mail.
+#: A person is told of what the help desk did, or that a code goes elsewhere; the key says which. To telephones: another kind, so that their program holds up no mail.
+HELP_DESK, HELP_DESK_TEXT = "help-desk", "help-desk-text"
+#: A code or a notice of a self-service reset, to one destination; the key says which. To telephones: another kind here too.
 RESET, RESET_TEXT = "reset", "reset-text"
 #: An access review begins, reminds, ends; the key is its id.
 REVIEW = "review"

@@ -16,6 +16,7 @@ from bastide.services.pace import (
     CHECKPOINT,
     EXPORT,
     HELP_DESK,
+    HELP_DESK_TEXT,
     IMPORT,
     INTAKE,
     LINK,
@@ -124,7 +125,8 @@ def _resets(services: Services) -> tuple[Job, ...]:
 def _help_desk(services: Services) -> tuple[Job, ...]:
     if services.help_desk is None:
         return ()
-    return (Job((HELP_DESK,), services.help_desk.letters.run, WORDS, LEASE),)
+    kinds = (HELP_DESK, HELP_DESK_TEXT)
+    return tuple(Job((kind,), services.help_desk.letters.run, WORDS, LEASE) for kind in kinds)
 
 
 def _deliveries(services: Services) -> tuple[Job, ...]:

@@ -3,6 +3,7 @@ for each code that goes elsewhere than the last one did (verify.py (7)).
 
 (1) What is told and when is decided by what the systems said (domain/help_desk_told.py), read off the database when it is looked at: no word before a system took anything.
 (2) It goes to what the person registered, else to the directory's `mail`, both as they are then (post.py); that a code goes elsewhere, to where the last one went.
+    What goes to a telephone is handed to a job of its own: a program that hangs, half a minute for each message, holds up no mail.
 (3) Only with a lease that is surely ours something is sent. What was sent and the end of the row are one commit: once, and after a kill between the two once more.
 (4) Who has no destination, or is not there any more, is not told; a word that no channel takes, or of which nobody can say where to, is tried for a day, and once also
     where that day is over. The audit says so, and of whom.
@@ -27,6 +28,7 @@ from bastide.services.events import by_worker
 from bastide.services.help_desk.post import Destination, Post
 from bastide.services.help_desk.tier import Tier
 from bastide.services.help_desk.verify import CONTEXT
+from bastide.services.pace import HELP_DESK, HELP_DESK_TEXT
 from bastide.services.passwords.person import named, names_of
 from bastide.services.ports import AuditQuery, Lease, Sealer, Store, UnitOfWork, Work
 
@@ -118,6 +120,9 @@ class Letters:
         if letter is None or letter.to is None:  # (4)
             self._settle(work, turn, "" if letter is None else letter.why or _UNKNOWN)
             return
+        if letter.to.by_text and work.kind == HELP_DESK:  # (2)
+            self._hand_over(work)
+            return
         lease.require()  # (3)
         try:
             self._send(letter, letter.to)
@@ -160,6 +165,12 @@ class Letters:
                         data={**letter.data, **way, **why},
                     )
                 )
+            uow.commit()
+
+    def _hand_over(self, work: Work) -> None:
+        with self._store.write() as uow:
+            uow.work.remove_many([work])
+            uow.work.poke(HELP_DESK_TEXT, work.key, self._now())
             uow.commit()
 
     def _again(self, work: Work, problem: str) -> None:
