@@ -172,6 +172,22 @@ def pair(shared_url: str) -> Iterator[Pair]:
         yield Pair(world, shared_url, stack)
 
 
+def pause(pair: Pair) -> None:
+    pair.world.monitoring.control.turn(pair.world.dave, "maintenance", on=False)
+
+
+def test_who_pauses_while_a_domain_is_read_has_nothing_put_right_any_more(pair: Pair) -> None:
+    sid = pair.stranger()
+    pair.a.feeds[PRIV].meanwhile = lambda: pause(pair)
+    assert pair.a.read()
+    assert pair.taken == 0
+    assert sid in pair.world.directory(PRIV).members_of(pair.group.priv)
+    pair.world.monitoring.control.turn(pair.world.dave, "done", on=True)
+    pair.world.clock.move(minutes=2)
+    assert pair.a.read()
+    assert pair.taken == 1
+
+
 def test_one_node_reads_a_domain_at_a_time(pair: Pair) -> None:
     held = pair.a.claim(PRIV)
     assert held

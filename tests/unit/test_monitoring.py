@@ -1,6 +1,6 @@
 """Monitoring on twins in memory: what changes behind our back is followed, found, and put right where the rules say so."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,6 +14,8 @@ from bastide.domain.people import Forest
 from bastide.domain.requests import State
 from bastide.domain.roles import Scope
 from bastide.services.monitor.reading import LOOK_EVERY
+from bastide.store.unit_of_work import SqlStore
+from bastide.wiring import Adapters
 from tests.support.monitored import OWNER, MonitoredWorld, of
 
 PRIV, CORP = Forest.PRIV, Forest.CORP
@@ -346,6 +348,38 @@ def test_what_happens_while_it_is_paused_is_found_when_it_goes_on(world: Monitor
     assert world.events("drift.found") == ["drift.found"]
     assert world.told("monitor.resynced") == [], "it goes on by its cookie"
     assert [one["reason"] for kind in ("monitor.paused", "monitor.resumed") for one in world.told(kind)] == ["maintenance", "done"]  # fmt: skip
+
+
+def test_who_pauses_between_two_reads_of_one_claim_has_no_other_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node holds its row for a minute."""
+
+    class Holding(MonitoredWorld):
+        def _adapters(self) -> Adapters:
+            made = super()._adapters()
+            assert made.monitoring is not None
+            return replace(made, monitoring=replace(made.monitoring, hold=timedelta(minutes=1)))
+
+    def wait(_: SqlStore, __: float) -> bool:
+        """Whether somebody poked a row, which ends the claim."""
+        if not to_do:
+            return True
+        to_do.pop()()
+        return False
+
+    def pause_and_add() -> None:
+        world.monitoring.control.turn(world.dave, "maintenance", on=False)
+        world.add_by_hand(PRIV, of(world)[1].priv, world.priv.add_person("mallory2").ref.sid)
+
+    to_do: list[Callable[[], None]] = []
+    monkeypatch.setattr(SqlStore, "wait", wait)
+    world = Holding()
+    world.ready()
+    world.look()
+    to_do.append(pause_and_add)
+    world.look()
+    assert to_do == []
+    assert world.events("drift.found") == []
+    world.close()
 
 
 def test_another_controller_or_database_means_all_is_read_anew() -> None:

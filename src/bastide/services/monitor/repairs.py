@@ -1,7 +1,7 @@
 """What drifted is put right, within what is delegated to Bastide and nothing else: `member` of its groups, accountExpires of PAM users. In order:
 
-(1) Only findings whose rule says so, each again after AGAIN at the earliest. The record of the finding was committed before, and so is that it is tried:
-    of two nodes one tries.
+(1) Only findings whose rule says so, each again after AGAIN at the earliest, and none while monitoring is paused, also where that came meanwhile. The record
+    of the finding was committed before, and so is that it is tried: of two nodes one tries.
 (2) The database is asked once more: what a request explains by now is left alone.
 (3) A stranger is taken out of the group; an account that should be closed ends now. A member that was taken away is put back by the work of its
     account, one at a time with what else happens to it; a link of CORP likewise. An account that is kept alive gets the end back that was accepted, if its
@@ -49,7 +49,7 @@ class Repairs:
 
     def _one(self, finding: Finding, side: Forest, now: datetime) -> None:
         tried = replace(finding, tried=now, wrong="")
-        if not self._follows(finding, tried):  # (1)
+        if not self._follows(finding, tried, side):  # (1)
             return
         try:
             self._mend(finding, side, now)
@@ -60,9 +60,12 @@ class Repairs:
             if finding.tried is not None:
                 self._refused(finding, tried, NO_AVAIL)  # (4)
 
-    def _follows(self, before: Finding, after: Finding) -> bool:
+    def _follows(self, before: Finding, after: Finding, side: Forest) -> bool:
         """Whether it stands as it did, and is kept as it is now. Raises StoreError."""
         with self._store.write() as uow:
+            domain = uow.monitored.domain(side)
+            if domain is None or domain.paused:
+                return False
             standing = {one.key: one for one in uow.monitored.findings()}.get(before.key)
             if standing is None or standing.tried != before.tried:
                 return False

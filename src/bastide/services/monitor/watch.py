@@ -153,6 +153,10 @@ class Watch:
         with self._store.read() as uow:
             if uow.audit.head()[0] != known.head:
                 known.pam, known.head = pam_of(uow), uow.audit.head()[0]
+                kept = uow.monitored.domain(side)
+                if kept is not None and kept.paused:
+                    known.domain = kept
+                    return
         reading = read(feed, known.domain, self._wish(known), self._now())  # (2)
         nameless = called.unknown(reading, known.watched, known.pam, known.unnamed)
         known.names |= self._names.of(nameless, self._now(), ask={side})
