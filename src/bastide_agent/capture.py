@@ -8,6 +8,7 @@ The procedure, for every round:
   (5) Taken is Samba's message to the server's public key, and a check made from the NT hash; never the hash, and nothing else of the credentials.
   (6) Who is told is decided by the groups the object has at that moment.
   (7) The queue has it on the disk; then the new place in the history is written. A crash in between repeats the round, and the queue knows the references.
+  (8) A USN below the place's: the database went back, and kept its invocation id. The cookie is ahead of it and would hide what comes: said (6007), and a new place is taken.
 
 The first round takes the place and no password: what was set before the agent came is not told to anybody.
 """
@@ -162,6 +163,13 @@ class Capture:
         if place is None:
             raise ValueError("begin comes first")
         usn = self._source.highest_usn()  # (1)
+        if usn < place.usn:  # (8)
+            self._say_lost(
+                f"the directory went back from USN {place.usn} to {usn}: was this domain controller put back from a snapshot?",
+                "changes from then until now are not told",
+            )
+            self._place = self._baseline(place.base, place.invocation)
+            return 0
         taken = 0
         for page in self._pages(place):  # (2)
             self._said.forget()

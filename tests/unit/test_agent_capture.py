@@ -267,6 +267,33 @@ def test_a_restored_controller_is_a_new_baseline(tmp_path: Path) -> None:
     assert world.round() == 0
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_a_controller_that_went_back_under_the_same_invocation_is_a_new_baseline(
+    tmp_path: Path, *, running: bool
+) -> None:
+    """(8) A snapshot of the virtual machine, and the agent's state on another disk: up to the old USN the old cookie shows nothing."""
+    world = World(tmp_path)
+    ann = world.directory.add("ann")
+    for _ in range(30):
+        world.directory.set_password(ann)
+        world.round()
+    before = world.directory.usn
+    world.directory.usn, ann.usn, ann.local_usn = 105, 105, 105
+    world.directory.set_password(ann, b"before the agent looked")
+    if not running:
+        world.start()
+    assert world.capture.seen_usn != world.directory.highest_usn()
+    assert world.round() == 0
+    (said,) = world.log.of(6007)
+    assert said["key"] == PLACE
+    assert f"went back from USN {before} to 106" in str(said["error"])
+    world.start()
+    world.directory.usn += 50
+    world.directory.set_password(ann, b"after the snapshot")
+    assert world.round() == 1
+    assert world.log.of(6007) == []
+
+
 def test_a_refused_cookie_loses_nothing(tmp_path: Path) -> None:
     """All accounts are looked at; their USNs say which of them changed."""
     world = World(tmp_path)
