@@ -1,6 +1,7 @@
 """A Samba domain as a connected system: import and DirSync, options, refusals told apart, certificates, and the dates that coverage reads."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -331,11 +332,24 @@ def test_dates_of_those_whom_the_configuration_includes(domain: Samba) -> None:
         assert began <= found.changed_at <= now() + timedelta(seconds=5)
         assert found.controller == domain.lab.fqdn("privdc")
         assert list(dates.since(domain.domain, now() + timedelta(hours=1))) == []
+        _let_the_date_move(domain, inner.dn)
+        (still,) = dates.since(domain.domain, began)
+        assert abs(still.changed_at - found.changed_at) < timedelta(seconds=2), "no password was set"
+        assert list(dates.since(domain.domain, now() - timedelta(seconds=2))) == []
         notifications.save_target(notifications.read().dns["coverage"], replace(target, disabled=True))
         assert list(dates.since(domain.domain, began)) == [], "a target that is disabled includes nobody"
     finally:
         for dn in (*groups.values(), *notifications.read().dns.values()):
             domain.admin.delete(dn)
+
+
+def _let_the_date_move(domain: Samba, dn: str) -> None:
+    """To change at next logon is ticked and unticked: pwdLastSet is now, and the password is as it was."""
+    last = domain.admin.must_read(dn, ["pwdLastSet"]).number("pwdLastSet")
+    time.sleep(3)
+    for value in (b"0", b"-1"):
+        domain.admin.modify(dn, [(REPLACE, "pwdLastSet", [value])])
+    assert domain.admin.must_read(dn, ["pwdLastSet"]).number("pwdLastSet") > last
 
 
 def group(domain: Samba, name: str) -> str:

@@ -25,7 +25,6 @@ from bastide.targets.ad_connection import ActiveDirectorySettings
 from bastide.targets.kinds import read_settings
 from bastide.targets.ldap import LdapConnector, LdapSettings, LdapTarget, _Abilities, _mark
 from bastide.targets.ldap_connection import in_flight, result_of
-from bastide.targets.password_dates import _HEAD, _ROW, _origin
 from bastide.targets.spelling import unfit
 from tests.support.target_systems import cs_object, opening
 
@@ -89,30 +88,6 @@ def test_a_mark_that_would_change_the_filter_is_escaped() -> None:
     connector = LdapConnector(read_settings(LdapSettings, LDAP), opening("x"))
     condition = connector._condition(b'{"modified":"20260101000000Z)(uid=*"}')
     assert condition.endswith("(modifyTimestamp>=20260101000000Z\\29\\28uid=\\2a))")
-
-
-def test_the_origin_of_a_password_is_read_from_its_metadata() -> None:
-    def blob(*attributes: int) -> bytes:
-        rows = b"".join(_ROW.pack(one, 1, 0, bytes(range(16)), 1, 1) for one in attributes)
-        return _HEAD.pack(1, 0, len(attributes), 0) + rows
-
-    class Shown:
-        def __init__(self, raw: bytes) -> None:
-            self.raw = raw
-
-        def all(self, name: str) -> list[bytes]:
-            return [self.raw] if self.raw and name == "replPropertyMetaData" else []
-
-    guid = "03020100-0504-0706-0809-0a0b0c0d0e0f"
-    for raw, origin in (
-        (blob(0x90001, 0x9005A), guid),
-        (blob(0x90060), guid),
-        (blob(0x90001), ""),
-        (blob(0x9005A)[:-1], ""),
-        (b"\x01", ""),
-        (b"", ""),
-    ):
-        assert _origin(Shown(raw)) == origin  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------- what an error means

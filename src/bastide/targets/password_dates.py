@@ -1,6 +1,5 @@
 """Which passwords of a domain were set lately, and where: what coverage compares with the notifications that came."""
 
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
@@ -8,7 +7,8 @@ from uuid import UUID
 from ldap.filter import filter_format
 
 from bastide.directory.constants import MATCH_IN_CHAIN, AccountControl
-from bastide.directory.entries import Entry, any_sid, from_filetime, plain_dn, to_filetime
+from bastide.directory.entries import any_sid, plain_dn, to_filetime
+from bastide.directory.password_set import WANTED, password_set
 from bastide.directory.pcns import AdNotificationDirectory
 from bastide.directory.session import Session
 from bastide.domain.errors import (
@@ -27,13 +27,8 @@ from bastide.targets.ldap_connection import door, pages
 
 #: LDAP_MATCHING_RULE_BIT_AND ([MS-ADTS] 3.1.1.3.4.4.1).
 _BIT_AND = "1.2.840.113556.1.4.803"
-_WANTED = ("objectGUID", "sAMAccountName", "pwdLastSet", "replPropertyMetaData")
+_WANTED = ("objectGUID", "sAMAccountName", *WANTED)
 _NOBODY = "(!(objectClass=*))"
-#: attributeId of unicodePwd and pwdLastSet ([MS-ADA3] 2.332, 2.175) by the prefix table that every domain begins with ([MS-DRSR] 5.16.4).
-_UNICODE_PWD, _PWD_LAST_SET = 0x9005A, 0x90060
-#: replPropertyMetaData ([MS-DRSR] 5.166): version, count, and for each attribute id, version, time, origin, its USN, our USN.
-_HEAD = struct.Struct("<IIII")
-_ROW = struct.Struct("<IIq16sqq")
 
 
 class AdPasswordDates:
@@ -68,12 +63,10 @@ def _dates(session: Session, moment: datetime) -> Iterator[PasswordDate]:
         for entry in found:
             if controllers is None:
                 controllers = _controllers(session)
-            changed = from_filetime(entry.number("pwdLastSet"))
-            if changed is not None:
-                where = _origin(entry)
-                yield PasswordDate(
-                    entry.guid(), entry.text("sAMAccountName"), changed, controllers.get(where, where)
-                )
+            last = password_set(entry)
+            if last is not None and last.at >= moment:
+                where = controllers.get(last.origin, last.origin)
+                yield PasswordDate(entry.guid(), entry.text("sAMAccountName"), last.at, where)
 
 
 def _covered(session: Session, root: str, target: Target) -> str:
@@ -92,20 +85,6 @@ def _members(session: Session, root: str, sid: str) -> str:
         nested = session.search(root, f"(&(objectClass=group){below})", ["objectSid"])
     rids = {entry.sid().rid for entry in (*group, *nested)}
     return f"(|{below}{''.join(filter_format('(primaryGroupID=%s)', [str(rid)]) for rid in sorted(rids))})"
-
-
-def _origin(entry: Entry) -> str:
-    """The invocation id of the controller that took the change; empty if the directory does not show it."""
-    raw = next(iter(entry.all("replPropertyMetaData")), b"")
-    if len(raw) < _HEAD.size:
-        return ""
-    _, _, count, _ = _HEAD.unpack_from(raw)
-    rows = raw[_HEAD.size : _HEAD.size + count * _ROW.size]
-    if len(rows) != count * _ROW.size:
-        return ""
-    origins = {row[0]: row[3] for row in _ROW.iter_unpack(rows)}
-    found = origins.get(_UNICODE_PWD) or origins.get(_PWD_LAST_SET)
-    return str(UUID(bytes_le=found)) if found else ""
 
 
 def _controllers(session: Session) -> Mapping[str, str]:
