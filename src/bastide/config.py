@@ -45,6 +45,7 @@ _SECRETS = frozenset(
 _LEVELS = range(4)
 #: 30 days: who is silent for longer is forgotten.
 _SILENCES = range(43_201)
+_COVERAGES = range(1, 10_081)
 #: From a minute to a day.
 _LEADS = range(1, 1441)
 _KEPT = range(1, 1441)
@@ -259,6 +260,8 @@ class Passwords(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     event_level: int = 1
     #: A domain controller that is not heard for longer is reported; 0: none is.
     silence_minutes: int = 15
+    #: A change that is not told is missed when it is older.
+    coverage_minutes: int = 2
     source_domains: list[SourceDomain] = []
 
 
@@ -379,7 +382,8 @@ def _wrong_number(config: Config) -> str:
     settings = config.passwords
     if settings is None:
         return ""
-    for name, allowed in (("event_level", _LEVELS), ("silence_minutes", _SILENCES)):
+    ranges = {"event_level": _LEVELS, "silence_minutes": _SILENCES, "coverage_minutes": _COVERAGES}
+    for name, allowed in ranges.items():
         if (given := getattr(settings, name)) not in allowed:
             return f"passwords.{name} is {allowed.start} to {allowed.stop - 1}, not {given}"
     return ""

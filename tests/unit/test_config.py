@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from bastide.clock import SystemClock
 from bastide.config import Config, ConfigError, load, secret_path, source_domains
 from bastide.domain.contacts import SILENCE_MINUTES
 from bastide.domain.management_agents import PasswordSource, check
+from bastide.services.passwords.coverage import FRESH
 from bastide.wiring.issuer import issued_tokens
 from tests.support.spaces import draft
 
@@ -42,7 +44,9 @@ def read(folder: Path, more: str, priv: str = "priv.test") -> Config:
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "most"), [("event_level", 0, 3), ("silence_minutes", 0, 43_200)], ids=str
+    ("name", "least", "most"),
+    [("event_level", 0, 3), ("silence_minutes", 0, 43_200), ("coverage_minutes", 1, 10_080)],
+    ids=str,
 )
 def test_numbers_have_a_range(tmp_path: Path, name: str, least: int, most: int) -> None:
     for good in (least, most):
@@ -68,6 +72,12 @@ def test_who_warns_of_long_intervals_knows_the_default(tmp_path: Path) -> None:
     settings = read(tmp_path, PASSWORDS).passwords
     assert settings is not None
     assert settings.silence_minutes == SILENCE_MINUTES
+
+
+def test_coverage_waits_as_long_as_the_settings_do_by_default(tmp_path: Path) -> None:
+    settings = read(tmp_path, PASSWORDS).passwords
+    assert settings is not None
+    assert timedelta(minutes=settings.coverage_minutes) == FRESH
 
 
 NAMES = {

@@ -8,16 +8,23 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from bastide.config import Passwords
+from bastide.domain.alerts import CATALOGUE, Signal
 from bastide.domain.contacts import Contact
 from bastide.domain.errors import CapabilityMissing, Conflict, NotAuthorized, NotFound
+from bastide.domain.health import Severity
 from bastide.domain.passwords import Receipt, State
 from bastide.domain.people import Right
+from bastide.health.checks import agents
+from bastide.services.alerts.measures import coverage
 from bastide.services.passwords.coverage import FRESH
 from bastide.services.passwords.explain import outcome
 from bastide.services.passwords.ports import PasswordDate
 from bastide.store import migrations
+from tests.support.health import MINIMAL, looking_at
 from tests.support.sync_world import SyncWorld, actor, guid_of
 
 SECRET = "Grüße 🐟 pass"
@@ -357,6 +364,42 @@ def test_coverage_names_whom_no_notification_came_for() -> None:
     world.clock.move(seconds=-30)
     (found,) = world.passwords.coverage.measure(AUDITOR, "CORP.test")
     assert found.fresh == 1, "a change of this minute may still be on its way"
+
+
+@pytest.mark.parametrize(("minutes", "alarm"), [(2, True), (180, False)])
+def test_a_change_that_has_not_replicated_to_an_agent_is_no_alarm_where_the_settings_wait_for_it(
+    *, minutes: int, alarm: bool
+) -> None:
+    """(3) One agent, on dc1. A change on dc2, a quarter of an hour of replication away; coverage reads dc2."""
+    dates = Dates()
+    world = SyncWorld(dates=dates)
+    world.adapters = replace(world.adapters, fresh=timedelta(minutes=minutes))
+    world.passwords = world.assemble()
+    world.ready()
+    changed = world.clock.now()
+    dates.rows = [PasswordDate(guid_of("corp alice"), "alice", changed, "dc2")]
+    settings = Passwords(openpgp=[], keytab="/k", coverage_minutes=minutes)
+    looking = looking_at(
+        msgspec.structs.replace(MINIMAL, passwords=settings),
+        clock=world.clock,
+        store=world.store,
+        dates=dates,
+    )
+    measure = coverage(world.passwords.coverage, world.store)
+    (rule,) = (one for one in CATALOGUE if one.signal is Signal.COVERAGE)
+
+    def said() -> list[bool]:
+        (finding,) = agents.coverage(looking)
+        return [bool(measure(rule, world.clock.now())), finding.severity is not Severity.OK]
+
+    world.clock.move(minutes=10)
+    assert said() == [alarm, alarm]
+    world.clock.move(minutes=5)
+    world.tell("alice", SECRET, at=changed)
+    assert said() == [False, False]
+    dates.rows = [PasswordDate(guid_of("corp alice"), "alice", changed + timedelta(minutes=1), "dc2")]
+    world.clock.move(minutes=minutes)
+    assert said() == [True, True], "one that never comes is said once the time is over"
 
 
 def test_what_another_domain_says_of_a_user_covers_nobody() -> None:

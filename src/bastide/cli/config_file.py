@@ -123,6 +123,7 @@ COMMENTS = MappingProxyType({
     "passwords.port": "The port it listens on.",
     "passwords.event_level": "Which numbered events are logged: 0 (least) to 3.",
     "passwords.silence_minutes": "A controller that was heard before and is silent for longer is reported (6929). 0: none is.",
+    "passwords.coverage_minutes": "A change nobody told of is missed when it is older: the longest that one takes to replicate to a controller with an agent.",
     "passwords.source_domains": "Domains beside PRIV and CORP whose controllers may tell of changed passwords: a table for each.",
     "passwords.source_domains.domain": "Its DNS name.",
     "passwords.source_domains.controllers": "Full names of the domain controllers. Empty: DNS says.",

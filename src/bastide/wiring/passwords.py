@@ -8,7 +8,7 @@ from bastide.domain.contacts import SILENCE_MINUTES
 from bastide.services.passwords.accept import Accept
 from bastide.services.passwords.at_once import AtOnce
 from bastide.services.passwords.callers import Callers
-from bastide.services.passwords.coverage import CoverageProof
+from bastide.services.passwords.coverage import FRESH, CoverageProof
 from bastide.services.passwords.deliver import Deliver
 from bastide.services.passwords.erase import Eraser
 from bastide.services.passwords.explain import Explain
@@ -51,6 +51,8 @@ class PasswordAdapters:
     threads: int = 8
     #: A controller that is not heard for longer is reported; zero: none is.
     silence: timedelta = timedelta(minutes=SILENCE_MINUTES)
+    #: A change that nobody told of is missed when it is older.
+    fresh: timedelta = FRESH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ def assemble_passwords(
             now=now,
         ),
         person=PersonPasswords(store=store, vault=vault, envelope=adapters.envelope, random=random, now=now),
-        coverage=CoverageProof(store=store, dates=adapters.dates, now=now),
+        coverage=CoverageProof(store=store, dates=adapters.dates, now=now, fresh=adapters.fresh),
         silence=Silence(store=store, events=events, now=now, after=adapters.silence),
         events=events,
         acceptor=adapters.acceptor,

@@ -43,6 +43,7 @@ def password_adapters(
         register=AdControllerRegister(domains),
         dates=password_dates(store, sealer, clock),
         silence=timedelta(minutes=settings.silence_minutes),
+        fresh=timedelta(minutes=settings.coverage_minutes),
     )
 
 

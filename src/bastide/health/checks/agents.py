@@ -9,7 +9,7 @@ from bastide.domain.health import Category, Finding, Severity
 from bastide.health.check import PATIENT, Check, Need
 from bastide.health.look import bad, good, unasked
 from bastide.health.world import World
-from bastide.services.passwords.coverage import Coverage, CoverageProof
+from bastide.services.passwords.coverage import FRESH, Coverage, CoverageProof
 
 #: As far back as a change can have been missed and still be made good by hand.
 _BACK = timedelta(days=7)
@@ -46,7 +46,8 @@ def judge(contact: Contact, hearing: Hearing | None, now: datetime) -> Finding:
 def coverage(world: World) -> Iterator[Finding]:
     """What each source domain says of its users' passwords, beside what we were told of."""
     now = world.clock.now()
-    proof = CoverageProof(store=world.store(), dates=world.dates(), now=lambda: now)
+    fresh = FRESH if world.config.passwords is None else timedelta(minutes=world.config.passwords.coverage_minutes)  # fmt: skip
+    proof = CoverageProof(store=world.store(), dates=world.dates(), now=lambda: now, fresh=fresh)
     try:
         measured = proof.prove(since=now - _BACK)
     except Conflict as error:

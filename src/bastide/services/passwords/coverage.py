@@ -1,7 +1,11 @@
 """The proof that no change was missed: what the domain says of every user's password, beside what we were told of.
 
-A user whose password was set (pwdLastSet) without a notification is uncovered: the agent of that controller is down, missing, or lost it.
-What another domain's controllers said of a user counts for nothing. Beside it: when each controller was last heard, and what waits there.
+A user whose password was set without a notification is uncovered: the agent of that controller is down, missing, or lost it.
+  (1) The time is that of the password, not of a pwdLastSet that moved without one (directory/password_set.py): nobody is told of that.
+  (2) What another domain's controllers said of a user counts for nothing.
+  (3) A change that is younger than `passwords.coverage_minutes` may be on its way. Which controller is read, and on which the agents are, is nobody's choice here: a change has to
+      replicate to one with an agent first, and the controller that is read may have it long before.
+Beside it: when each controller was last heard, and what waits there.
 """
 
 from collections import Counter
@@ -16,7 +20,7 @@ from bastide.domain.people import Actor, require_reader
 from bastide.services.passwords.ports import PasswordDate, PasswordDates
 from bastide.services.ports import Store
 
-#: A change that is this young may still be on its way from its controller.
+#: What `passwords.coverage_minutes` is if nobody says otherwise: within a site.
 FRESH = timedelta(minutes=2)
 #: pwdLastSet and the time of a notification are the same number; a controller that lacked it used the time of the replication metadata.
 SAME = timedelta(seconds=2)
@@ -41,10 +45,18 @@ class Coverage:
 class CoverageProof:
     """The use case of `bastide passwords coverage`."""
 
-    def __init__(self, *, store: Store, dates: PasswordDates | None, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        dates: PasswordDates | None,
+        now: Callable[[], datetime],
+        fresh: timedelta = FRESH,
+    ) -> None:
         self._store = store
         self._dates = dates
         self._now = now
+        self._fresh = fresh
 
     def measure(self, actor: Actor, domain: str = "", since: datetime | None = None) -> tuple[Coverage, ...]:
         """Of one source domain, or of all; since 30 days ago if nothing is said. Raises NotAuthorized, Conflict, CapabilityMissing, DirectoryError."""
@@ -80,9 +92,9 @@ class CoverageProof:
             users += len(piece)
             for one in piece:
                 last = told.get(one.user_guid)
-                if last is not None and last >= one.changed_at - SAME:
+                if last is not None and last >= one.changed_at - SAME:  # (1), (2)
                     continue
-                if one.changed_at > now - FRESH:
+                if one.changed_at > now - self._fresh:  # (3)
                     fresh += 1
                 else:
                     uncovered.append(one)
