@@ -164,10 +164,20 @@ class MemoryForest:
 
     # ------------------------------------------------------------------------------------------- controllers
 
+    def join(self, name: str) -> None:
+        """A further controller, which takes over what the others have."""
+        self._replicas[name] = Replica()
+        self.replicate()
+
     def cut(self, name: str) -> None:
         """Nobody reaches this controller any more; it goes on with what it has."""
         self._known(name)
         self._cut.add(name)
+
+    def come_back(self, name: str) -> None:
+        """Undo `cut` alone: clients reach it, and where it was isolated it has heard of nothing yet."""
+        self._known(name)
+        self._cut.discard(name)
 
     def isolate(self, name: str) -> None:
         """Replication with this controller stops; clients still reach it."""

@@ -51,7 +51,7 @@ def desired(
     end = max(present.values(), default=None)
     return Desired(
         present=present,
-        absent=frozenset(leaving - present.keys()),
+        absent=frozenset((leaving | set(user.owed)) - present.keys()),
         opens_until=None if user.kept_alive and not _ends_before(end, shown) else end,
         closes_now=not user.kept_alive and end is None and bool(leaving),
     )

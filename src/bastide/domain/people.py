@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bastide.domain.errors import KeyNeeded, MfaRefused, NotAuthorized
-from bastide.domain.ids import ObjectRef, Sid, UserId
+from bastide.domain.ids import GroupId, ObjectRef, Sid, UserId
 
 #: Ways to sign in, of `Actor.via`.
 KERBEROS = "kerberos"
@@ -97,6 +97,8 @@ class PamUser:
     kept_alive: bool = False
     enabled: bool = True
     adopted: bool = False
+    #: Groups that a controller may list it in though its access is over (services/owed.py).
+    owed: tuple[GroupId, ...] = ()
     version: int = 0
 
     @property

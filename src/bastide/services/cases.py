@@ -135,6 +135,7 @@ def standing(case: Case, request: Request, groups: Mapping[GroupId, PamGroup]) -
         if r.id != request.id and r.state in LIVE and r.ends_at is not None
         for g in r.privileges
     }
+    ours |= set(case.user.owed)
     for group in (groups[g] for g in request.privileges if g in groups and g not in ours):
         if group.priv.guid in case.shown:
             return f"{case.user.priv.name} has become a standing member of {group.priv.name}"

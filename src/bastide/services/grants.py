@@ -9,14 +9,14 @@ a desired state from the rows, so a crash at any step is mended by running again
       approvers signed (signed_votes.py).
   (3) Commit the plan before the directory is touched. Poke the links it needs or frees.
       Nothing is opened while a database that came back from the past is compared with the directory (recovery.py).
-  (4) Close: lower account ends, then take members away.
+  (4) Close: lower account ends, then take members away; also what a controller may hold that was silent when access ended (owed.py).
   (5) Open: add members, then raise account ends. The account is the gate, so it opens last.
   (6) Read back from every reachable domain controller.
   (7) Commit what was seen: Active, ended, or tried again. Never what was merely sent. Whoever cannot, because the claim is lost, mends (late.py).
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -37,7 +37,7 @@ from bastide.domain.errors import (
 from bastide.domain.ids import GroupId, Sid
 from bastide.domain.requests import GRANTING, Request, State
 from bastide.domain.roles import PamGroup
-from bastide.services import ends, starts
+from bastide.services import ends, owed, starts
 from bastide.services.cases import (
     Case,
     Facts,
@@ -173,6 +173,7 @@ class Grants:
         with self._store.read() as uow:
             cases = load(uow, works)
             wanted = {g for case in cases for r in case.requests for g in r.privileges}
+            wanted |= {g for case in cases for g in case.user.owed}
             groups = {group.id: group for group in uow.groups.many(wanted)}
             roles = {role.id: role for role in uow.roles.all()}
         for case in cases:
@@ -290,7 +291,7 @@ class Grants:
                 case.hopeless = case.work.attempts >= DENIED_LIMIT
 
     def _look(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup]) -> Seen:
-        busy = [case for case in cases if any(unsettled(r) for r in case.requests)]
+        busy = [case for case in cases if case.user.owed or any(unsettled(r) for r in case.requests)]
         if not busy:
             return Seen({}, ())
         states = self._priv.observe({case.user.priv.sid for case in busy})
@@ -327,9 +328,28 @@ class Grants:
                     events.append(end_moved_event(before, after, now))
             uow.requests.save_many(changed)
             uow.work.poke_many(LINK, when_to_look(changed, fresh, now))
+            events.extend(self._owe(uow, cases, changed, fresh, seen, now))
             uow.audit.append(*events)
             self._hand_back(uow, cases, now)
             uow.commit()
+
+    @staticmethod
+    def _owe(
+        uow: UnitOfWork,
+        cases: Sequence[Case],
+        changed: Iterable[Request],
+        groups: Mapping[GroupId, PamGroup],
+        seen: Seen | None,
+        now: datetime,
+    ) -> Iterator[Event]:
+        """What silent controllers may still hold is kept with the account, or is not any more (owed.py)."""
+        moved = {request.id for request in changed}
+        for case in cases:
+            before = case.user
+            after = owed.after(case, [r for r in case.requests if r.id in moved], groups, seen)
+            if after != before:
+                case.user = uow.users.save(after)
+                yield from owed.cleared(before, after, groups, now)
 
     def _end_moved(self, case: Case, request: Request, changed: Iterable[Request]) -> Request | None:
         """An active request whose directory would end it at another moment now, because another grant moved the account's end."""
@@ -403,6 +423,7 @@ class Grants:
         done = []
         for case in cases:
             moments = [due for r in case.requests if (due := r.next_due()) is not None and due > now]
+            moments += owed.due(case, now)
             if any(unsettled(r) for r in case.requests):
                 why = (
                     case.problem.message

@@ -143,7 +143,7 @@ class Requests:
 
     def _refuse_standing(self, user: PamUser, groups: Collection[PamGroup]) -> None:
         """A standing member would be made temporary by nothing, and would lose the standing right at the end: refuse, and say what to do."""
-        by_guid = {group.priv.guid: group for group in groups}
+        by_guid = {group.priv.guid: group for group in groups if group.id not in user.owed}
         seen = self._priv.observe([user.priv.sid]).values()
         states = [accounts[user.priv.sid] for accounts in seen if user.priv.sid in accounts]
         if not states:
