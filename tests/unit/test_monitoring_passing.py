@@ -191,6 +191,40 @@ def test_the_end_of_a_request_that_is_told_again_hours_later_is_none_either(two:
         assert user.priv.sid not in two.directory(PRIV).members_of(group.priv)
 
 
+def test_removals_of_one_day_are_told_again_once_by_each_controller(two: MonitoredWorld) -> None:
+    """(6): a controller tells its last state. Where it never does, one moment goes unsaid, and no more."""
+    user, group = of(two)
+    for _ in range(3):
+        request = two.ask()
+        two.look()
+        two.services.requests.close(two.alice(), request.id, "done")
+        for _ in range(5):
+            two.look()
+        assert two.get(request).state is State.CLOSED
+    told = []
+    for _ in range(3):
+        two.look(seconds=3600)
+        for_a_moment(two, PRIV, group.priv, user.priv.sid)
+        two.look()
+        told.append(len(passed(two)))
+    assert told == [0, 1, 2]
+
+
+def test_a_removal_that_another_controller_shows_is_told_again_as_well(two: MonitoredWorld) -> None:
+    """(6): the one that was read does not answer when it is taken out."""
+    group, nina = of(two)[1].priv, two.priv.add_person("nina").ref
+    two.add_by_hand(PRIV, group, nina.sid)
+    two.priv.isolate("privdc")
+    two.clock.move(seconds=2)
+    two.work()
+    two.priv.cut("privdc")
+    two.look()
+    assert [one["rule"] for one in two.told("drift.repaired")] == ["stranger"]
+    with two.store.read() as uow:
+        (kept,) = [one.echoes for one in uow.monitored.watched(PRIV) if one.echoes]
+    assert [(one.sid, one.times) for one in kept] == [(nina.sid, 1)]
+
+
 def test_what_somebody_else_took_out_is_not_expected_again(two: MonitoredWorld) -> None:
     """(6): Bastide alone writes it on each controller."""
     group, nina = of(two)[1].priv, two.priv.add_person("nina").ref
@@ -226,6 +260,29 @@ def test_who_leaves_between_the_cookie_and_the_look_is_no_member_for_a_moment(wo
     world.look(seconds=MINUTE)
     assert passed(world) == []
     assert [one["rule"] for one in world.told("drift.found")] == ["other-member", "other-member"]
+
+
+def test_who_passes_while_something_watched_changes_all_the_time_is_told(world: MonitoredWorld) -> None:
+    """Reading (8): after the last round it is asked once more who was taken out."""
+    user, group = of(world)
+    nina, eve = (world.corp.add_person(name).ref for name in ("nina", "eve"))
+    world.look()
+    feed = world.feeds[CORP]
+    told, rounds = feed.taken_out, iter(range(1, 100))
+
+    def taken_out(controller: str, cookie: bytes, groups: Collection[str]) -> Mapping[str, frozenset[Former]]:
+        answer, round_ = told(controller, cookie, groups), next(rounds)
+        if round_ <= 5:
+            world.change_person(CORP, user.corp.sid, display_name=f"alice {round_}")
+        if round_ == 5:
+            for_a_moment(world, CORP, group.corp, eve.sid)
+        return answer
+
+    feed.taken_out = taken_out  # type: ignore[method-assign]
+    for_a_moment(world, CORP, group.corp, nina.sid)
+    for _ in range(3):
+        world.look(seconds=MINUTE)
+    assert {one.drift.reason.partition(" ")[0] for one in passed(world)} == {"nina", "eve"}
 
 
 def test_a_short_grant_explains_its_member_and_its_link(world: MonitoredWorld) -> None:

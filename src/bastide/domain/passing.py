@@ -87,11 +87,10 @@ def is_said(drift: Drift, standing: Iterable[Finding], span: Span) -> bool:
 
 
 def resounding(group: Watched, sids: Collection[Sid], others: int, now: datetime) -> Watched:
-    """(6): these were taken out on the controller that is read, and on so many `others`."""
-    expected = {one.sid: one.times for one in group.echoes if one.until > now}
+    """(6): these were taken out on the controller that is read, and on so many `others`. Those tell their last state: of several removals each tells one at most."""
     kept = tuple(one for one in group.echoes if one.until > now and one.sid not in sids)
     until = now + _HEARD_FOR
-    new = tuple(Echo(sid, others + expected.get(sid, 0), until) for sid in sorted(sids) if others)
+    new = tuple(Echo(sid, others, until) for sid in sorted(sids) if others)
     return replace(group, echoes=kept + new)
 
 

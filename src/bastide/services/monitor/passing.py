@@ -24,8 +24,9 @@ def passed(
     span: Span,
 ) -> Iterator[Drift]:
     """Those that nothing explains, each once. What may be told again is kept with the groups of `after`. Raises StoreError."""
-    standing = uow.monitored.findings() if reading.taken_out else ()
-    for guid, former in reading.taken_out.items():
+    taken_out = _left(before, reading) if reading.anew else reading.taken_out
+    standing = uow.monitored.findings() if taken_out else ()
+    for guid, former in taken_out.items():
         old, new = before.get(guid), after.get(guid)
         if old is None or new is None:
             continue
@@ -43,6 +44,16 @@ def passed(
         for drift in passing.passing(new, unseen, explained, span, caps, DEFAULT_TGT):
             if not passing.is_said(drift, standing, span):
                 yield drift
+
+
+def _left(before: Mapping[str, Watched], reading: Reading) -> Mapping[str, frozenset[Former]]:
+    """Of groups that were read anew nobody tells who was taken out: who is not shown any more."""
+    found = {
+        guid: frozenset(Former(sid, sid) for sid in set(old.now.members) - set(seen.members))
+        for guid, seen in reading.seen.items()
+        if (old := before.get(guid)) is not None
+    }
+    return {guid: former for guid, former in found.items() if former}
 
 
 def _written(

@@ -30,7 +30,7 @@ from bastide.services.monitor.within import look_within
 
 #: What no change tells of is found this often: sign-ins, deletions, new trusts, shadow principals.
 LOOK_EVERY = timedelta(minutes=1)
-#: A group that changes all the time is read with what comes of it: a finding too many, none too few.
+#: Something watched that changes all the time is read with what comes of it: who was taken out is asked for last then, so a finding too many, none too few.
 _ROUNDS = 5
 
 
@@ -196,10 +196,10 @@ def _see(feed: ChangeFeed, reading: Reading, wish: Wish, asked: frozenset[str]) 
 def _taken_out(feed: ChangeFeed, reading: Reading, wish: Wish, cookie: bytes, moved: frozenset[str]) -> None:
     """(5), (8)."""
     known = frozenset() if reading.anew else wish.known
-    for _ in range(_ROUNDS):
+    for round_ in range(_ROUNDS + 1):
         groups = {guid for guid in moved & known if _is_group(reading.seen.get(guid))}
         reading.taken_out = feed.taken_out(reading.mark.controller, cookie, groups) if groups else {}
-        if not groups and not _left(reading.seen, wish.watched):
+        if round_ == _ROUNDS or not (groups or _left(reading.seen, wish.watched)):
             break
         late = _since(feed, reading)
         again = late & (wish.wanted | wish.known | reading.seen.keys())

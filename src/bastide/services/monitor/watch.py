@@ -357,7 +357,7 @@ class Watch:
             fields = differing(old.now, seen) if old is not None and seen is not None else ()
             if fields:
                 yield drift.missed(side, old.now if old else None, seen, fields)
-        if reading.taken_out or reading.regrouped:
+        if reading.taken_out or reading.regrouped or reading.anew:
             since = known.asked_at or known.domain.read_at or moment.now
             span = Span(since, moment.now, reading.mark.controller)
             yield from passed(uow, before, known.watched, reading, moment, span)
