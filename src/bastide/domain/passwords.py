@@ -28,10 +28,18 @@ LONGEST = 256
 DAY = timedelta(hours=24)
 
 
+_TICK = timedelta(microseconds=1)
+
+
 @dataclass(frozen=True, slots=True, order=False)
 class Stamp:
-    """When a password was changed. `revision` is AD's own counter for the attribute of the object `source`, and decides between two changes of
-    that object; revisions of different objects have nothing to do with each other, there time decides.
+    """When a password was changed. `revision` is AD's own counter for the attribute of the object `source`. Which of two changes is newer:
+
+    (1) Of one object, the counter says, whatever the clocks of its controllers do: AD itself keeps the higher one.
+    (2) But not between changes that are OLDEST or more apart. No believed change comes so late, and no clock is so wrong: the domain was put back
+        from a backup, and counts from below.
+    (3) Counters of different objects have nothing to do with each other, an order has none, and two controllers that have not heard of each other
+        count alike: there time says.
     """
 
     changed_at: datetime
@@ -42,14 +50,14 @@ class Stamp:
         """Whether this change came after the other."""
         if other is None:
             return True
-        if (
-            self.revision
-            and other.revision
-            and self.source == other.source
-            and self.revision != other.revision
-        ):
+        if self.counted_with(other) and self.revision != other.revision:  # (1)
             return self.revision > other.revision
-        return self.changed_at > other.changed_at
+        return self.changed_at > other.changed_at  # (3)
+
+    def counted_with(self, other: "Stamp") -> bool:
+        """Whether one counter has counted both."""
+        counted = bool(self.revision and other.revision) and self.source == other.source
+        return counted and abs(self.changed_at - other.changed_at) < OLDEST  # (2)
 
 
 class Receipt(StrEnum):
@@ -165,7 +173,7 @@ class Delivery:
     """One change on its way to one target object. `mv`: the person for whom it was staged. `sealed` is empty as soon as it is over. `echoed`: the
     domain told us of this very write (`echo`). `held_until`: it was taken over from a worker that may still write an older password, so what
     is sealed is kept until then, also when delivered, to be set again. `late_writes`: how often such a worker did. `must_change` and `unlock` are those of
-    an order; what a domain told of is set as the target's agent says.
+    an order; what a domain told of is set as the target's agent says. `written_on`: the controller (invocation id) that surely took the only try; empty: not known.
     """
 
     id: str
@@ -192,6 +200,7 @@ class Delivery:
     purpose: Purpose = Purpose.SYNC
     must_change: bool = False
     unlock: bool = False
+    written_on: str = ""
 
     def __repr__(self) -> str:
         return f"Delivery({self.id}, {self.state.value})"
@@ -204,8 +213,9 @@ def after_attempt(
     proof: Proof,
     rules: PasswordManagement,
     now: datetime,
+    origin: str = "",
 ) -> Delivery:
-    """The delivery after a try: done, failed for good, or due again. What is over loses its secret."""
+    """The delivery after a try, which the controller `origin` took: done, failed for good, or due again. What is over loses its secret."""
     over: dict[str, Any] = {"due": None, "sealed": b""}
     if code is Code.SUCCESS:
         outcome = {"state": State.DELIVERED, **over}
@@ -223,6 +233,8 @@ def after_attempt(
         proof=proof,
         attempted_at=now,
         shadow=rules.shadow,
+        # An earlier try may have written too, on whatever controller.
+        written_on="" if delivery.attempts else origin,
         **outcome,
     )
 
@@ -253,10 +265,11 @@ class Own(StrEnum):
 
 
 def echo(
-    stamp: Stamp, last: Stamp | None, deliveries: Collection[Delivery], now: datetime
+    stamp: Stamp, last: Stamp | None, deliveries: Collection[Delivery], now: datetime, origin: str = ""
 ) -> tuple[Own, tuple[Delivery, ...]]:
-    """Whether this change of an object is what a delivery to that same object did. `last`: the newest change known of the object. Also the
-    deliveries that the change accounts for: the caller marks them `echoed`, so that each explains one change only.
+    """Whether this change of an object is what a delivery to that same object did. `last`: the newest change known of the object. `origin`: the
+    controller (invocation id) that took the change; empty: not known. Also the deliveries that the change accounts for: the caller marks them `echoed`, so
+    that each explains one change only.
 
     No digest of a password is kept to recognize it by; what is known is when we wrote, and how often:
 
@@ -266,9 +279,12 @@ def echo(
       (3) A write explains one change. If AD counted more changes since the last one known than we made writes, then a person changed the
           password too, within these minutes, and the newest one is not ours: it is passed on. Nothing of a person's is lost for the sake of
           (2), and at worst a password of ours goes one step further, in a graph that has no cycle (sync_graph.py).
-      (4) Where AD's counter is not known, before or now, and where a write of ours only may have happened, the passwords decide: the one that was
-          opened is compared with ours, as long as its key exists. Later than that it is passed on, as in (3).
+      (4) Where AD's counter is not known, before or now, or went back (Stamp, 2), and where a write of ours only may have happened, the passwords
+          decide: the one that was opened is compared with ours, as long as its key exists. Later than that it is passed on, as in (3).
       (5) A row that was taken over from a worker that died may have been written by both: such a write explains a second change, by its password (4).
+      (6) AD counts on each controller, and two that have not heard of each other count alike. So a change with the number of our write is not ours where it is
+          known that another controller took it: then, too, the passwords decide (4).
+      (7) A change that the controller of our write took, with the number of the change before it but a later time, is that write: it counts as one.
     """
     near = writes_near(stamp, deliveries)
     writes = tuple(one for one in near if not one.echoed)
@@ -276,13 +292,28 @@ def echo(
         return Own.ASK_LATER, ()  # (1)
     if not near:
         return Own.NO, ()  # (2)
-    if last is None or not stamp.revision or not last.revision:
+    sure = tuple(one for one in writes if one.code is Code.SUCCESS)
+    counted = _counted(stamp, last, sure, origin)
+    if counted is None:
         return Own.COMPARE, near  # (4)
-    counted = stamp.revision - last.revision
-    if counted <= sum(one.code is Code.SUCCESS for one in writes):
+    known_before = counted <= 0
+    if counted <= len(sure) and (known_before or any(_taken_by(one, origin) for one in sure)):  # (6)
         return Own.YES, _accounted(writes, counted)
     at_most = len(writes) + sum(map(_may_be_made_twice, near))
-    return (Own.COMPARE if counted <= at_most else Own.NO), near  # (3), (4), (5)
+    return (Own.COMPARE if counted <= at_most else Own.NO), near  # (3), (4), (5), (6)
+
+
+def _counted(stamp: Stamp, last: Stamp | None, sure: Collection[Delivery], origin: str) -> int | None:
+    """How many changes AD counted since the last one known, this one among them; none, if it is no newer than that. None: nobody knows."""
+    if last is None or not stamp.revision or not last.revision:
+        return None
+    counted = stamp.revision - last.revision
+    if not stamp.newer_than(last):
+        return min(counted, 0)
+    if counted < 0:
+        return None  # (4)
+    ours_too = origin and any(one.written_on == origin for one in sure)
+    return max(counted, 1) if ours_too else counted  # (7)
 
 
 _MAY_HAVE_WRITTEN = frozenset({Code.SUCCESS, Code.UNAVAILABLE, Code.FAILED})
@@ -300,6 +331,36 @@ def writes_near(stamp: Stamp, deliveries: Collection[Delivery]) -> tuple[Deliver
 def _may_be_made_twice(delivery: Delivery) -> bool:
     """`echo` (5)"""
     return delivery.held_until is not None
+
+
+def _taken_by(delivery: Delivery, origin: str) -> bool:
+    """`echo` (6): whether that controller may have taken the write."""
+    known = delivery.written_on and origin and not _may_be_made_twice(delivery)
+    return not known or delivery.written_on == origin
+
+
+def written_before(
+    own: Own, made: Collection[Delivery], accounted: Collection[Delivery]
+) -> tuple[Delivery, ...]:
+    """Of the deliveries to an account, those that were written before a change of it that is none of ours (`echo` said `own` and what it accounts for).
+
+    (1) What an earlier change accounted for: AD counted this one later.
+    (2) What this one accounts for because AD counted more changes than we made: the newest one is this one. Not where passwords had to be compared.
+    """
+    counted = {one.id for one in accounted} if own is Own.NO else set()
+    return tuple(one for one in made if one.echoed or one.id in counted)
+
+
+def in_turn(stamp: Stamp, last: Stamp | None, writes: Collection[Delivery]) -> Stamp:
+    """The change with a time that is not before that of our own writes which it came after (`written_before`, each with all deliveries of its change).
+
+    The clock of a controller may be behind. AD's counter knows better, but what the other targets took of the same order, or of another domain, has no such
+    number: there the change of a person would look older than ours, and would be lost. Without the counter nothing is known but the time.
+    """
+    if last is None or not last.revision or stamp.revision <= last.revision:
+        return stamp
+    floor = max((one.stamp.changed_at + _TICK for one in writes), default=stamp.changed_at)
+    return replace(stamp, changed_at=max(stamp.changed_at, floor))
 
 
 def _accounted(writes: Sequence[Delivery], counted: int) -> tuple[Delivery, ...]:

@@ -78,8 +78,9 @@ class MemorySystem:
         self.lockout = lockout
         self.policy = policy
         self.faults = Faults()
-        #: What it says it is.
+        #: What it says it is, and which of its servers takes passwords now.
         self.says: tuple[str, ...] = ()
+        self.origin = ""
         #: Anchors in the order in which passwords arrived, and how many connections and binds there were.
         self.served: list[str] = []
         self.opened = 0
@@ -235,7 +236,7 @@ class MemorySystem:
             return None, Result(Code.OBJECT_MISSING, "there is no such object")
         if why := self.policy(password):
             return None, Result(Code.POLICY, why)
-        return account, Result(Code.SUCCESS)
+        return account, Result(Code.SUCCESS, origin=self.origin)
 
     def _store(self, account: Account, password: str) -> None:
         account.history.append(account.password)

@@ -257,6 +257,7 @@ def _after(one: Delivery, result: Result, now: datetime) -> Delivery:
         detail=result.detail[:_DETAIL],
         attempts=1,
         attempted_at=now,
+        written_on=result.origin,
     )
 
 

@@ -19,7 +19,7 @@ from bastide.domain.management_agents import (
     MvId,
     PasswordSource,
 )
-from bastide.domain.passwords import DAY, OLDEST, Change, Delivery, Stamp, State, writes_near
+from bastide.domain.passwords import DAY, OLDEST, Change, Delivery, Purpose, Stamp, State, writes_near
 from bastide.services.pace import PASSWORD
 from bastide.services.passwords.callers import Caller
 from bastide.services.passwords.own_accounts import signs_in_as
@@ -192,6 +192,13 @@ class Batch:
         """Its deliveries, in the order in which they were staged."""
         found = (self._deliveries[one] for one in self._of_reference.get(reference, ()))
         return tuple(sorted(found, key=_staged))
+
+    def whole(self, deliveries: Collection[Delivery]) -> tuple[Delivery, ...]:
+        """These, and of an order all the others: in_order (person.py) gives each account a time of its own."""
+        orders = {one.reference for one in deliveries if one.purpose is not Purpose.SYNC}
+        if orders:
+            self.load(orders)
+        return (*deliveries, *(one for order in orders for one in self.of_change(order)))
 
     def _to(self, objects: Collection[CsId]) -> list[Delivery]:
         ids = (one for to in objects for one in self._of_object.get(to, ()))

@@ -400,8 +400,9 @@ def _results(task: _Task, agents: Mapping[MaId, ManagementAgent], now: datetime)
     if task.delivery is not None and task.result is not None:
         agent = agents.get(task.delivery.ma)
         rules = agent.passwords if agent else PasswordManagement()
+        said = task.result
         after = after_attempt(
-            task.delivery, task.result.code, task.result.detail[:_DETAIL], task.proof, rules, now
+            task.delivery, said.code, said.detail[:_DETAIL], task.proof, rules, now, said.origin
         )
         if held(after, now) and not after.shadow:
             after = replace(after, sealed=task.delivery.sealed)

@@ -5,11 +5,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bastide.domain.management_agents import CsId, CsObject, PasswordSource
-from bastide.domain.passwords import DAY, Delivery, Own, Receipt, Stamp, echo, out_of_order
+from bastide.domain.passwords import (
+    DAY,
+    Delivery,
+    Own,
+    Receipt,
+    Stamp,
+    echo,
+    in_turn,
+    out_of_order,
+    written_before,
+)
 from bastide.services.passwords.batch import JOINED, Batch
 from bastide.services.passwords.own_accounts import not_whom
 from bastide.services.passwords.ports import SourceState
-from bastide.services.passwords.told import Case, stamp_of
+from bastide.services.passwords.told import Case, guid_of, stamp_of
 from bastide.wire import Notification
 
 #: Seconds that an agent is asked to wait.
@@ -59,10 +69,10 @@ def _judge_order(
     batch: Batch, case: Case, stamp: Stamp, found: CsObject, source: PasswordSource, equal: Equal
 ) -> Case:
     """Echo, order, and what is left to ask then."""
-    before, same = batch.state(found.id), batch.same(found)
-    last = before.stamp if before else None
-    own, echoes = echo(stamp, last, batch.made(same), batch.now)
-    state = _counted(before, stamp, batch.now)
+    known, same = batch.state(found.id), batch.same(found)
+    last, made = known.stamp if known else None, batch.made(same)
+    own, echoes = echo(stamp, last, made, batch.now, guid_of(case.told.origin))
+    state = _counted(known, stamp, batch.now)
     if own is Own.ASK_LATER:
         later = "a password of ours is on its way to this account"
         return replace(case, object=found, stamp=stamp, state=state, same=same, later=later, delay=SOON)
@@ -76,6 +86,7 @@ def _judge_order(
         case,
         object=found,
         stamp=stamp,
+        turn=in_turn(stamp, last, batch.whole(written_before(own, made, echoes))),
         state=state,
         same=same,
         echoes=echoes,

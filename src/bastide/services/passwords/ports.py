@@ -64,10 +64,13 @@ class NewPassword:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the target said about one account. `detail` is for people and holds no password."""
+    """What the target said about one account. `detail` is for people and holds no password. `origin`: which of the system's servers took it, in the words of
+    notifications (invocation id); empty: not known.
+    """
 
     code: Code
     detail: str = ""
+    origin: str = ""
 
 
 class PasswordTarget(Protocol):
@@ -318,7 +321,9 @@ class Envelope(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PasswordDate:
-    """When the password of a user of a domain was last set (pwdLastSet), and on which controller (its DNS name, or its invocation id)."""
+    """When the password of a user of a domain was last set, and on which controller (its DNS name, or its invocation id). A pwdLastSet that moved without a password is no such
+    time, where the directory shows the difference (directory/password_set.py).
+    """
 
     user_guid: str
     account: str

@@ -60,9 +60,9 @@ class Staging:
     def _supersede(self, case: Case) -> tuple[Delivery, ...]:
         """The account has a newer password than what is still to be delivered to it: end that, and let nothing older follow."""
         applied = self._batch.applied(case.same)
-        newer = {one: case.stamp for one in case.same if case.stamp.newer_than(applied.get(one))}
+        newer = {one: case.placed for one in case.same if case.placed.newer_than(applied.get(one))}
         self._batch.mark_applied(newer)
-        older = [one for one in self._batch.kept(case.same) if not one.stamp.newer_than(case.stamp)]
+        older = [one for one in self._batch.kept(case.same) if not one.stamp.newer_than(case.placed)]
         told_of = {one.id for one in case.echoes}
         ended = tuple(replace(_ended(one), echoed=one.echoed or one.id in told_of) for one in older)
         self._batch.save(ended)
@@ -84,7 +84,7 @@ class Staging:
                 ma=target.ma,
                 object=target.id,
                 dn=target.dn,
-                stamp=case.stamp,
+                stamp=case.placed,
                 created_at=self._batch.now,
                 mv=target.mv or "",
             )

@@ -42,6 +42,7 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class Case:
     """A notification with what was found out about it. Without a receipt it is `later`. `reference`: under which it is on record (`own_reference`).
+    `stamp`: what AD says of the change; `turn`: the same in its place among our own writes (`in_turn`).
     `same`: the objects of other agents, and this one, that are this account and that passwords are set for.
     `over`: deliveries to this account that it ended.
     """
@@ -58,6 +59,7 @@ class Case:
     names: tuple[str, ...] = ()
     same: frozenset[CsId] = frozenset()
     echoes: tuple[Delivery, ...] = ()
+    turn: Stamp | None = None
     over: tuple[Delivery, ...] = ()
     later: str = ""
     delay: int = 0
@@ -67,6 +69,11 @@ class Case:
     def undecided(self) -> bool:
         """Nothing speaks against it yet."""
         return self.receipt is None and not self.later
+
+    @property
+    def placed(self) -> Stamp:
+        """As targets compare it with others."""
+        return self.turn or self.stamp
 
     @property
     def of_a_source(self) -> bool:
