@@ -1,5 +1,6 @@
 """A person of CORP who is locked out comes back alone: through a code by mail and an authenticator, on a real domain, with the least rights, and in OpenLDAP as well."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from bastide.directory.session import ADD, DELETE
+from bastide.directory.entries import by_guid
+from bastide.directory.session import ADD, DELETE, REPLACE
 from bastide.domain.errors import Conflict, InvalidInput, NotAuthorized
 from bastide.domain.people import Forest
 from bastide.domain.reset.exclusion import PAM_USER, PRIVILEGED
@@ -189,3 +191,19 @@ def test_who_becomes_an_administrator_on_the_way_chooses_nothing(node: ResetNode
     assert view is not None
     assert view.reset.stage is Stage.CHOOSE
     assert node.signs_in(someone, OLD) == ""
+
+
+def test_a_password_that_somebody_set_in_the_domain_meanwhile_ends_the_reset(node: ResetNode) -> None:
+    """No agent tells of it. The delegation shows the service account of PRIV when a password of CORP was set, and in whole seconds."""
+    someone = node.newcomer(*GATES)
+    token = node.through(someone)
+    time.sleep(1)
+    node.forests.admin_modify(
+        Forest.CORP,
+        by_guid(someone.corp.guid),
+        [(REPLACE, "unicodePwd", [f'"{NEW}"'.encode("utf-16-le")])],
+    )
+    for choice in Choice:
+        with pytest.raises(Conflict, match="changed after this reset began"):
+            node.reset.journey.choose(token, choice, OLD, ELSEWHERE)
+    assert node.signs_in(someone, NEW) == ""

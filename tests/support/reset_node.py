@@ -11,6 +11,7 @@ import ldap
 from bastide.audit.event_log import MemoryEventLog
 from bastide.authn import Realm
 from bastide.directory.password_policy import AdPolicyReader
+from bastide.directory.password_times import AdPasswordTimes
 from bastide.directory.signin import RealmPasswords
 from bastide.domain.ids import ObjectRef
 from bastide.domain.joins import CONNECTED
@@ -113,6 +114,7 @@ class ResetNode(SambaWorld):
                 ),
                 notifier,
                 AdPolicyReader(self.forests.corp.connections),
+                AdPasswordTimes(self.forests.corp.connections),
             ),
         )
 

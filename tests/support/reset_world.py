@@ -13,6 +13,7 @@ import pyotp
 import pytest
 
 from bastide.audit.event_log import MemoryEventLog
+from bastide.directory.memory_password_times import MemoryPasswordTimes
 from bastide.directory.memory_policy import MemoryPolicyReader
 from bastide.domain.ids import ObjectRef
 from bastide.domain.management_agents import (
@@ -81,6 +82,7 @@ class ResetWorld(ApiWorld):
     ) -> None:
         self.notifier, self.texts = MemoryNotifier(), MemoryTexts()
         self.policies, self.lost = MemoryPolicyReader(POLICY), LostPasswords()
+        self.times = MemoryPasswordTimes("dc1", "dc2")
         self._rules = tuple(rules) or (NamedRule(gates=tuple(gates)),)
         self._more = settings
         self._home = address
@@ -116,7 +118,12 @@ class ResetWorld(ApiWorld):
                 threads=1,
             ),
             reset=ResetAdapters(
-                Settings(**fields | self._more), self.notifier, self.policies, self.texts, self.lost
+                Settings(**fields | self._more),
+                self.notifier,
+                self.policies,
+                self.times,
+                self.texts,
+                self.lost,
             ),
         )
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from bastide.config import ConfigError, Keys, Server
+from bastide.directory.memory_password_times import MemoryPasswordTimes
 from bastide.directory.memory_policy import MemoryPolicyReader
 from bastide.domain.errors import NotConfigured, TargetUnavailable
 from bastide.health.checks.targets import judge_lost
@@ -276,9 +277,9 @@ def test_the_gate_of_a_key_needs_the_name_of_a_host(tmp_path: Path) -> None:
             reset=msgspec.convert({"mail": "mail", "rules": [{"gates": gates}]}, Reset),
         )
         if fits:
-            made = reset_adapters(config, MemoryNotifier(), MemoryPolicyReader(None))
+            made = reset_adapters(config, MemoryNotifier(), MemoryPolicyReader(None), MemoryPasswordTimes())
             assert made is not None
             assert [gate.value for gate in made.settings.rules[0].gates] == gates
         else:
             with pytest.raises(ConfigError, match="host name"):
-                reset_adapters(config, MemoryNotifier(), MemoryPolicyReader(None))
+                reset_adapters(config, MemoryNotifier(), MemoryPolicyReader(None), MemoryPasswordTimes())

@@ -34,7 +34,7 @@ class PasswordSet:
 
 
 def password_set(entry: Entry) -> PasswordSet | None:
-    """Of an entry that was read with WANTED. None: never, or it is not shown."""
+    """Of an entry that was read with WANTED. None: it is not shown. Of who has no password yet, Samba says when the account was made."""
     last, rows = from_filetime(entry.number("pwdLastSet")), _rows(entry)
     of_password = rows.get(_UNICODE_PWD)
     if of_password is None:  # (3)

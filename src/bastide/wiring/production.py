@@ -17,6 +17,7 @@ from bastide.directory.emergency import AdEmergencyReader
 from bastide.directory.kerberos import Identity
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
 from bastide.directory.password_policy import AdPolicyReader
+from bastide.directory.password_times import AdPasswordTimes
 from bastide.directory.preparer import AdPreparer
 from bastide.directory.signin import RealmPasswords, SpnegoAcceptor
 from bastide.directory.trust import AdProber
@@ -164,7 +165,9 @@ def _reset(
     """Raises ConfigError, StoreUnavailable."""
     everyday = sides.get(Forest.CORP, sides[Forest.PRIV])
     notifier = None if notifications is None else notifications.notifier
-    return reset_adapters(config, notifier, AdPolicyReader(everyday.connections))
+    return reset_adapters(
+        config, notifier, AdPolicyReader(everyday.connections), AdPasswordTimes(everyday.connections)
+    )
 
 
 def describe(config: Config) -> Me:

@@ -22,7 +22,15 @@ from bastide.services.reset.courier import Courier
 from bastide.services.reset.everywhere import JoinedAccounts
 from bastide.services.reset.journey import Journey
 from bastide.services.reset.people import People, directory_of
-from bastide.services.reset.ports import Breached, Everywhere, NamedRule, PolicyReader, Settings, Texts
+from bastide.services.reset.ports import (
+    Breached,
+    Everywhere,
+    NamedRule,
+    PasswordTimes,
+    PolicyReader,
+    Settings,
+    Texts,
+)
 from bastide.services.reset.register import Registrations
 from bastide.services.reset.register_keys import ResetKeys
 from bastide.services.reset.registered import Registered
@@ -42,6 +50,7 @@ class ResetAdapters:
     settings: Settings
     notifier: Notifier
     policies: PolicyReader
+    times: PasswordTimes
     texts: Texts | None = None
     breached: Breached | None = None
     language: Language = Language.ENGLISH
@@ -78,7 +87,11 @@ def assemble_reset(
     people = _people(settings, store=store, forests=forests, now=now)
     rules = _rules(adapters, directory)
     everywhere = JoinedAccounts(
-        store=store, person=passwords.person, at_once=passwords.at_once, domain=settings.domain
+        store=store,
+        person=passwords.person,
+        at_once=passwords.at_once,
+        times=adapters.times,
+        domain=settings.domain,
     )
     registered = Registered(people=people, passwords=checker, sealer=sealer)
     registrations = Registrations(
@@ -162,7 +175,9 @@ def _rules(adapters: ResetAdapters, directory: Directory) -> NewPasswords:
     )
 
 
-def reset_adapters(config: Config, notifier: Notifier | None, policies: PolicyReader) -> ResetAdapters | None:
+def reset_adapters(
+    config: Config, notifier: Notifier | None, policies: PolicyReader, times: PasswordTimes
+) -> ResetAdapters | None:
     """None: the settings have no such table. Raises ConfigError, StoreUnavailable."""
     table = config.reset
     if table is None or notifier is None or config.notifications is None:
@@ -171,6 +186,7 @@ def reset_adapters(config: Config, notifier: Notifier | None, policies: PolicyRe
         settings=_settings(config, table),
         notifier=notifier,
         policies=policies,
+        times=times,
         texts=ProgramTexts(Path(table.text_program)) if table.text_program else None,
         breached=breached_of(table),
         language=Language(config.notifications.language),

@@ -1,4 +1,10 @@
-"""The new password goes where every change goes: to all systems that the person has an account in (services/passwords/person.py)."""
+"""The new password goes where every change goes: to all systems that the person has an account in (services/passwords/person.py).
+
+Whether the password was changed since a reset began, rule (7) of domain/reset/flow.py, is known by the latest of
+  (1) what a domain controller told: of changes that are on their way to systems;
+  (2) what a reset or the help desk ordered here: the directory may not have it yet;
+  (3) what the directory itself says, on every controller within reach: of who is in no inclusion group, whose controller has a silent agent, or whose change did not replicate yet.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +17,7 @@ from bastide.services.passwords.at_once import AtOnce
 from bastide.services.passwords.person import Account, By, PersonPasswords, accounts_of
 from bastide.services.ports import Store
 from bastide.services.reset.people import owner_of
-from bastide.services.reset.ports import SystemState, Within
+from bastide.services.reset.ports import PasswordTimes, SystemState, Within
 
 #: Who orders, as the order has it.
 ORDERED_BY = By("bastide", "self-service reset")
@@ -23,21 +29,30 @@ _HELP = "ask your help desk; `bastide passwords explain` tells it why"
 class JoinedAccounts:
     """As the port Everywhere. A person of the directory is found by the objectGUID in the connector space of the domain's agent."""
 
-    def __init__(self, *, store: Store, person: PersonPasswords, at_once: AtOnce, domain: str) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        person: PersonPasswords,
+        at_once: AtOnce,
+        times: PasswordTimes,
+        domain: str,
+    ) -> None:
         self._store = store
         self._person = person
         self._at_once = at_once
+        self._times = times
         self._domain = domain.casefold()
 
     def changed_at(self, person: ObjectRef) -> datetime | None:
-        """As a domain controller told, or as a reset or the help desk set it."""
         with self._store.read() as uow:
             agent = uow.agents.by_domain(self._domain)
-            told = {} if agent is None else uow.changes.newest(agent.id, [person.guid])
+            told = {} if agent is None else uow.changes.newest(agent.id, [person.guid])  # (1)
             owner = owner_of(uow, self._domain, person)
         # Outside of the unit of work: `history` opens one.
-        ordered = [] if owner is None else [one.at for one in self._person.history(owner, limit=1)]
-        return max([*told.values(), *ordered], default=None)
+        ordered = [] if owner is None else [one.at for one in self._person.history(owner, limit=1)]  # (2)
+        held = self._times.set_at(person.sid)  # (3)
+        return max([*told.values(), *ordered, *([] if held is None else [held])], default=None)
 
     def set(self, person: ObjectRef, password: str, within: Within) -> str:
         owner, accounts = self._owned(person)

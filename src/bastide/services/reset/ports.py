@@ -111,6 +111,15 @@ class PolicyReader(Protocol):
         """The fine-grained policy of the person if it can be read, else the domain's; None: neither shows. Raises DirectoryUnavailable."""
 
 
+class PasswordTimes(Protocol):
+    """Reads when a person's password was set."""
+
+    def set_at(self, person: Sid) -> datetime | None:
+        """The newest that any controller within reach has: one that did not replicate yet counts. None: none shows it. Raises DirectoryUnavailable if none is within
+        reach, DirectoryDenied.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """A list of passwords that others lost. `oldest`: when the oldest of its files was written. `whole`: no prefix is missing."""
@@ -144,7 +153,7 @@ class Everywhere(Protocol):
     """A person's password in all connected systems."""
 
     def changed_at(self, person: ObjectRef) -> datetime | None:
-        """When the password was last changed, as far as anybody told; None: nobody did."""
+        """When the password was last changed, as far as anybody knows; None: nobody does. Raises DirectoryUnavailable, DirectoryDenied."""
 
     def set(self, person: ObjectRef, password: str, within: Within) -> str:
         """A reference to ask by. `within` is done in the same commit. Raises Conflict, InvalidInput: nothing was changed then."""
