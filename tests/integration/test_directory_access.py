@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from bastide.directory.active_directory import ActiveDirectory
+from bastide.directory.channel import AdControllerRegister
+from bastide.directory.constants import AccountControl
 from bastide.directory.entries import by_guid
 from bastide.directory.kerberos import Identity, PasswordCheck, PasswordRefused, Why
 from bastide.directory.ldap import Controllers, SealedConnect, discover, listed
 from bastide.directory.session import ADD
 from bastide.directory.trust import AdProber
-from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable
+from bastide.domain.errors import DirectoryDenied, DirectoryUnavailable, NotAuthorized
 from bastide.domain.health import Severity
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
@@ -215,6 +217,39 @@ def test_a_cut_controller_is_reported_tolerated_and_caught_up(
     else:
         pytest.fail(f"privdc2 did not catch up: {states}")
     ad.close()
+
+
+def test_a_new_controller_is_known_by_the_one_it_joined_at(directory_lab: DirectoryLab) -> None:
+    """The other has not heard of its account: it is no controller for who asks that one alone."""
+    name = directory_lab.new_name("DC")
+    dn = f"CN={name},OU=Domain Controllers,{PRIV_BASE}"
+    asked = directory_lab.controllers(Forest.PRIV, "svc-bastide")
+    alone = Controllers(
+        PRIV,
+        listed(asked.names()[:1]),
+        SealedConnect(directory_lab.identity("svc-bastide", "priv"), directory_lab.now),
+        time.monotonic,
+    )
+    values = {
+        "objectClass": [b"computer"],
+        "sAMAccountName": [f"{name}$".encode()],
+        "userAccountControl": [str(int(AccountControl.SERVER_TRUST)).encode()],
+        "dNSHostName": [f"{name}.{PRIV}".encode()],
+    }
+    with directory_lab.late():
+        directory_lab.admin_on(1, lambda session: session.add(dn, values))
+        made: list[Sid] = []
+        directory_lab.admin_on(1, lambda session: made.append(session.must_read(dn, ["objectSid"]).sid()))
+        try:
+            with pytest.raises(NotAuthorized, match="not a domain controller"):
+                AdControllerRegister({PRIV: alone}).require_controller(PRIV, f"{name}$", made[0].rid)
+            register = AdControllerRegister({PRIV: asked})
+            assert register.require_controller(PRIV, f"{name}$", made[0].rid) == f"{name}.{PRIV}".lower()
+            with pytest.raises(NotAuthorized):
+                register.require_controller(PRIV, f"{name}$", made[0].rid + 1)
+        finally:
+            directory_lab.admin_on(1, lambda session: session.delete(dn))
+            alone.close()
 
 
 def test_a_foreign_member_that_two_controllers_made_apart_goes_altogether(

@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -123,6 +124,23 @@ class DirectoryLab:
 
     def admin_read(self, forest: Forest, dn: str, *attributes: str) -> Entry:
         return self.admins[forest].on_any("look", lambda session: session.must_read(dn, attributes or ["*"]))
+
+    @contextmanager
+    def late(self) -> Iterator[None]:
+        """The two controllers of PRIV hear nothing of each other; afterwards they have heard of it."""
+        self.lab.cut("privdc", "privdc2")
+        self.lab.cut("privdc2", "privdc")
+        try:
+            yield
+        finally:
+            self.lab.mend("privdc")
+            self.lab.mend("privdc2")
+        self.add_user(Forest.PRIV, self.new_name("again"))
+
+    def admin_on(self, controller: int, action: Callable[[Session], object]) -> None:
+        """As PRIV's administrator on one of its controllers; 0: the one that is asked first."""
+        admins = self.admins[Forest.PRIV]
+        admins.on(admins.names()[controller], action)
 
     def settle(self, forest: Forest, dn: str) -> None:
         """Wait until the object is on every controller."""

@@ -127,7 +127,14 @@ def _primary_group(pac: Any) -> int:
 
 
 class AdControllerRegister:
-    """Asks each domain by the connections that Bastide has to it."""
+    """Asks each domain by the connections that Bastide has to it. In order:
+
+    (1) A domain that is not known has no controllers.
+    (2) The first controller that can be reached is asked; its yes is enough.
+    (3) Where it says no, all that can be reached are asked, and one yes is enough: a new controller asks before its account has come to all others, or has come there as
+        the disabled one that it is while it joins.
+    (4) Where nobody says yes, the caller is refused. It is no reason to wait that some could not be asked: whoever tries would not be noticed while one is down.
+    """
 
     def __init__(self, domains: Mapping[str, Controllers]) -> None:
         """`domains`: DNS name in lower case to its controllers."""
@@ -136,26 +143,36 @@ class AdControllerRegister:
     def require_controller(self, domain: str, account: str, rid: int) -> str:
         """As the port says."""
         controllers = self._domains.get(domain)
-        if controllers is None:
+        if controllers is None:  # (1)
             raise NotAuthorized(
                 f"nothing is known of the domain {domain[:80]!r}",
                 remedy="name it below [[passwords.source_domains]] in bastide.toml: only known domains can be asked who their controllers are",
             )
-        found = controllers.on_any("look for a controller", lambda session: _look(session, account))
-        for entry, base in found:
-            if _is_controller(entry, base) and entry.sid().rid == rid:
-                return entry.text("dNSHostName").lower()
-        raise NotAuthorized(
-            f"{account[:80]!r} is not a domain controller of {domain}",
-            remedy=f"its account must be in {_CONTROLLERS_OU} with primary group {_CONTROLLERS_GROUP}",
-        )
+
+        def look(session: Session) -> str | None:
+            return _host(session, account, rid)
+
+        host = controllers.on_any("look for a controller", look)  # (2)
+        if host is None:  # (3)
+            answers = controllers.on_each(look).values()
+            host = next((said for said in answers if isinstance(said, str)), None)
+        if host is None:  # (4)
+            raise NotAuthorized(
+                f"{account[:80]!r} is not a domain controller of {domain}",
+                remedy=f"its account must be in {_CONTROLLERS_OU} with primary group {_CONTROLLERS_GROUP}",
+            )
+        return host
 
 
-def _look(session: Session, account: str) -> list[tuple[Entry, str]]:
+def _host(session: Session, account: str, rid: int) -> str | None:
+    """The DNS name of that controller; None: the one that is asked knows of none such."""
     base = session.must_read("", ["defaultNamingContext"]).text("defaultNamingContext")
     condition = filter_format("(&(objectClass=computer)(sAMAccountName=%s))", [account])
     wanted = ["objectSid", "primaryGroupID", "userAccountControl", "dNSHostName"]
-    return [(entry, base) for entry in session.search(base, condition, wanted)]
+    for entry in session.search(base, condition, wanted):
+        if _is_controller(entry, base) and entry.sid().rid == rid:
+            return entry.text("dNSHostName").lower()
+    return None
 
 
 def _is_controller(entry: Entry, base: str) -> bool:
