@@ -204,6 +204,40 @@ def test_groups_above_mark_the_protected(world: World) -> None:
     assert not found.protected
 
 
+def test_where_all_controllers_agree_everywhere_is_as_asked_once(world: World) -> None:
+    person = world.add_user(Forest.PRIV, world.new_name("same"))
+    inner, outer = (world.add_group(Forest.PRIV, world.new_name(n)) for n in ("inner", "outer"))
+    world.nest(inner, person)
+    world.nest(outer, inner)
+    assert world.priv.find_everywhere(person.sid) == world.priv.find_caller(person.sid)
+    once = world.priv.groups_above([person.sid], most=50)
+    assert world.priv.groups_everywhere([person.sid], most=50) == once
+    assert not world.priv.groups_everywhere([person.sid], most=1).complete
+    for nobodys in (nobody(person.sid), inner.sid, Sid("S-1-5-32-544")):
+        with pytest.raises(NotFound):
+            world.priv.find_everywhere(nobodys)
+
+
+def test_what_one_controller_says_counts_before_the_other_has_heard_it(world: World) -> None:
+    person, gone = (world.add_user(Forest.PRIV, world.new_name(n)) for n in ("late", "gone"))
+    inner, middle, outer = (world.add_group(Forest.PRIV, world.new_name(n)) for n in "abc")
+    with world.late():
+        world.nest_on(1, inner, person)
+        world.nest_on(0, middle, inner)
+        world.nest_on(1, outer, middle)
+        world.close_on(1, person)
+        world.remove_on(1, gone)
+        first, known_first = world.priv.find_caller(person.sid)
+        assert (first.enabled, first.protected, inner.sid in known_first) == (True, False, False)
+        found, groups = world.priv.find_everywhere(person.sid)
+        assert (found.ref, found.enabled, found.protected) == (first.ref, False, True)
+        assert inner.sid in groups
+        above = world.priv.groups_everywhere([person.sid], most=50)
+        assert {inner.sid, middle.sid, outer.sid} <= {one.ref.sid for one in above.groups}
+        assert (above.unread, above.complete) == (frozenset(), True)
+        assert world.priv.find_everywhere(gone.sid)[0].ref.sid == gone.sid
+
+
 def test_people_in_a_group_are_nested_and_enabled(world: World) -> None:
     people = world.add_users("in", 2)
     off = world.add_user(Forest.PRIV, world.new_name("off"), enabled=False)

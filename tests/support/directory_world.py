@@ -1,11 +1,16 @@
 """What the contract tests of the directory stand on: the twin in memory and the real forests, arranged by the same few verbs."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
 
+from bastide.directory.entries import by_guid
 from bastide.directory.memory import MemoryDirectory, MemoryPreparer
-from bastide.directory.memory_forest import MemoryForest
+from bastide.directory.memory_forest import Key, Link, MemoryForest
+from bastide.directory.session import ADD, REPLACE, Change
 from bastide.domain.ids import ObjectRef, Sid
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
@@ -51,6 +56,16 @@ class World(Protocol):
     def corp_group(self) -> ObjectRef: ...
     def settle(self, ref: ObjectRef) -> None: ...
     def remove(self, ref: ObjectRef) -> None: ...
+    def late(self) -> AbstractContextManager[None]:
+        """The two controllers of PRIV hear nothing of each other."""
+
+    def nest_on(self, controller: int, group: ObjectRef, member: ObjectRef) -> None:
+        """There alone, while they are late. `controller`: 0 is the one that is asked first."""
+
+    def close_on(self, controller: int, account: ObjectRef) -> None:
+        """Disabled, and marked as protected."""
+
+    def remove_on(self, controller: int, ref: ObjectRef) -> None: ...
 
 
 class MemoryWorld:
@@ -111,6 +126,26 @@ class MemoryWorld:
         forest = next(f for f in self.forests.values() if f.domain_sid == ref.sid.domain)
         forest.remove(ref)
 
+    @contextmanager
+    def late(self) -> Iterator[None]:
+        self.forests[Forest.PRIV].isolate("dc2")
+        yield
+        self.forests[Forest.PRIV].heal("dc2")
+
+    def nest_on(self, controller: int, group: ObjectRef, member: ObjectRef) -> None:
+        self._write_on(controller, {("link", group.guid, member.sid): Link(None)})
+
+    def close_on(self, controller: int, account: ObjectRef) -> None:
+        found = self.forests[Forest.PRIV].account(account.sid)
+        closed = replace(found, person=replace(found.person, enabled=False, protected=True))
+        self._write_on(controller, {("account", account.sid): closed})
+
+    def remove_on(self, controller: int, ref: ObjectRef) -> None:
+        self._write_on(controller, {("account", ref.sid): None})
+
+    def _write_on(self, controller: int, rows: Mapping[Key, object]) -> None:
+        self.forests[Forest.PRIV].write(("dc1", "dc2")[controller], "arrange", rows)
+
 
 class LabWorld:
     """The Samba lab, seen by the delegated accounts and arranged by an administrator."""
@@ -164,6 +199,24 @@ class LabWorld:
     def remove(self, ref: ObjectRef) -> None:
         forest = self._forest(ref.sid)
         self.lab.admins[forest].on_each(lambda session: _delete(session, ref))
+
+    @contextmanager
+    def late(self) -> Iterator[None]:
+        with self.lab.late():
+            yield
+
+    def nest_on(self, controller: int, group: ObjectRef, member: ObjectRef) -> None:
+        self._modify_on(controller, group, [(ADD, "member", [member.dn.encode()])])
+
+    def close_on(self, controller: int, account: ObjectRef) -> None:
+        closed: list[Change] = [(REPLACE, "userAccountControl", [b"546"]), (REPLACE, "adminCount", [b"1"])]
+        self._modify_on(controller, account, closed)
+
+    def remove_on(self, controller: int, ref: ObjectRef) -> None:
+        self.lab.admin_on(controller, lambda session: _delete(session, ref))
+
+    def _modify_on(self, controller: int, ref: ObjectRef, changes: list[Change]) -> None:
+        self.lab.admin_on(controller, lambda session: session.modify(by_guid(ref.guid), changes))
 
     def _forest(self, sid: Sid) -> Forest:
         return Forest.PRIV if sid.domain == self.lab.priv.domain().sid else Forest.CORP

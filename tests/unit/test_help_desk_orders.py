@@ -87,7 +87,7 @@ def test_1_where_nobody_can_say_it_waits(world: HelpDeskWorld) -> None:
     operation = waiting(world)
     world.systems.systems["corp"].faults.down = False
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(MemoryDirectory, "find_caller", _no_answer)
+        patched.setattr(MemoryDirectory, "find_everywhere", _no_answer)
         world.clock.move(minutes=2)
         world.runner.run_due()
     (outcome,) = world.desk.operation(world.operator("otto"), operation).outcomes

@@ -267,20 +267,24 @@ def test_every_name_costs_the_directory_the_same_questions(
 ) -> None:
     world.register()
     asked: list[str] = []
-    find_person, find_caller = MemoryDirectory.find_person, MemoryDirectory.find_caller
+    find_person, find_everywhere = MemoryDirectory.find_person, MemoryDirectory.find_everywhere
 
     def person(self: Any, name: str) -> Person:
-        if not name.startswith("S-1-"):
-            asked.append("person")
+        asked.append("person")
         return find_person(self, name)
 
-    def caller(self: Any, name: str) -> tuple[Person, frozenset[Sid]]:
-        asked.append("groups" if name.startswith("S-1-") else "both")
-        return find_caller(self, name)
+    def everywhere(self: Any, account: Sid) -> tuple[Person, frozenset[Sid]]:
+        asked.append("groups")
+        return find_everywhere(self, account)
+
+    def others(*_: object, **__: object) -> None:
+        asked.append("another")
 
     world.begin("yves", "192.0.2.9")  # names of groups are remembered from here on
     monkeypatch.setattr(MemoryDirectory, "find_person", person)
-    monkeypatch.setattr(MemoryDirectory, "find_caller", caller)
+    monkeypatch.setattr(MemoryDirectory, "find_everywhere", everywhere)
+    for question in ("find_caller", "find_group", "groups_above", "groups_everywhere", "names", "observe"):
+        monkeypatch.setattr(MemoryDirectory, question, others)
     for name in ("nina", "olaf", "petra", "quinn", "zoe"):
         asked.clear()
         world.begin(name, ELSEWHERE)
@@ -291,15 +295,15 @@ def test_whose_groups_cannot_be_read_looks_as_anybody(
     world: ResetWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AdminSDHolder cuts inheritance: the groups of an administrator are not shown to an account that may read those of OUs."""
-    real = MemoryDirectory.find_caller
+    real = MemoryDirectory.find_everywhere
 
-    def hidden(self: Any, name: str) -> tuple[Person, frozenset[Sid]]:
-        person, groups = real(self, name)
+    def hidden(self: Any, account: Sid) -> tuple[Person, frozenset[Sid]]:
+        person, groups = real(self, account)
         if person.protected:
             raise DirectoryDenied(f"the groups of {person.ref.sid} cannot be read")
         return person, groups
 
-    monkeypatch.setattr(MemoryDirectory, "find_caller", hidden)
+    monkeypatch.setattr(MemoryDirectory, "find_everywhere", hidden)
     for name in ("nina", "quinn", "zoe"):
         view = world.reset.journey.view(world.begin(name, ELSEWHERE))
         assert view is not None

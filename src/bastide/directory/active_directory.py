@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ldap.filter import filter_format
 
-from bastide.directory import membership, nesting
+from bastide.directory import everywhere, membership, nesting
 from bastide.directory.capabilities import Domain, View
 from bastide.directory.constants import MATCH_IN_CHAIN, NO_END, SHADOW_PRINCIPALS, AccountControl
 from bastide.directory.entries import (
@@ -92,28 +92,30 @@ class ActiveDirectory:
         """As the port says. By SID it is one question: every call of a session asks it."""
         wanted = self._read_name(name)
         sid = wanted.sid or self.find_person(name).ref.sid
-
-        def read(session: Session) -> tuple[Person, frozenset[Sid]]:
-            try:
-                entry = session.read(by_sid(sid), [*PERSON_ATTRIBUTES, "tokenGroups"], condition=_PERSON)
-            except NoSuchObject:
-                entry = None
-            if entry is None:
-                raise not_found("person", wanted, self.domain().dns_name)
-            if not entry.all("tokenGroups"):
-                raise DirectoryDenied(
-                    f"the groups of {sid} cannot be read on {session.controller}",
-                    remedy="put the service account into Windows Authorization Access Group, or run the delegation script",
-                )
-            return self._person(entry), frozenset(Sid.from_bytes(raw) for raw in entry.all("tokenGroups"))
-
-        return self.connections.on_any("read a caller", read)
+        return self._somebody(
+            wanted, self.connections.on_any("read a caller", lambda s: self._with_groups(s, sid))
+        )
 
     def groups_above(self, sids: Collection[Sid], *, most: int) -> Above:
         domain = self.domain()
         return self.connections.on_any(
             "read nested groups", lambda s: nesting.above(s, domain, sids, most=most)
         )
+
+    def find_everywhere(self, account: Sid) -> tuple[Person, frozenset[Sid]]:
+        wanted = self._read_name(account)
+        answers = self.connections.on_reachable("read a person", lambda s: self._with_groups(s, account))
+        return self._somebody(wanted, everywhere.strictest(answers.values()))
+
+    def groups_everywhere(self, sids: Collection[Sid], *, most: int) -> Above:
+        domain = self.domain()
+
+        def ask(wanted: Collection[Sid]) -> Collection[Above]:
+            return self.connections.on_reachable(
+                "read nested groups", lambda s: nesting.above(s, domain, wanted, most=most)
+            ).values()
+
+        return everywhere.together(ask, sids)
 
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         found = self._search(f"(&(objectClass=group){any_sid([group])})", ["objectSid"])
@@ -303,6 +305,26 @@ class ActiveDirectory:
         if not found:
             raise not_found(kind, name, self.domain().dns_name)
         return found[0]
+
+    def _with_groups(self, session: Session, sid: Sid) -> everywhere.Said:
+        """Raises DirectoryDenied."""
+        try:
+            entry = session.read(by_sid(sid), [*PERSON_ATTRIBUTES, "tokenGroups"], condition=_PERSON)
+        except NoSuchObject:
+            return None
+        if entry is None:
+            return None
+        if not entry.all("tokenGroups"):
+            raise DirectoryDenied(
+                f"the groups of {sid} cannot be read on {session.controller}",
+                remedy="put the service account into Windows Authorization Access Group, or run the delegation script",
+            )
+        return self._person(entry), frozenset(Sid.from_bytes(raw) for raw in entry.all("tokenGroups"))
+
+    def _somebody(self, name: TypedName, said: everywhere.Said) -> tuple[Person, frozenset[Sid]]:
+        if said is None:
+            raise not_found("person", name, self.domain().dns_name)
+        return said
 
     def _person(self, entry: Entry) -> Person:
         return person(entry, self.domain().dns_name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from bastide.directory import everywhere
 from bastide.directory.memory_forest import Key, Link, MemoryForest, Replica
 from bastide.directory.names import (
     USER_NAME_LIMIT,
@@ -73,7 +74,28 @@ class MemoryDirectory:
         return found, self.world.token_groups(found.ref.sid)
 
     def groups_above(self, sids: Collection[Sid], *, most: int) -> Above:
-        replica, now = self._first(), self.world.clock()
+        return self._above(self._first(), sids, most)
+
+    def find_everywhere(self, account: Sid) -> tuple[Person, frozenset[Sid]]:
+        wanted, said = self._read(account), list[everywhere.Said]()
+        for name, replica in self.world.reachable().items():
+            known = replica.account(account)
+            if known is not None:
+                person = replace(known.person, expires=replica.expires(account))
+                said.append((person, self.world.token_groups(account, at=name)))
+        found = everywhere.strictest(said)
+        if found is None:
+            raise not_found("person", wanted, self.world.dns_name)
+        return found
+
+    def groups_everywhere(self, sids: Collection[Sid], *, most: int) -> Above:
+        replicas = self.world.reachable().values()
+        return everywhere.together(
+            lambda wanted: [self._above(replica, wanted, most) for replica in replicas], sids
+        )
+
+    def _above(self, replica: Replica, sids: Collection[Sid], most: int) -> Above:
+        now = self.world.clock()
         themselves = frozenset(group.ref.guid for group in replica.groups() if group.ref.sid in sids)
         level = themselves | replica.groups_with(sids, now)
         known, read = set(level), dict[str, Group]()

@@ -144,6 +144,12 @@ class Directory(Protocol):
         nested ones too. A SID of the other forest counts by the object that stands for it. What nobody knows gives nothing.
         """
 
+    def find_everywhere(self, account: Sid) -> tuple[Person, frozenset[Sid]]:
+        """As `find_caller`, by what each reachable controller says: in all groups that one of them knows, protected if one says so, open only if all do. Raises NotFound."""
+
+    def groups_everywhere(self, sids: Collection[Sid], *, most: int) -> Above:
+        """As `groups_above`, by what the reachable controllers know together."""
+
     def people_in(self, group: Sid) -> tuple[Person, ...]:
         """Enabled user accounts in a group, nested ones too. Raises NotFound."""
 

@@ -1,9 +1,9 @@
 """Whether an order that waited may still be delivered. The person was in reach when it was given; a system that did not answer, or a switch that was off, leaves time to become an
 administrator in. As services/passwords/ports.py, OrderRules. It asks
 
-  (1) what the help desk and a reset ask of a person at the beginning, by what is known now (tier.py),
+  (1) what the help desk and a reset ask of a person at the beginning, by what is known now on each reachable controller (tier.py),
   (2) of an order by self-service reset, also whether the person may reset now (services/reset/people.py): no account is excluded, and the one that was reset is there and
-      open, whatever others the person has. Where the audit does not say which it was, one that a reset could begin with is. Who was disabled meanwhile gets nothing: it is
+      open on all of them, whatever others the person has. Where the audit does not say which it was, one that a reset could begin with is. Who was disabled meanwhile gets nothing: it is
       the first thing that is done about a thief.
 """
 

@@ -1,5 +1,10 @@
 """What is known of a person, read anew for each call: from the directories, and from what Bastide itself knows. Nothing is remembered: who was made an administrator a
-minute ago is out of reach now. The help desk asks it, and so does self-service reset (services/reset/people.py): one judgment for everything that sets a password.
+minute ago is out of reach now, on whatever controller that was done. The help desk asks it, and so does self-service reset (services/reset/people.py): one judgment for
+everything that sets a password.
+
+(1) Each reachable controller of the person's domain is asked: groups and protection count if one of them says so.
+(2) All that is found there is looked up in the other forest, on each of its controllers too.
+(3) Of whom no controller knows, or not all groups can be read, nobody can say it: out of reach.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -17,7 +22,7 @@ _SID = "objectsid"
 _NAMES = frozenset({"samaccountname", "userprincipalname", "uid", "cn"})
 #: Settings of agents that hold the name they sign in with.
 _SIGN_IN = ("principal", "bind_name", "user")
-_MOST_GROUPS = 2000
+MOST_GROUPS = 2000
 
 
 class Tier:
@@ -89,19 +94,18 @@ class Tier:
 
     def _member(self, sid: Sid) -> Member | None:
         """None: no directory knows it, or not all its groups. Raises DirectoryUnavailable."""
-        for directory in self._forests.values():
+        for home in self._forests.values():
             try:
-                person, groups = directory.find_caller(sid)
+                person, groups = home.find_everywhere(sid)  # (1)
             except NotFound:
                 continue
-            all_groups = set(groups)
-            for other in self._forests.values():
-                above = other.groups_above(groups | {sid}, most=_MOST_GROUPS)
-                if not above.complete or above.unread:
+            for forest in (home, *(other for other in self._forests.values() if other is not home)):  # (2)
+                above = forest.groups_everywhere(groups | {sid}, most=MOST_GROUPS)
+                if not above.complete or above.unread:  # (3)
                     return None
-                all_groups |= {group.ref.sid for group in above.groups}
-            return Member(person.ref.sid, frozenset(all_groups), person.protected)
-        return None
+                groups |= {group.ref.sid for group in above.groups}
+            return Member(person.ref.sid, groups, person.protected)
+        return None  # (3)
 
     def _group(self, name: str) -> Sid:
         """Of either forest, as [rights] writes it."""

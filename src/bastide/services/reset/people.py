@@ -1,9 +1,12 @@
 """Whom a name means, and whether that person may reset a password here. Of every name the same is asked, and the answer is known to nobody outside.
 
-(1) A name costs the directory the same questions, whoever it is: the page would tell by its time who exists. So `find` looks at the account of that name alone.
+(1) A name costs the directory the same questions, whoever it is: the page would tell by its time who exists. So `find` looks at the account of that name alone, once on each
+    controller.
 (2) A new password goes to all accounts that are joined to the person. `of` looks at all of them, as the help desk does (services/help_desk/tier.py), where nobody outside waits
     for the answer: before a code leaves, at each gate that was passed, before the choice.
 (3) The commit of the choice asks once more what the database knows: an account that was joined meanwhile was looked at by nobody.
+(4) Each reachable controller is asked: who is disabled or expired on one of them may not, and who is in a group on one of them is in it. `of` also follows chains of groups
+    whose links are on different controllers.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +21,7 @@ from bastide.domain.people import Forest
 from bastide.domain.reset.exclusion import EMERGENCY, JOINED, OWN, PAM_USER, RIGHTS, why_excluded
 from bastide.domain.reset.gates import Rule, rule_for
 from bastide.domain.reset.lockout import folded
-from bastide.services.help_desk.tier import Tier
+from bastide.services.help_desk.tier import MOST_GROUPS, Tier
 from bastide.services.passwords.own_accounts import signs_in_as
 from bastide.services.ports import Directory, Group, Person, Store, UnitOfWork
 from bastide.services.reset.ports import Settings
@@ -90,8 +93,9 @@ class People:
         if not bare:
             return None
         person = self._named(bare)
+        sid = _NOBODY if person is None else person.ref.sid
         try:
-            account, above = self._directory.find_caller(_NOBODY if person is None else person.ref.sid)
+            account, above = self._directory.find_everywhere(sid)  # (4)
         except (Refused, DirectoryDenied):
             return None
         if person is None or folded(account.ref.name) != folded(bare) or not account.open_at(self._now()):
@@ -102,11 +106,13 @@ class People:
         """(2) As `find`, of somebody who is known."""
         groups = self._groups()
         try:
-            person, above = self._directory.find_caller(sid)
+            person, above = self._directory.find_everywhere(sid)  # (4)
         except NotFound:
             return None
         if not person.open_at(self._now()):
             return None
+        nested = self._directory.groups_everywhere(above | {sid}, most=MOST_GROUPS)
+        above |= {group.ref.sid for group in nested.groups}
         with self._store.read() as uow:
             owner, accounts = self._joined(uow, person.ref)
         found = replace(self._judged(person, above, groups), accounts=accounts)
