@@ -69,6 +69,42 @@ def test_which_of_two_changes_is_newer(newer: Stamp, older: Stamp) -> None:
     assert not older.newer_than(newer)
 
 
+LOW, HIGH = "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-8fff-ffffffffffff"
+
+
+@pytest.mark.parametrize("one_by_one", [True, False], ids=["one by one", "together"])
+@pytest.mark.parametrize("lower_first", [True, False], ids=["lower first", "higher first"])
+def test_3_within_one_second_the_higher_id_of_a_controller_stays(
+    world: SyncWorld, one_by_one: bool, lower_first: bool
+) -> None:
+    """Whatever the parts of the second are, and whoever is told of first: AD keeps no parts."""
+    second = world.clock.now().replace(microsecond=0)
+    world.clock.move(seconds=3)
+    lost, kept = (
+        world.notification("alice", password, revision=6, at=second + timedelta(milliseconds=part), origin=by)
+        for password, part, by in (("lost in AD", 900, LOW), ("what AD has", 100, HIGH))
+    )
+    several = [lost, kept] if lower_first else [kept, lost]
+    accept, caller = world.passwords.accept, world.caller()
+    for part in [[one] for one in several] if one_by_one else [several]:
+        receipts = [one.receipt for one in accept.notifications(caller, part)]
+        world.work()
+    assert receipts[-1] is (Receipt.STAGED if lower_first else Receipt.OUT_OF_DATE)
+    assert world.password("alice", "crm") == "what AD has"
+    assert told(world, "the next", 7) is Receipt.STAGED
+
+
+@pytest.mark.parametrize(("part", "origin"), [(1.5, LOW), (0.9, "nowhere"), (0.9, HIGH)])
+def test_3_in_another_second_or_where_the_other_is_not_known_time_decides(
+    world: SyncWorld, part: float, origin: str
+) -> None:
+    second = world.clock.now().replace(microsecond=0)
+    world.clock.move(seconds=3)
+    world.tell("alice", "the first", revision=6, at=second, origin=HIGH)
+    later = second + timedelta(seconds=part)
+    assert world.tell("alice", "the later", revision=6, at=later, origin=origin).receipt is Receipt.STAGED
+
+
 def test_2_a_domain_that_was_put_back_counts_from_below(world: SyncWorld) -> None:
     """The backup is of revision 6. Bastide knows 9 when the domain is put back."""
     for revision in (7, 8, 9):

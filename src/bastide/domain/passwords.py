@@ -39,7 +39,7 @@ class Stamp:
     (2) But not between changes that are OLDEST or more apart. No believed change comes so late, and no clock is so wrong: the domain was put back
         from a backup, and counts from below.
     (3) Counters of different objects have nothing to do with each other, an order has none, and two controllers that have not heard of each other
-        count alike: there time says.
+        count alike: there time says; within one second, their ids (`untied`).
     """
 
     changed_at: datetime
@@ -242,6 +242,24 @@ def after_attempt(
 def context_of(delivery: Delivery) -> str:
     """What a password is sealed to: this delivery, of this change, to this object. A sealed text in another row does not open."""
     return f"delivery\n{delivery.id}\n{delivery.reference}\n{delivery.object}"
+
+
+def tied(stamp: Stamp, last: Stamp) -> bool:
+    """Whether two controllers that had not heard of each other counted these two alike, in the same second."""
+    if stamp == last or not stamp.counted_with(last) or stamp.revision != last.revision:
+        return False
+    return stamp.changed_at.replace(microsecond=0) == last.changed_at.replace(microsecond=0)
+
+
+def untied(stamp: Stamp, last: Stamp, origin: str, last_origin: str) -> Stamp:
+    """One that is tied with the last, on the side of it where Active Directory has it: times are whole seconds there, and of equals the one of the higher
+    invocation id stays (measured on Samba). Where one of the two is not known, nothing is known but the time.
+    """
+    if not origin or not last_origin or origin == last_origin:
+        return stamp
+    if origin > last_origin:
+        return replace(stamp, changed_at=max(stamp.changed_at, last.changed_at + _TICK))
+    return replace(stamp, changed_at=min(stamp.changed_at, last.changed_at))
 
 
 def out_of_order(stamp: Stamp, now: datetime) -> Receipt | None:

@@ -28,6 +28,8 @@ from bastide.services.passwords.told import guid_of, own_reference, stamp_of
 from bastide.services.ports import UnitOfWork
 from bastide.wire import Notification
 
+#: Changes of one user in which a tied one is looked for.
+_TIES = 10
 JOINED = frozenset({Link.JOINED, Link.PROJECTED, Link.MANUAL})
 
 
@@ -161,6 +163,14 @@ class Batch:
     def state(self, id: CsId) -> SourceState | None:  # noqa: A002  # the ports' word
         """What is known of the changes of a source object."""
         return self._states.get(id)
+
+    def origin(self, found: CsObject, last: Stamp) -> str:
+        """The controller (invocation id) that took the last known change of a source object; empty: not known. One statement."""
+        past = self._uow.changes.history(user=found.anchor, before=None, limit=_TIES)
+        changes = [*self._decided.changes, *(change for change, _ in past)]
+        return next(
+            (guid_of(one.origin) for one in changes if (one.object, one.stamp) == (found.id, last)), ""
+        )
 
     def made(self, objects: Collection[CsId]) -> tuple[Delivery, ...]:
         """Deliveries to these objects that were staged since any change that is believed today."""

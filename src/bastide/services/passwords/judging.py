@@ -14,6 +14,8 @@ from bastide.domain.passwords import (
     echo,
     in_turn,
     out_of_order,
+    tied,
+    untied,
     written_before,
 )
 from bastide.services.passwords.batch import JOINED, Batch
@@ -71,7 +73,10 @@ def _judge_order(
     """Echo, order, and what is left to ask then."""
     known, same = batch.state(found.id), batch.same(found)
     last, made = known.stamp if known else None, batch.made(same)
-    own, echoes = echo(stamp, last, made, batch.now, guid_of(case.told.origin))
+    origin = guid_of(case.told.origin)
+    if last is not None and tied(stamp, last):
+        stamp = untied(stamp, last, origin, batch.origin(found, last))
+    own, echoes = echo(stamp, last, made, batch.now, origin)
     state = _counted(known, stamp, batch.now)
     if own is Own.ASK_LATER:
         later = "a password of ours is on its way to this account"
