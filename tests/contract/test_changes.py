@@ -82,6 +82,19 @@ def test_the_mark_moves_with_each_write_and_the_database_stays_the_same(world: C
     assert feed.mark("nobody.example.test").controller
 
 
+def test_a_controller_tells_how_far_it_has_heard_of_another(world: ChangesWorld) -> None:
+    feed, one, other = world.several()
+    before = feed.mark(one)
+    assert before.controller == one
+    assert feed.heard(other).get(before.invocation, -1) <= feed.usn(one)
+    world.write_on(one)
+    deadline = time.monotonic() + PATIENCE
+    while feed.heard(other).get(before.invocation, -1) <= before.usn:
+        assert time.monotonic() < deadline, "it never heard of that change"
+        time.sleep(0.1)
+    assert feed.heard(other)[before.invocation] <= feed.usn(one)
+
+
 def test_a_person_that_changes_is_told_and_shown(world: ChangesWorld, reader: Reader) -> None:
     person = world.person()
     shown = reader.told(person, lambda: world.mail(person, "new@example.test"))

@@ -11,7 +11,7 @@ from ldap.controls import LDAPControl
 
 from bastide.directory.changes import AdChangeFeed
 from bastide.directory.constants import AccountControl
-from bastide.directory.entries import by_guid, by_sid
+from bastide.directory.entries import by_guid, by_sid, child
 from bastide.directory.membership import present
 from bastide.directory.memory import MemoryDirectory
 from bastide.directory.memory_changes import MemoryChangeFeed
@@ -23,7 +23,7 @@ from bastide.domain.monitored import Kind, Seen
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
 from bastide.services.monitor.ports import ChangeFeed
-from tests.support.directory_lab import CORP, DOMAIN_LOCAL, PRIV, UNIVERSAL, DirectoryLab
+from tests.support.directory_lab import CORP, DOMAIN_LOCAL, GROUPS, PRIV, UNIVERSAL, DirectoryLab
 
 _names = itertools.count(1)
 #: The discretionary list alone ([MS-ADTS] 3.1.1.3.4.1.11).
@@ -90,6 +90,12 @@ class ChangesWorld(Protocol):
     def foreign(self) -> ObjectRef:
         """A person of another domain."""
 
+    def several(self) -> tuple[ChangeFeed, str, str]:
+        """A domain with two controllers, and their names."""
+
+    def write_on(self, controller: str) -> None:
+        """Somebody makes an object there, in the domain of `several`."""
+
     def add_member(self, group: ObjectRef, member: ObjectRef) -> None: ...
     def remove_member(self, group: ObjectRef, member: ObjectRef) -> None: ...
     def pass_hidden(self, group: ObjectRef) -> None:
@@ -120,6 +126,7 @@ class MemoryChangesWorld:
         self.memory.add(trust)
         users = f"CN=Users,{self.forest.base_dn}"
         self.memory.add(Seen("users", Kind.PLACE, Sid(""), "Users", users, rights=()))
+        self.pair = MemoryForest(Forest.PRIV, lambda: _START, dns_name=PRIV, controllers=("dc1", "dc2"))
 
     def feed(self) -> MemoryChangeFeed:
         return self.memory
@@ -133,6 +140,12 @@ class MemoryChangesWorld:
     def foreign(self) -> ObjectRef:
         elsewhere = MemoryForest(Forest.PRIV, lambda: _START, dns_name=PRIV)
         return elsewhere.add_person(f"who{next(_names)}").ref
+
+    def several(self) -> tuple[ChangeFeed, str, str]:
+        return MemoryChangeFeed(self.pair), "dc1", "dc2"
+
+    def write_on(self, controller: str) -> None:
+        self.pair.write(controller, "add", {("seen", f"thing{next(_names)}"): None})
 
     def add_member(self, group: ObjectRef, member: ObjectRef) -> None:
         MemoryDirectory(self.forest).add_members(group, [member.sid])
@@ -195,6 +208,17 @@ class SambaChangesWorld:
 
     def foreign(self) -> ObjectRef:
         return self.forests.add_user(Forest.PRIV, self.forests.new_name("who"))
+
+    def several(self) -> tuple[ChangeFeed, str, str]:
+        made = self.forests.controllers(Forest.PRIV, "svc-bastide")
+        one, other = made.names()
+        return AdChangeFeed(made), one, other
+
+    def write_on(self, controller: str) -> None:
+        dn = child(self.forests.new_name("thing"), GROUPS)
+        self.forests.admins[Forest.PRIV].on(
+            controller, lambda session: session.add(dn, {"objectClass": [b"group"]})
+        )
 
     def add_member(self, group: ObjectRef, member: ObjectRef) -> None:
         self._modify(group, ADD, "member", by_sid(member.sid))

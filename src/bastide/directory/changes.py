@@ -10,7 +10,7 @@ import ldap
 from ldap.controls import LDAPControl
 from ldap.filter import filter_format
 
-from bastide.directory import dirsync, security_descriptor
+from bastide.directory import cursors, dirsync, security_descriptor
 from bastide.directory.capabilities import Domain, View
 from bastide.directory.constants import AccountControl, GroupType
 from bastide.directory.entries import (
@@ -85,6 +85,10 @@ class AdChangeFeed:
             with suppress(DirectoryUnavailable):
                 return self.connections.on(controller, _mark)
         return self.connections.on_any("read how far the domain is", _mark)
+
+    def heard(self, controller: str) -> Mapping[str, int]:
+        base = self._base()
+        return self.connections.on(controller, lambda session: cursors.heard(session, base))
 
     def since(self, controller: str, cookie: bytes) -> Iterator[Moved]:
         base, more = self._base(), True

@@ -43,7 +43,17 @@ class MemoryChangeFeed:
     def mark(self, controller: str = "") -> Mark:
         reachable = self.world.reachable()
         name = controller if controller in reachable else next(iter(reachable))
-        return Mark(name, f"{name} {self._invocation.get(name, 0)}", reachable[name].usn)
+        return Mark(name, self._database(name), reachable[name].usn)
+
+    def heard(self, controller: str) -> Mapping[str, int]:
+        here, found = self._replica(controller), dict[str, int]()
+        for name in (one.name for one in self.world.controllers() if one.name != controller):
+            there = self.world.replica(name)
+            news = [
+                there.came[key] for key, row in there.rows.items() if row[0] > here.rows.get(key, (0,))[0]
+            ]
+            found[self._database(name)] = min(news) - 1 if news else there.usn
+        return found
 
     def since(self, controller: str, cookie: bytes) -> Iterator[Moved]:
         replica = self._replica(controller)
@@ -137,11 +147,14 @@ class MemoryChangeFeed:
 
     def _start(self, controller: str, cookie: bytes) -> tuple[str, int]:
         """The name of that database, and the USN behind the cookie. Raises CookieRefused."""
-        here = f"{controller} {self._invocation.get(controller, 0)}"
+        here = self._database(controller)
         said, _, usn = cookie.decode().rpartition("@")
         if cookie and said != here:
             raise CookieRefused("that cookie is of another database")
         return here, int(usn) if cookie else 0
+
+    def _database(self, controller: str) -> str:
+        return f"{controller} {self._invocation.get(controller, 0)}"
 
     def _replica(self, controller: str) -> Replica:
         found = self.world.reachable().get(controller)
