@@ -8,6 +8,7 @@ import pytest
 from bastide.domain.drift import Action, Drift, Finding, Rule
 from bastide.domain.errors import NotFound
 from bastide.domain.ids import Sid
+from bastide.domain.lagging import Awaited
 from bastide.domain.monitored import Kind, Named, Seen, SignIns, Watched
 from bastide.domain.people import Forest
 from bastide.domain.roles import Scope
@@ -31,14 +32,17 @@ SEEN = Seen(
     named=(Named(Sid("S-1-5-21-1-2-3-1105"), "Team", "6f9c1a52-6c1e-4f0e-9f64-0b6a5d0d5d12", is_group=True),),
 )
 DOMAIN = Domain(
-    Forest.CORP, "corp.bastide.test", Mark("dc1", "db", 4711), b"\x00\xff cookie", START, START, START
-)
+    Forest.CORP, "corp.bastide.test", Mark("dc1", "db", 4711), b"\x00\xff cookie", START, START, START,
+    awaited=(Awaited("dc0", "older", 4712, START),),
+)  # fmt: skip
 DRIFT = Drift(Rule.STRANGER, Forest.CORP, SEEN.guid, "Files", "S-1-5-21-1-2-3-1105", "a reason", "a remedy")
 FINDING = Finding(DRIFT, "Team Directory", Action.REPAIR, START)
 
 
 def test_domains_and_objects_read_as_they_were_written(store: SqlStore) -> None:
-    watched = Watched(Forest.CORP, SEEN, replace(SEEN, members=()), START, {"dc1": SignIns(START, 3)})
+    watched = Watched(
+        Forest.CORP, SEEN, replace(SEEN, members=()), START, {"dc1": SignIns(START, 3)}, kept=True
+    )
     with store.write() as uow:
         uow.monitored.save(replace(DOMAIN, cookie=b""))
         uow.monitored.save(DOMAIN)

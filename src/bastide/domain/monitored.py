@@ -88,6 +88,8 @@ class Watched:
     let_go: bool = False
     #: Of a group: what may be told again of who left it.
     echoes: tuple["Echo", ...] = ()
+    #: Something of it is as another controller showed it, which the one that is read now may not have heard (domain/lagging.py).
+    kept: bool = False
 
     @property
     def is_missed(self) -> bool:

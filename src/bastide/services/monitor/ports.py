@@ -8,6 +8,7 @@ from typing import Protocol
 from bastide.domain.drift import Finding
 from bastide.domain.errors import DirectoryError
 from bastide.domain.ids import Sid
+from bastide.domain.lagging import Awaited
 from bastide.domain.monitored import Former, Named, Seen, SignIns, Watched
 from bastide.domain.people import Forest
 
@@ -49,6 +50,9 @@ class ChangeFeed(Protocol):
 
     def mark(self, controller: str = "") -> Mark:
         """Of that controller while it answers, else of another."""
+
+    def heard(self, controller: str) -> Mapping[str, int]:
+        """By invocationId of the others: up to which USN that controller has all that they had of the domain. Empty where it is not shown."""
 
     def since(self, controller: str, cookie: bytes) -> Iterator[Moved]:
         """Page by page what changed since the cookie; with an empty one, everything. Raises CookieRefused for a cookie that it does not take."""
@@ -98,10 +102,24 @@ class Domain:
     problem: str = ""
     #: It was said that it is not read any more.
     blind: bool = False
+    #: The USN of that controller up to which something may have been seen; -1: not kept yet.
+    until: int = -1
+    #: What was read before the controller of the mark, while something is kept that this one may not have heard yet (domain/lagging.py).
+    awaited: tuple[Awaited, ...] = ()
 
     def is_late(self, now: datetime) -> bool:
         """Whether it should have been heard of by now."""
         return self.read_at is None or now - self.read_at > LATE
+
+    @property
+    def lags(self) -> str:
+        """That the controller may not have heard yet what others showed, in words; empty: it has."""
+        before = ", ".join(dict.fromkeys(one.controller for one in self.awaited))
+        return (
+            f"{self.mark.controller} has not heard yet all that {before} had: who or what it does not know is not taken for gone"
+            if before
+            else ""
+        )
 
 
 class Monitored(Protocol):

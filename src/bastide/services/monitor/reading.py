@@ -15,15 +15,18 @@
     with the next change.
 (8) Where a group changed, or shows fewer members, it is asked once more what changed, and looked again, until nothing that is watched changed meanwhile. Who left
     between the cookie and the look would else be told by the next read as well, there as somebody who came and went between two looks.
+(9) Of another controller, or another database, it is asked what it has heard of the one before, ahead of every look; until that is all, domain/lagging.py says
+    what to believe. When it is all, everything is looked at once more.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bastide.domain import nested
+from bastide.domain import lagging, nested
 from bastide.domain.errors import DirectoryUnavailable
 from bastide.domain.ids import Sid
+from bastide.domain.lagging import Awaited
 from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns, Watched, lies_in
 from bastide.services.monitor.ports import ChangeFeed, CookieRefused, Domain, Mark
 from bastide.services.monitor.within import look_within
@@ -80,6 +83,15 @@ class Reading:
     regrouped: set[str] = field(default_factory=set)
     #: None: it is nobody of this domain.
     abroad: Mapping[Sid, Named | None] = field(default_factory=dict)
+    #: The highestCommittedUSN after the last look: nothing that was seen is newer. The mark is older, so that nothing is missed.
+    until: int = -1
+    #: What was read before and is not all heard, and whether this is the first read since.
+    awaited: tuple[Awaited, ...] = ()
+    other: bool = False
+
+    def lags(self, old: Watched) -> bool:
+        """(9): whether the controller may not have heard yet what is known of this one."""
+        return bool(self.awaited) and (self.other or old.kept)
 
 
 def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
@@ -95,9 +107,12 @@ def stands_still(feed: ChangeFeed, domain: Domain, now: datetime) -> bool:
 
 
 def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading:
-    """(1) to (8). Raises DirectoryUnavailable, DirectoryDenied."""
+    """(1) to (9). Raises DirectoryUnavailable, DirectoryDenied."""
     mark = feed.mark(domain.mark.controller)
     reading = Reading(mark, domain.cookie, anew=_why_anew(domain, mark), others=feed.controllers() - 1)
+    reading.other = bool(domain.cookie) and mark.invocation != domain.mark.invocation
+    reading.awaited = _awaited(feed, domain, reading, now)
+    caught_up = bool(domain.awaited) and not reading.awaited
     if wish.abroad:
         reading.abroad = dict.fromkeys(wish.abroad) | dict(feed.named(mark.controller, wish.abroad))
     moved = _moved(feed, reading)
@@ -106,9 +121,10 @@ def read(feed: ChangeFeed, domain: Domain, wish: Wish, now: datetime) -> Reading
     if domain.resync and not reading.anew:
         _compare(feed, reading, wish, moved)
     else:
-        _look(feed, reading, wish, None if reading.anew else moved)
+        _look(feed, reading, wish, None if reading.anew or caught_up else moved)
     look_within(feed, mark.controller, reading.seen, wish.watched, wish.room, wish.own)
     _taken_out(feed, reading, wish, domain.cookie, moved)
+    reading.until = feed.usn(mark.controller)
     if reading.due:
         reading.signs = feed.sign_ins(wish.accounts) if wish.accounts else {}
     return reading
@@ -130,6 +146,18 @@ def _why_anew(domain: Domain, mark: Mark) -> str:
     if mark.usn < domain.mark.usn:
         return f"the database of {mark.controller} came back from an earlier time"
     return ""
+
+
+def _awaited(feed: ChangeFeed, domain: Domain, reading: Reading, now: datetime) -> tuple[Awaited, ...]:
+    """(9)."""
+    before, mark = domain.mark, reading.mark
+    usn = max(before.usn, domain.until)
+    left = [Awaited(before.controller, before.invocation, usn, now)] if reading.other else []
+    awaited = (*domain.awaited, *left)
+    if not awaited:
+        return ()
+    heard = {**feed.heard(mark.controller), mark.invocation: mark.usn}
+    return lagging.unheard(awaited, heard, now)
 
 
 def _moved(feed: ChangeFeed, reading: Reading) -> frozenset[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bastide.domain import drift, monitored, nested
+from bastide.domain import drift, lagging, monitored, nested
 from bastide.domain.differing import differing
 from bastide.domain.drift import ONCE, Drift, Finding, Rule, Rules
 from bastide.domain.errors import DirectoryDenied, DirectoryError
@@ -281,6 +281,8 @@ class Watch:
             resync=False,
             problem="",
             blind=False,
+            until=reading.until,
+            awaited=reading.awaited if any(one.kept for one in known.watched.values()) else (),
         )
         uow.monitored.save(known.domain)
         return findings
@@ -290,12 +292,14 @@ class Watch:
         ours = explained(moment)
         changed: list[Watched] = []
         places: tuple[Watched, ...] = ()
+        accounts = {user.priv.guid for user in moment.after.users}
         for guid in _places_first(known, reading):
             old, seen = known.watched.get(guid), reading.seen.get(guid)
             if not places and _kind(old, seen) is not monitored.Kind.PLACE:
                 places = monitored.places_of(known.watched)
             if old is not None:
-                new = monitored.again(old, seen, moment.now, places)
+                late, person = reading.lags(old), guid not in accounts
+                new = lagging.again(old, seen, moment.now, places, late=late, person=person)
             elif seen is not None:
                 new = monitored.first(
                     known.domain.side, seen, ours.get(guid, ()), later=bool(known.domain.cookie)
@@ -332,7 +336,10 @@ class Watch:
             guid
             for guid, one in known.watched.items()
             if guid not in wanted | reading.fixtures
-            and not (one.gone_at is not None and one.now.kind in {monitored.Kind.TRUST, monitored.Kind.PLACE})
+            and not (
+                (one.gone_at is not None or one.kept)
+                and one.now.kind in {monitored.Kind.TRUST, monitored.Kind.PLACE}
+            )
         }
         idle -= monitored.places_kept(idle, known.watched, before, pam, known.domain.side)
         for guid in idle:
@@ -354,7 +361,7 @@ class Watch:
                 yield finding.drift
         for guid in reading.compared or ():
             old, seen = before.get(guid), reading.seen.get(guid)
-            fields = differing(old.now, seen) if old is not None and seen is not None else ()
+            fields = differing(old.now, seen) if old and seen and not old.kept else ()
             if fields:
                 yield drift.missed(side, old.now if old else None, seen, fields)
         if reading.taken_out or reading.regrouped or reading.anew:
