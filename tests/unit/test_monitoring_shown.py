@@ -16,6 +16,7 @@ from bastide.cli.remote import Surroundings
 from bastide.config import ConfigError, load
 from bastide.domain.drift import REPAIRABLE, Action, Rule
 from bastide.domain.health import Severity
+from bastide.domain.lagging import Awaited
 from bastide.domain.people import Forest
 from bastide.health.checks.monitoring import judge_drift, judge_reading
 from bastide.sections import Monitoring, MonitoringRule, wrong_monitoring
@@ -27,6 +28,7 @@ from tests.support.monitored import MonitoredWorld
 from tests.support.world import ADDRESS, START
 from tests.unit.test_cli_client import Ticket
 
+AWAITED = (Awaited("dc0", "older", 1, START),)
 DOMAIN = Domain(Forest.PRIV, "priv.bastide.test", Mark("dc1", "db", 1), b"c", START, START, START)
 
 
@@ -103,6 +105,7 @@ def test_validate_says_whether_each_domain_is_read() -> None:
         (replace(DOMAIN, read_at=None), START, Severity.ERROR, "never"),
         (replace(DOMAIN, paused=True), START, Severity.WARNING, "paused"),
         (replace(DOMAIN, problem="no route"), START, Severity.ERROR, "no route"),
+        (replace(DOMAIN, awaited=AWAITED), START, Severity.WARNING, "dc1 has not heard yet all that dc0 had"),
     ):
         found = judge_reading(domain, now)
         assert (found.severity, said in found.text) == (severity, True)
@@ -198,6 +201,17 @@ def test_from_the_drift_to_its_acceptance(api: MonitoringApi) -> None:
     assert "CHG-1" not in cli(api, "drift", "--over", "--forest", "priv")[1]
     assert cli(api, "accept", key, "--reason", "CHG-1")[0] != 0
     assert "nothing drifted" in cli(api, "drift")[1]
+
+
+def test_a_controller_that_lags_is_said(api: MonitoringApi) -> None:
+    assert [one["lags"] for one in api.caller("frank").get("/monitoring").json()["domains"]] == ["", ""]
+    lagging = replace(api.domain(Forest.CORP), awaited=AWAITED)
+    with api.store.write() as uow:
+        uow.monitored.save(lagging)
+        uow.commit()
+    corp = api.caller("frank").get("/monitoring").json()["domains"][0]
+    assert "has not heard yet all that dc0 had" in corp["lags"]
+    assert corp["lags"] in cli(api, "status")[1]
 
 
 def test_it_is_paused_and_goes_on(api: MonitoringApi) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bastide.domain.alerts import State
 from bastide.domain.audit import Record
 from bastide.domain.drift import Action, Drift, Finding, Rule
+from bastide.domain.lagging import Awaited
 from bastide.domain.people import Forest
 from bastide.domain.settled import End, Wanted, settled
 from bastide.services.events import by_worker
@@ -66,6 +68,18 @@ def test_each_domain_says_how_far_it_was_read(watched: WatchedWorld, dave: Brows
     corp, priv = rows(dave.open(MONITORING))
     assert " not read " in corp
     assert " read " in priv.replace("not read", "")
+
+
+def test_a_controller_that_lags_is_said(watched: WatchedWorld, dave: Browser) -> None:
+    awaited = (Awaited("corpdc0", "older", 1, START),)
+    lagging = replace(watched.domain(Forest.CORP), awaited=awaited)
+    with watched.store.write() as uow:
+        uow.monitored.save(lagging)
+        uow.commit()
+    corp, priv = rows(dave.open(MONITORING))
+    assert " late corpdc has not heard yet all that corpdc0 had" in corp
+    assert "not heard" not in priv
+    is_sound(dave.page)
 
 
 def test_a_domain_that_was_not_read_yet_is_named() -> None:
@@ -303,7 +317,9 @@ def test_words_of_the_directory_are_words(watched: WatchedWorld, dave: Browser) 
         for kind in ("drift.found", "drift.gone"):
             data = {"rule": HOSTILE, "domain": HOSTILE, "drift": HOSTILE, "reason": HOSTILE, "owner": HOSTILE}
             uow.audit.append(by_worker(kind, START, subject="x", subject_name=HOSTILE, data=data))
-        uow.monitored.save(Domain(Forest.CORP, HOSTILE, Mark(HOSTILE, "", -1), problem=HOSTILE))
+        mark, awaited = Mark(HOSTILE, "", -1), (Awaited(HOSTILE, "", 1, START),)
+        uow.monitored.save(Domain(Forest.CORP, HOSTILE, mark, problem=HOSTILE))
+        uow.monitored.save(Domain(Forest.PRIV, HOSTILE, mark, read_at=watched.clock.now(), awaited=awaited))
         uow.commit()
     is_quoted(dave.open(MONITORING))
     is_quoted(dave.open(f"{MONITORING}?show=over"))

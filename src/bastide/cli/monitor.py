@@ -27,7 +27,7 @@ _DOMAINS: list[Column] = [
     ("WATCHED", lambda d: d.get("watched")),
     ("LAST CHANGE", lambda d: when(d.get("changed_at"))),
     ("LAST LOOK", lambda d: when(d.get("looked_at"))),
-    ("STATE", lambda d: "paused" if d.get("paused") else d.get("problem") or "read"),
+    ("STATE", lambda d: "paused" if d.get("paused") else d.get("problem") or d.get("lags") or "read"),
 ]
 _DRIFTS: list[Column] = [
     ("RULE", lambda d: d.get("rule")),

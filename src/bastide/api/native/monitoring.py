@@ -32,7 +32,9 @@ Limit = Annotated[int, QueryParameter(ge=1, le=_LISTED, description="At most so 
 
 
 class DomainView(View, frozen=True, kw_only=True):
-    """`controller`: the one that is read. `looked_at`: the last look at everything that is watched. `problem`: why it is not read; empty: it is."""
+    """`controller`: the one that is read. `looked_at`: the last look at everything that is watched. `problem`: why it is not read; empty: it is. `lags`: that this
+    controller has not heard yet what the one before showed; empty: it has.
+    """
 
     side: str
     name: str
@@ -43,6 +45,7 @@ class DomainView(View, frozen=True, kw_only=True):
     looked_at: datetime | None
     paused: bool
     problem: str
+    lags: str
 
 
 class MonitoringView(View, frozen=True, kw_only=True):
@@ -119,6 +122,7 @@ def _domain(one: Domain, watched: int) -> DomainView:
         looked_at=one.looked_at,
         paused=one.paused,
         problem=one.problem,
+        lags=one.lags,
     )
 
 

@@ -40,6 +40,13 @@ def judge_reading(one: Domain, now: datetime) -> Finding:
     if one.is_late(now):
         since = "never" if one.read_at is None else f"last at {one.read_at:%Y-%m-%d %H:%M} UTC"
         return bad(one.name, f"{one.name} was read {since}", "see whether a worker runs: `bastide work list`")
+    if one.lags:
+        return bad(
+            one.name,
+            f"{one.name}: {one.lags}, and who was disabled is not back, until it has, or for a day",
+            f"see whether {one.mark.controller} replicates (`samba-tool drs showrepl`, `repadmin /showrepl`)",
+            severity=Severity.WARNING,
+        )
     return good(one.name, f"{one.name} is read from {one.mark.controller}")
 
 
