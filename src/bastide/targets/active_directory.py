@@ -1,7 +1,8 @@
 """A domain of Active Directory, Windows or Samba: import with paging, changes by DirSync, passwords by unicodePwd."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, Self
@@ -28,7 +29,16 @@ from bastide.domain.passwords import Code, Proof
 from bastide.domain.spelling import told
 from bastide.domain.sync_graph import domain_label
 from bastide.services.passwords.ports import Imported, Look, NewPassword, Page, Result, Security
-from bastide.targets.ad_connection import ActiveDirectorySettings, check_keytab, ldaps, open_session
+from bastide.targets.active_directory_each import EachController, Lost, also, newest, seen, unlocked
+from bastide.targets.active_directory_origin import Origins
+from bastide.targets.ad_connection import (
+    ActiveDirectorySettings,
+    check_keytab,
+    controllers_of,
+    ldaps,
+    open_session,
+    signed_in,
+)
 from bastide.targets.kinds import Kind, Opening
 from bastide.targets.ldap_connection import (
     bound,
@@ -205,7 +215,8 @@ _CODES = {
     0x1F: Code.INSECURE,  # ERROR_GEN_FAILURE: AD's word for a channel that is not sealed
     0x2030: Code.OBJECT_MISSING,  # ERROR_DS_NO_SUCH_OBJECT
 }
-_REFUSED = {0x56: "the old password is wrong", 0x775: "the account is locked, so it takes no change"}
+_WRONG_OLD = 0x56
+_REFUSED = {_WRONG_OLD: "the old password is wrong", 0x775: "the account is locked, so it takes no change"}
 _NO_RIGHT = "our account lacks a right on it, or AdminSDHolder guards it"
 _WHY = (
     ("too short", "it has too few characters"),
@@ -219,30 +230,41 @@ _RIGHT = re.compile(r"\bdata (773|532)\b")
 _CONTROL, _COMPUTED = "userAccountControl", "msDS-User-Account-Control-Computed"
 #: UF_LOCKOUT, which is computed alone ([MS-ADTS] 3.1.1.4.5.17).
 _LOCKED_OUT = 0x10
+#: Domain and our account there, to the controllers that are left alone and until when: it outlives a target, which is opened anew for each person who waits.
+_REFUSALS: dict[tuple[str, str], dict[str, float]] = {}
 _NO_GUID = Result(Code.OBJECT_MISSING, "the anchor is no objectGUID")
 
 
 class AdTarget:
-    """Sets unicodePwd, addressed by objectGUID: renames and moves do not matter."""
+    """Sets unicodePwd, addressed by objectGUID: renames and moves do not matter. A password is set on the first controller that answers, and replicated;
+    what each of them knows by itself is asked and written on each (active_directory_each.py).
+    """
 
     def __init__(self, settings: ActiveDirectorySettings, opening: Opening) -> None:
         self._settings = settings
         self._opening = opening
-        self._session: Session | None = None
+        self._controllers: EachController | None = None
+        self._origins = Origins()
 
     def __enter__(self) -> Self:
         """Raises TargetUnavailable, TargetDenied."""
-        self._session = open_session(self._settings, self._opening)
+        settings, names = self._settings, controllers_of(self._settings)
+        first = open_session(settings, self._opening, names)
+        impatient = msgspec.structs.replace(settings, timeout=min(settings.timeout, settings.network_timeout))
+        refusals = _REFUSALS.setdefault((settings.domain, settings.principal or settings.bind_name), {})
+        sign_in = partial(signed_in, impatient, self._opening)
+        self._controllers = EachController(first, names, sign_in, refusals, self._opening.monotonic)
         return self
 
     def __exit__(self, *error: object) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            hang_up(session)
+        controllers, self._controllers = self._controllers, None
+        if controllers is not None:
+            controllers.close()
 
     def security(self) -> Security:
         """As the libraries say of this connection: TLS, or a SASL layer that encrypts."""
-        if is_encrypted(self._open) or self._open.raw.get_option(ldap.OPT_X_SASL_SSF) >= 56:  # noqa: PLR2004  # DES; 1 is integrity alone
+        first = self._each.first
+        if is_encrypted(first) or first.raw.get_option(ldap.OPT_X_SASL_SSF) >= 56:  # noqa: PLR2004  # DES; 1 is integrity alone
             return Security.SECURE
         return Security.UNKNOWN
 
@@ -250,15 +272,20 @@ class AdTarget:
         """As an administrator: history and least age do not count. Raises TargetUnavailable."""
         results = {number: refused for number, new in enumerate(passwords) if (refused := _unfit(new))}
         rest = [number for number in range(len(passwords)) if number not in results]
-        raw = self._open.raw
+        first = self._each.first
         starts = [
-            partial(raw.modify_ext, by_guid(passwords[n].object.anchor), _changes(passwords[n])) for n in rest
+            partial(first.raw.modify_ext, by_guid(passwords[n].object.anchor), _changes(passwords[n]))
+            for n in rest
         ]
         for number, (_, error) in zip(
-            rest, in_flight(self._open, starts, [one.password for one in passwords]), strict=True
+            rest, in_flight(first, starts, [one.password for one in passwords]), strict=True
         ):
             results[number] = _result(error, [passwords[number].password])
-        return [results[number] for number in range(len(passwords))]
+        free = [n for n in rest if passwords[n].unlock and results[n].code is Code.SUCCESS]
+        if free:
+            elsewhere = self._each.on_others(_unlocking([passwords[n].object.anchor for n in free]))
+            results |= {n: also(results[n], _of(elsewhere, passwords[n].object.anchor)) for n in free}
+        return [self._origins.named(results[number], first) for number in range(len(passwords))]
 
     def change(self, object: CsObject, old: str, new: str) -> Result:  # noqa: A002  # the port's word
         """Delete the old value, add the new one ([MS-ADTS] 3.1.1.3.1.5): history and least age count. Raises TargetUnavailable."""
@@ -269,19 +296,40 @@ class AdTarget:
             (ldap.MOD_DELETE, "unicodePwd", [_quoted(old)]),
             (ldap.MOD_ADD, "unicodePwd", [_quoted(new)]),
         ]
-        ((_, error),) = in_flight(
-            self._open, [partial(self._open.raw.modify_ext, by_guid(object.anchor), modify)], [old, new]
-        )
-        return _result(error, [old, new])
+
+        def asked(session: Session) -> Any:
+            start = partial(session.raw.modify_ext, by_guid(object.anchor), modify)
+            ((_, error),) = in_flight(session, [start], [old, new])
+            return error
+
+        error = asked(self._each.first)
+        if _number(error) != _WRONG_OLD:
+            return self._origins.named(_result(error, [old, new]), self._each.first)
+        ahead, session = self._ahead(object.anchor)
+        if session is not None:
+            return self._origins.named(_result(asked(session), [old, new]), session)
+        behind = _result(error, [old, new])
+        if not ahead:
+            return behind
+        return replace(behind, detail=f"{ahead} knows a newer password than the one asked; {behind.detail}")
+
+    def _ahead(self, guid: str) -> tuple[str, Session | None]:
+        """The controller that knows a newer password than the first, and its connection if a wrong one would not lock the account there."""
+        try:
+            name = newest(self._each.on_each(partial(_set_at, guid)))
+            session = self._each.session(name) if name else None
+            return name, session if session is not None and _may_bind(session, guid) else None
+        except (TargetError, DirectoryError):  # what the first one said stands
+            return "", None
 
     def verify(self, object: CsObject, password: str) -> Proof:  # noqa: A002  # the port's word
         """One bind over LDAPS on this controller; not without a ca, and not near a lockout. Raises TargetUnavailable."""
         if not self._settings.ca or unfit(password) is not None:
             return Proof.NOT_TRIED
-        dn = self._may_bind(object.anchor)
+        dn = _may_bind(self._each.first, object.anchor)
         if not dn:
             return Proof.NOT_TRIED
-        session = ldaps(self._settings, self._open.controller)
+        session = ldaps(self._settings, self._each.first.controller)
         try:
             error = bound(session, dn, password)
             if error is None or _RIGHT.search(said(error)[1]):
@@ -294,61 +342,91 @@ class AdTarget:
             hang_up(session)
 
     def unlock(self, objects: Sequence[CsObject]) -> Sequence[Result]:
-        """`lockoutTime` 0, which leaves the password alone. Raises TargetUnavailable."""
-        known = [one for one in objects if _GUID.fullmatch(one.anchor)]
-        modify = [(ldap.MOD_REPLACE, "lockoutTime", [b"0"])]
-        starts = [partial(self._open.raw.modify_ext, by_guid(one.anchor), modify) for one in known]
-        answers = in_flight(self._open, starts)
-        said = {one.anchor: _result(error, []) for one, (_, error) in zip(known, answers, strict=True)}
+        """`lockoutTime` 0 on each controller, which leaves the password alone. Raises TargetUnavailable."""
+        known = [one.anchor for one in objects if _GUID.fullmatch(one.anchor)]
+        answers = self._each.on_each(_unlocking(known)) if known else {}
+        said = {anchor: unlocked(_of(answers, anchor)) for anchor in known}
         return [said.get(one.anchor, _NO_GUID) for one in objects]
 
     def look(self, objects: Sequence[CsObject]) -> Sequence[Look]:
-        """As the controller works it out, its lockout duration counted. Raises TargetUnavailable."""
-        return [self._look(one) if _GUID.fullmatch(one.anchor) else Look() for one in objects]
+        """As the controllers work it out, their lockout duration counted. Raises TargetUnavailable."""
+
+        def looks(session: Session) -> list[Look]:
+            return [_look(session, one.anchor) if _GUID.fullmatch(one.anchor) else Look() for one in objects]
+
+        shown = [one for one in self._each.on_each(looks).values() if not isinstance(one, Lost)]
+        return [seen(each) for each in zip(*shown, strict=True)]
 
     @property
-    def _open(self) -> Session:
-        if self._session is None:
+    def _each(self) -> EachController:
+        if self._controllers is None:
             raise TargetUnavailable("the connection is closed")
-        return self._session
+        return self._controllers
 
-    def _look(self, found: CsObject) -> Look:
-        with door("look at the account's state", self._settings.domain):
-            try:
-                entry = self._open.read(by_guid(found.anchor), [_CONTROL, _COMPUTED, "pwdLastSet"])
-            except NoSuchObject:
-                return Look()
-        if entry is None or not entry.all(_CONTROL):
-            return Look()
-        computed, set_last = entry.number(_COMPUTED), entry.number("pwdLastSet")
-        return Look(
-            locked=bool(computed & _LOCKED_OUT) if entry.all(_COMPUTED) else None,
-            disabled=bool(entry.number(_CONTROL) & AccountControl.DISABLED),
-            must_change=set_last == 0 if entry.all("pwdLastSet") else None,
-            set_at=from_filetime(set_last) if set_last > 0 else None,
-        )
 
-    def _may_bind(self, guid: str) -> str:
-        """The DN to bind as; empty if the account is locked, disabled, or one failure away from its threshold."""
-        names = ["userAccountControl", "lockoutTime", "badPwdCount", "msDS-ResultantPSO"]
-        with door("look at the account's state", self._settings.domain):
-            try:
-                entry = self._open.read(by_guid(guid), names)
-            except NoSuchObject:
-                return ""
-            if entry is None or not entry.all("userAccountControl"):
-                return ""
-            threshold = self._threshold(entry)
-        near = threshold is None or (threshold > 0 and entry.number("badPwdCount") + 1 >= threshold)
-        disabled = entry.number("userAccountControl") & AccountControl.DISABLED
-        return "" if near or disabled or entry.number("lockoutTime") else plain_dn(entry.dn)
+def _unlocking(anchors: Sequence[str]) -> Callable[[Session], dict[str, Result]]:
+    """By anchor, what one controller says."""
+    modify = [(ldap.MOD_REPLACE, "lockoutTime", [b"0"])]
 
-    def _threshold(self, entry: Entry) -> int | None:
-        """Failures after which the account locks; 0: never; None: not known."""
-        policy = entry.text("msDS-ResultantPSO")
-        name = "msDS-LockoutThreshold" if policy else "lockoutThreshold"
-        rules = self._open.read(policy or naming_context(self._open), [name])
-        return rules.number(name) if rules is not None and rules.all(name) else None
+    def unlock(session: Session) -> dict[str, Result]:
+        starts = [partial(session.raw.modify_ext, by_guid(one), modify) for one in anchors]
+        answers = in_flight(session, starts)
+        return {one: _result(error, []) for one, (_, error) in zip(anchors, answers, strict=True)}
+
+    return unlock
+
+
+def _of(answers: Mapping[str, dict[str, Result] | Lost], anchor: str) -> dict[str, Result | Lost]:
+    """What each controller said of one account."""
+    return {name: one if isinstance(one, Lost) else one[anchor] for name, one in answers.items()}
+
+
+def _look(session: Session, guid: str) -> Look:
+    entry = _state(session, guid, [_CONTROL, _COMPUTED, "pwdLastSet"])
+    if entry is None:
+        return Look()
+    computed, set_last = entry.number(_COMPUTED), entry.number("pwdLastSet")
+    return Look(
+        locked=bool(computed & _LOCKED_OUT) if entry.all(_COMPUTED) else None,
+        disabled=bool(entry.number(_CONTROL) & AccountControl.DISABLED),
+        must_change=set_last == 0 if entry.all("pwdLastSet") else None,
+        set_at=from_filetime(set_last) if set_last > 0 else None,
+    )
+
+
+def _set_at(guid: str, session: Session) -> int:
+    entry = _state(session, guid, [_CONTROL, "pwdLastSet"])
+    return 0 if entry is None else entry.number("pwdLastSet")
+
+
+def _may_bind(session: Session, guid: str) -> str:
+    """The DN to bind as; empty if the account is locked, disabled, or one failure away from its threshold."""
+    entry = _state(session, guid, [_CONTROL, "lockoutTime", "badPwdCount", "msDS-ResultantPSO"])
+    if entry is None:
+        return ""
+    with door("look at the domain's policy", session.controller):
+        threshold = _threshold(session, entry)
+    near = threshold is None or (threshold > 0 and entry.number("badPwdCount") + 1 >= threshold)
+    disabled = entry.number(_CONTROL) & AccountControl.DISABLED
+    return "" if near or disabled or entry.number("lockoutTime") else plain_dn(entry.dn)
+
+
+def _state(session: Session, guid: str, names: Sequence[str]) -> Entry | None:
+    """None: it is not there, or not shown."""
+    with door("look at the account's state", session.controller):
+        try:
+            entry = session.read(by_guid(guid), names)
+        except NoSuchObject:
+            return None
+    return entry if entry is not None and entry.all(_CONTROL) else None
+
+
+def _threshold(session: Session, entry: Entry) -> int | None:
+    """Failures after which the account locks; 0: never; None: not known."""
+    policy = entry.text("msDS-ResultantPSO")
+    name = "msDS-LockoutThreshold" if policy else "lockoutThreshold"
+    rules = session.read(policy or naming_context(session), [name])
+    return rules.number(name) if rules is not None and rules.all(name) else None
 
 
 def _unfit(new: NewPassword) -> Result | None:
@@ -372,13 +450,18 @@ def _changes(new: NewPassword) -> list[Change]:
     return changes
 
 
+def _number(error: Any) -> int:
+    """The Win32 code that the controller says; 0: none, or no error."""
+    match = None if error is None else _SAYS.match(said(error)[1])
+    return int(match[1], 16) if match else 0
+
+
 def _result(error: Any, secrets: Sequence[str]) -> Result:
     """The controller's own code says more than LDAP's: one answer may mean a policy, a right or an open channel."""
     if error is None:
         return Result(Code.SUCCESS)
     name, text = said(error)
-    match = _SAYS.match(text)
-    number = int(match[1], 16) if match else 0
+    number = _number(error)
     code = _CODES.get(number) or result_of(error).code
     why = _REFUSED.get(number, "")
     if code is Code.POLICY:

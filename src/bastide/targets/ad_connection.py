@@ -1,8 +1,10 @@
 """How an agent reaches a domain of Active Directory: Kerberos and sealed, or LDAPS with a verified certificate. There is no third way."""
 
 import shlex
+import socket
+import ssl
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -68,14 +70,20 @@ class ActiveDirectorySettings(Settings, frozen=True, kw_only=True):
             raise InvalidInput("settings.timeout", "must be more than 0 seconds")
 
 
-def open_session(settings: ActiveDirectorySettings, opening: Opening) -> Session:
-    """Signed in to the first controller that answers. Raises TargetUnavailable, TargetDenied."""
+def controllers_of(settings: ActiveDirectorySettings) -> tuple[str, ...]:
+    """As the settings name them, else DNS. Raises TargetUnavailable."""
     with door("find the controllers", settings.domain):
-        names = settings.controllers or tuple(discover(settings.domain, otherwise=_NAME_THEM)())
+        return settings.controllers or tuple(discover(settings.domain, otherwise=_NAME_THEM)())
+
+
+def open_session(
+    settings: ActiveDirectorySettings, opening: Opening, names: Sequence[str] | None = None
+) -> Session:
+    """Signed in to the first controller that answers, of these names or of all. Raises TargetUnavailable, TargetDenied."""
     wrong = []
-    for name in names:
+    for name in controllers_of(settings) if names is None else names:
         try:
-            return _signed_in(settings, opening, name)
+            return signed_in(settings, opening, name)
         except TargetUnavailable as error:
             wrong.append(error.message)
     raise TargetUnavailable(
@@ -86,6 +94,7 @@ def open_session(settings: ActiveDirectorySettings, opening: Opening) -> Session
 
 def ldaps(settings: ActiveDirectorySettings, controller: str) -> Session:
     """TLS to one controller, nobody signed in. Raises TargetUnavailable."""
+    _require_answer(settings, controller)
     return connect(
         controller,
         LDAPS,
@@ -96,7 +105,28 @@ def ldaps(settings: ActiveDirectorySettings, controller: str) -> Session:
     )
 
 
-def _signed_in(settings: ActiveDirectorySettings, opening: Opening, controller: str) -> Session:
+def _require_answer(settings: ActiveDirectorySettings, controller: str) -> None:
+    """Libldap with GnuTLS, Debian's, never gives up a handshake with a host that took the connection and then hangs (met with a controller that was paused: it
+    waited for eleven minutes on a busy processor, until that one went on). So one is made first whose wait has an end. All else that may be wrong is for libldap to say.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca)
+        with (
+            socket.create_connection((controller, LDAPS), settings.network_timeout) as plain,
+            context.wrap_socket(plain, server_hostname=controller),
+        ):
+            return
+    except TimeoutError as error:
+        raise TargetUnavailable(
+            f"cannot connect to {controller}: no answer within {settings.network_timeout:g} s",
+            remedy="check the network, and whether that domain controller does its work",
+        ) from error
+    except (OSError, ValueError):
+        return
+
+
+def signed_in(settings: ActiveDirectorySettings, opening: Opening, controller: str) -> Session:
+    """To this controller. Raises TargetUnavailable, TargetDenied."""
     if settings.keytab:
         seal = SealedConnect(
             identity(settings.principal, _keytab(settings.keytab)),
