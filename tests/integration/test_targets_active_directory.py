@@ -15,6 +15,7 @@ import pytest
 from ldap.dn import explode_dn
 
 from bastide import pcns
+from bastide.directory.password_set import WANTED, password_set
 from bastide.directory.pcns import AdNotificationDirectory
 from bastide.directory.session import REPLACE
 from bastide.domain.errors import BadSource, NotFound, ObjectExists, TargetDenied, TargetUnavailable
@@ -159,6 +160,19 @@ def test_refusals_are_told_apart(domain: Samba) -> None:
         codes = [one.code for one in target.set(batch)]
     missing = Code.OBJECT_MISSING
     assert codes == [Code.POLICY, Code.DENIED, missing, missing, Code.POLICY, Code.SUCCESS]
+
+
+def test_which_controller_took_a_password_is_said_in_the_words_of_its_agent(domain: Samba) -> None:
+    """With the rights of an agent's account: the same as the replication metadata of the password."""
+    user = domain.add_user()
+    someone = cs_object(user.guid())
+    with domain.target() as target:
+        (done,) = target.set([NewPassword(someone, GOOD)])
+        changed = target.change(someone, GOOD, NEXT)
+    written = password_set(domain.admin.must_read(user.dn, WANTED))
+    assert written is not None
+    assert (done.origin, changed.origin) == (written.origin, written.origin)
+    assert written.origin
 
 
 def test_must_change(domain: Samba) -> None:
