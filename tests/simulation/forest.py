@@ -96,6 +96,6 @@ class SimulatedDirectory(MemoryDirectory):
             self.world.universe.turn.seen[self.forest.value] = states
         return states
 
-    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool]:
+    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool | None]:
         self.world.universe.step()
         return super().observe_link(group, member)

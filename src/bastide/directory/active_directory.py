@@ -173,11 +173,8 @@ class ActiveDirectory:
 
         return self.connections.on_reachable("observe accounts", look)
 
-    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool]:
-        answers = self._where_group_is(
-            "observe a link", lambda s: bool(membership.present(s, group, [member]))
-        )
-        return {name: bool(answer) for name, answer in answers.items()}
+    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool | None]:
+        return self._where_group_is("observe a link", lambda s: bool(membership.present(s, group, [member])))
 
     def time_left(self, group: ObjectRef, member: Sid) -> Mapping[str, timedelta | None]:
         domain = self.domain()

@@ -142,9 +142,11 @@ class MemoryDirectory:
             for name, replica in self.world.reachable().items()
         }
 
-    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool]:
+    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool | None]:
         self._require_group(group)
-        return {name: link is not None for name, link in self._links(group, member).items()}
+        here = {name for name, one in self.world.reachable().items() if one.group(group.guid) is not None}
+        links = self._links(group, member)
+        return {name: link is not None if name in here else None for name, link in links.items()}
 
     def time_left(self, group: ObjectRef, member: Sid) -> Mapping[str, timedelta | None]:
         self._require_group(group)

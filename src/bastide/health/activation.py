@@ -215,7 +215,7 @@ def _in_corp(world: World, request: Request, groups: Sequence[PamGroup]) -> Find
     return judge_corp(request, seen)
 
 
-def judge_corp(request: Request, seen: Mapping[str, Mapping[str, bool]]) -> Finding:
+def judge_corp(request: Request, seen: Mapping[str, Mapping[str, bool | None]]) -> Finding:
     """Group to controller to whether the link is there."""
     evidence = "; ".join(
         f"{name}: " + ", ".join(dc + (" yes" if there else " no") for dc, there in found.items())

@@ -303,7 +303,7 @@ class Grants:
                 case.unproven = {
                     r.id for r in case.requests if on_the_move(r) and not self._ttl_proven(r, case, groups)
                 }
-        return Seen(states, silent)
+        return Seen(states, silent, self._without(busy, groups, states))
 
     def _settle(self, cases: Sequence[Case], groups: Mapping[GroupId, PamGroup], seen: Seen | None) -> None:
         with self._store.write() as uow:
@@ -407,6 +407,30 @@ class Grants:
                 if any(self._priv.observe_link(groups[group].priv, sid).values()):
                     return True
         return False
+
+    def _without(
+        self,
+        cases: Iterable[Case],
+        groups: Mapping[GroupId, PamGroup],
+        states: Mapping[str, Mapping[Sid, AccountState]],
+    ) -> Mapping[str, frozenset[str]]:
+        """Where a group that was to be joined is not there at all: asked only where a controller does not show it."""
+        found: dict[str, frozenset[str]] = {}
+        for case in cases:
+            sid = case.user.priv.sid
+            for group in (
+                groups[g] for r in case.requests if on_the_move(r) for g in r.privileges if g in groups
+            ):
+                lacking = {
+                    name for name, accounts in states.items()
+                    if sid in accounts and group.priv.guid not in accounts[sid].groups
+                }  # fmt: skip
+                if lacking and group.priv.guid not in found:
+                    links = self._priv.observe_link(group.priv, sid)
+                    found[group.priv.guid] = frozenset(
+                        name for name in lacking if links.get(name, False) is None
+                    )
+        return found
 
     def _ttl_proven(self, request: Request, case: Case, groups: Mapping[GroupId, PamGroup]) -> bool:
         """Every controller must show a TTL no longer than what the grants of the group want: an ordinary add would be permanent (F16)."""

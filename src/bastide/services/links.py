@@ -161,5 +161,7 @@ class Links:
             uow.commit()
 
 
-def _shows(shown: Mapping[str, bool], *, wanted: bool) -> bool:
-    return bool(shown) and all(there is wanted for there in shown.values())
+def _shows(shown: Mapping[str, bool | None], *, wanted: bool) -> bool:
+    """On every controller that has the group."""
+    asked = [there for there in shown.values() if there is not None]
+    return bool(asked) and all(there is wanted for there in asked)

@@ -165,8 +165,8 @@ class Directory(Protocol):
     def observe(self, accounts: Collection[Sid]) -> Mapping[str, Mapping[Sid, AccountState]]:
         """Reachable controller to account to state, read from each. An account that a controller does not have is left out."""
 
-    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool]:
-        """Reachable controller to whether `member` (of the other forest) is in `group` there. Raises NoSuchObject."""
+    def observe_link(self, group: ObjectRef, member: Sid) -> Mapping[str, bool | None]:
+        """Reachable controller to whether `member` is in `group` there; None: it has not heard of the group yet. Raises NoSuchObject if none has it."""
 
     def time_left(self, group: ObjectRef, member: Sid) -> Mapping[str, timedelta | None]:
         """Reachable controller to the TTL of a link (LDAP_SERVER_LINK_TTL_OID, [MS-ADTS] 3.1.1.3.4.1.36); None: permanent. Members only."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bastide.domain.ids import GroupId, Sid
@@ -23,6 +23,8 @@ class Seen:
 
     states: Mapping[str, Mapping[Sid, AccountState]]
     silent: tuple[str, ...]
+    #: By GUID of a group: the controllers that have not heard of it yet.
+    without: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def of(self, account: Sid) -> list[AccountState | None]:
         """The account on each controller that answered; None where it is not there."""
@@ -32,15 +34,25 @@ class Seen:
 def confirmed(
     user: PamUser, groups: Iterable[PamGroup], seen: Seen, gate: datetime | None, now: datetime
 ) -> bool:
-    """Every controller that answered shows all groups and an open account that ends when it should, and CORP holds the links."""
+    """Whether access was read back.
+
+    (1) Every controller that answered shows the account in all groups, and open until it should end.
+    (2) But not one that does not know the account or a group yet, which were made a moment ago, or hours ago in another site: it gives nobody that access. One
+        controller at least shows all of it.
+    (3) CORP holds the links.
+    """
     groups = list(groups)
     guids = {group.priv.guid for group in groups}
-    shown = seen.of(user.priv.sid)
+    shown = [
+        (name, accounts[user.priv.sid]) for name, accounts in seen.states.items() if user.priv.sid in accounts
+    ]
     return (
-        bool(shown)
-        and all(not group.needs_link or group.link is Link.PRESENT for group in groups)
+        any(guids <= state.groups for _, state in shown)  # (2)
+        and all(not group.needs_link or group.link is Link.PRESENT for group in groups)  # (3)
         and all(
-            state is not None and guids <= state.groups and _opens(state, user, gate, now) for state in shown
+            all(guid in state.groups or name in seen.without.get(guid, ()) for guid in guids)
+            and _opens(state, user, gate, now)
+            for name, state in shown
         )
     )
 
