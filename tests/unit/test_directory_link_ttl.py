@@ -232,6 +232,25 @@ def test_an_end_is_refused_only_where_no_controller_knows_the_account(stack: Exi
     assert ad.observe([new.sid])["dc1"][new.sid].expires == end
 
 
+def test_many_ends_are_written_also_where_dns_names_another_controller_meanwhile(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = RecordingDc("dc1")
+    users = [one.add_user(f"user{number}").ref().sid for number in range(70)]
+    two, three = (RecordingDc(name).copy_of(one) for name in ("dc2", "dc3"))
+    ad = directory(stack, one, two, three)
+    known = iter([("dc1", "dc2")])
+    names = ad.connections.names
+    monkeypatch.setattr(ad.connections, "names", lambda: next(known, None) or names())
+    ad.domain()
+    known = iter([("dc1", "dc2")])
+    end = datetime(2030, 1, 1, tzinfo=UTC)
+    assert ad.set_ends(dict.fromkeys(users, end)) == {}
+    states = ad.observe(users)
+    assert states.keys() == {"dc1", "dc2", "dc3"}
+    assert {one.expires for shown in states.values() for one in shown.values()} == {end}
+
+
 def test_the_making_of_an_object_is_never_sent_twice(stack: ExitStack) -> None:
     """After a lost answer the object may be there: a second try would find its own name taken."""
     one, two = RecordingDc("dc1"), RecordingDc("dc2")

@@ -1,6 +1,6 @@
 """Active Directory as the port Directory wants it: Windows or Samba, told apart only by what they prove to be able to do."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -231,9 +231,7 @@ class ActiveDirectory:
         domain, names = self.domain(), self.connections.names()
         wanted = {sid: str(NO_END if end is None else to_filetime(end)).encode() for sid, end in ends.items()}
         if len(wanted) >= _MANY and len(names) > 1:
-            self.connections.on_each(
-                lambda s: _write_ends(s, domain, _share(wanted, names.index(s.controller), len(names)))
-            )
+            self.connections.on_each(lambda s: _write_ends(s, domain, _share(wanted, names, s.controller)))
         answers = self.connections.on_reachable("set account ends", lambda s: _write_ends(s, domain, wanted))
         wrong: dict[Sid, str] = {}
         for sid in ends:
@@ -327,8 +325,10 @@ class ActiveDirectory:
         return person(entry, self.domain().dns_name)
 
 
-def _share(wanted: Mapping[Sid, bytes], part: int, parts: int) -> dict[Sid, bytes]:
-    return {sid: wanted[sid] for sid in list(wanted)[part::parts]}
+def _share(wanted: Mapping[Sid, bytes], names: Sequence[str], controller: str) -> dict[Sid, bytes]:
+    """Of a controller that DNS named only just now nothing: it writes what it has not heard of afterwards, as all do."""
+    mine = names.index(controller) if controller in names else len(wanted)
+    return {sid: wanted[sid] for sid in list(wanted)[mine :: len(names)]}
 
 
 def _write_ends(session: Session, domain: Domain, wanted: Mapping[Sid, bytes]) -> dict[Sid, DirectoryError]:
