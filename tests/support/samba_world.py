@@ -8,6 +8,7 @@ from typing import Any
 
 from bastide.authn import Realm, RightsTable
 from bastide.clock import SystemClock
+from bastide.directory.entries import by_sid
 from bastide.domain.ids import RoleId
 from bastide.domain.people import Actor, Forest, MfaProof, PamUser, Right
 from bastide.domain.policy import Draft
@@ -110,9 +111,10 @@ class SambaWorld:
     # -------------------------------------------------------------------------------------------------------------- people
 
     def prepare(self, name: str, password: str) -> PamUser:
-        """A person with a PRIV account and a password of their own."""
+        """A person with a PRIV account and a password of their own, which all controllers have heard of: an activation waits for none that has not."""
         user = self.services.accounts.add_user(self.dave, name)
         self.services.accounts.set_password(self.dave, user.name, password)
+        self.forests.settle(Forest.PRIV, by_sid(user.priv.sid))
         return user
 
     def prepare_role(self, name: str, corp_group: str, people: tuple[str, ...], **settings: Any) -> Role:

@@ -1,8 +1,8 @@
 """Connections to the domain controllers of one domain.
 
 Rules: sealed (SASL GSSAPI, at least 56 bits) or not at all; no controller whose clock differs from ours; every wait has an end; a controller
-that did not answer is left alone for a few seconds, so that it does not cost every call its time-out; a connection that broke is opened again
-once. Only what is safe to repeat is repeated: searches and desired states, never the making of an object.
+that did not answer is left alone for a few seconds and then tried by one call, so that it does not cost every call its time-out; a connection
+that broke is opened again once. Only what is safe to repeat is repeated: searches and desired states, never the making of an object.
 """
 
 from collections.abc import Callable, Sequence
@@ -275,6 +275,9 @@ class Controllers:
                 if now < until:
                     return session, until, False
                 _hang_up(session)
+            if dead is not None and now >= dead[0]:
+                # This call tries; until it knows, the others go on leaving it alone, or one that hangs would hold every thread there is.
+                self._dead[name] = (float("inf"), dead[1])
         if dead is not None and now < dead[0]:
             raise NotReached(dead[1].message, remedy=dead[1].remedy) from dead[1]
         try:
@@ -282,9 +285,15 @@ class Controllers:
         except DirectoryUnavailable as error:
             self._mark(name, error)
             raise NotReached(error.message, remedy=error.remedy) from error
+        except BaseException:
+            self._unmark(name)
+            raise
+        self._unmark(name)
+        return session, now + life, True
+
+    def _unmark(self, name: str) -> None:
         with self._lock:
             self._dead.pop(name, None)
-        return session, now + life, True
 
     def _give_back(self, session: Session, until: float) -> None:
         if not session.broken:
