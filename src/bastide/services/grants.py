@@ -386,7 +386,8 @@ class Grants:
         held_up = (
             case.problem is not None or request.id in case.unproven or len(mine) < len(request.privileges)
         )
-        if held_up or not on_the_move(request) or not confirmed(case.user, mine, seen, gate, now):
+        waited = now - (request.processing_since or now)
+        if held_up or not on_the_move(request) or not confirmed(case.user, mine, seen, gate, now, waited):
             return request
         enforcer = grants.enforcer_for(case.user, link_ttl=self._priv.capabilities().link_ttl)
         end = grants.directory_end(enforcer, latest(case, request), gate, cap)

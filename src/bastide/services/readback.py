@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bastide.domain.ids import GroupId, Sid
@@ -13,6 +13,8 @@ from bastide.services.ports import AccountState
 
 #: accountExpires counts in 100 ns; a second covers its rounding.
 TOLERANCE = timedelta(seconds=1)
+#: AD tells a partner of a change after 15 s, and within a site no controller is more than three steps away.
+WITHIN_A_SITE = timedelta(minutes=1)
 #: What Kerberos lets the clocks of two machines differ: a controller that is silent may be that much behind.
 SKEW = timedelta(minutes=5)
 
@@ -32,17 +34,26 @@ class Seen:
 
 
 def confirmed(
-    user: PamUser, groups: Iterable[PamGroup], seen: Seen, gate: datetime | None, now: datetime
+    user: PamUser,
+    groups: Iterable[PamGroup],
+    seen: Seen,
+    gate: datetime | None,
+    now: datetime,
+    waited: timedelta = timedelta(0),
 ) -> bool:
     """Whether access was read back.
 
     (1) Every controller that answered shows the account in all groups, and open until it should end.
-    (2) But not one that does not know the account or a group yet, which were made a moment ago, or hours ago in another site: it gives nobody that access. One
-        controller at least shows all of it.
+    (2) But not one that does not know the account or a group yet, once it was `waited` for as long as replication within a site takes: between sites that is hours,
+        and it gives nobody that access meanwhile. One controller at least shows all of it.
     (3) CORP holds the links.
     """
     groups = list(groups)
     guids = {group.priv.guid for group in groups}
+    if waited < WITHIN_A_SITE:
+        seen = replace(seen, without={})
+        if not all(user.priv.sid in accounts for accounts in seen.states.values()):
+            return False
     shown = [
         (name, accounts[user.priv.sid]) for name, accounts in seen.states.items() if user.priv.sid in accounts
     ]
