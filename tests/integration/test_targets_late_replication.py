@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ldap
 import pytest
 
 from bastide.directory.entries import Entry, by_guid
@@ -22,7 +21,7 @@ from bastide.services.passwords.ports import NewPassword, Result, Security
 from bastide.targets.active_directory import AdTarget
 from bastide_lab.lab import Lab
 from tests.support.inside import inside
-from tests.support.target_systems import Samba, cs_object, now
+from tests.support.target_systems import Samba, accepts, cs_object, now
 
 pytest_plugins = ["tests.support.lab"]
 pytestmark = pytest.mark.lab
@@ -100,16 +99,7 @@ class Two(Samba):
             self.lab.exec(to, ["samba-tool", "drs", "replicate", *names, self.base, "-P"], check=True)
 
     def opens(self, host: str, dn: str, password: str) -> bool:
-        raw = ldap.initialize(f"ldaps://{self.lab.fqdn(host)}")
-        raw.set_option(ldap.OPT_X_TLS_CACERTFILE, str(self.lab.ca))
-        raw.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
-        try:
-            raw.simple_bind_s(dn, password)
-        except ldap.INVALID_CREDENTIALS:
-            return False
-        finally:
-            raw.unbind_s()
-        return True
+        return accepts(self.lab, host, dn, password)
 
     def shown(self, host: str, user: Entry, name: str) -> int:
         return self.at[host].must_read(by_guid(user.guid()), [name]).number(name)

@@ -218,6 +218,20 @@ def directory_389(lab: Lab) -> Slapd:
 # ----------------------------------------------------------------------------------------------------------------- Samba
 
 
+def accepts(lab: Lab, host: str, dn: str, password: str) -> bool:
+    """Whether that controller takes a simple bind, by LDAPS."""
+    raw = ldap.initialize(f"ldaps://{lab.fqdn(host)}")
+    raw.set_option(ldap.OPT_X_TLS_CACERTFILE, str(lab.ca))
+    raw.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+    try:
+        raw.simple_bind_s(dn, password)
+    except ldap.INVALID_CREDENTIALS:
+        return False
+    finally:
+        raw.unbind_s()
+    return True
+
+
 class Samba:
     """The PRIV domain as a target: an OU of our own, and an account that may reset passwords in it and no more."""
 
@@ -271,16 +285,7 @@ class Samba:
 
     def signs_in(self, dn: str, password: str) -> bool:
         """By LDAP, at the same controller; the domain locks nobody."""
-        raw = ldap.initialize(f"ldaps://{self.lab.fqdn('privdc')}")
-        raw.set_option(ldap.OPT_X_TLS_CACERTFILE, str(self.lab.ca))
-        raw.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
-        try:
-            raw.simple_bind_s(dn, password)
-        except ldap.INVALID_CREDENTIALS:
-            return False
-        finally:
-            raw.unbind_s()
-        return True
+        return accepts(self.lab, "privdc", dn, password)
 
     def subject(self, settings: ActiveDirectorySettings | None = None) -> Subject:
         user = self.add_user()

@@ -15,9 +15,10 @@ from bastide.domain.lagging import PATIENCE, Awaited
 from bastide.domain.monitored import Kind, Seen, Watched
 from bastide.domain.people import Forest, PamUser
 from bastide.domain.requests import State
-from bastide.domain.roles import Carrier, Scope
+from bastide.domain.roles import Carrier, PamGroup, Scope
 from bastide.services.monitor.ports import Mark
 from bastide.services.monitor.reading import LOOK_EVERY
+from bastide.services.ports import Person
 from tests.support.monitored import MonitoredWorld, of
 
 PRIV, CORP = Forest.PRIV, Forest.CORP
@@ -143,6 +144,17 @@ def world() -> Iterator[MonitoredWorld]:
     made.look()
     yield made
     made.close()
+
+
+def accepted_at_the_first(world: MonitoredWorld) -> tuple[PamGroup, Person]:
+    """Bob, who joined the CORP group there and was accepted in it; the other one has not heard of it."""
+    group, bob = of(world)[1], world.directory(CORP).find_person("bob")
+    world.corp.isolate("corpdc2")
+    world.corp.write("corpdc", "join", {("link", group.corp.guid, bob.ref.sid): Link(None)})
+    world.look()
+    world.monitoring.control.accept(world.dave, world.standing()[Rule.OTHER_MEMBER].key, "CHG-1")
+    world.look()
+    return group, bob
 
 
 def leave_first(world: MonitoredWorld, side: Forest = CORP) -> None:
@@ -325,12 +337,7 @@ def test_an_account_that_was_closed_with_its_person_stays_closed() -> None:
 
 
 def test_what_was_accepted_in_a_group_stays_accepted(world: MonitoredWorld) -> None:
-    group, bob = of(world)[1], world.directory(CORP).find_person("bob")
-    world.corp.isolate("corpdc2")
-    world.corp.write("corpdc", "join", {("link", group.corp.guid, bob.ref.sid): Link(None)})
-    world.look()
-    world.monitoring.control.accept(world.dave, world.standing()[Rule.OTHER_MEMBER].key, "CHG-1")
-    world.look()
+    group, bob = accepted_at_the_first(world)
     leave_first(world)
     catch_up(world)
     assert not world.standing()
@@ -345,12 +352,7 @@ def test_what_was_accepted_in_a_group_stays_accepted(world: MonitoredWorld) -> N
 def test_who_left_a_group_unseen_by_both_is_accepted_no_more_once_everything_was_heard(
     world: MonitoredWorld,
 ) -> None:
-    group, bob = of(world)[1], world.directory(CORP).find_person("bob")
-    world.corp.isolate("corpdc2")
-    world.corp.write("corpdc", "join", {("link", group.corp.guid, bob.ref.sid): Link(None)})
-    world.look()
-    world.monitoring.control.accept(world.dave, world.standing()[Rule.OTHER_MEMBER].key, "CHG-1")
-    world.look()
+    group, bob = accepted_at_the_first(world)
     leave_first(world)
     world.corp.write("corpdc", "leave", {("link", group.corp.guid, bob.ref.sid): None})
     catch_up(world)
@@ -359,12 +361,7 @@ def test_who_left_a_group_unseen_by_both_is_accepted_no_more_once_everything_was
 
 
 def test_after_a_day_who_is_not_shown_in_a_group_is_accepted_no_more(world: MonitoredWorld) -> None:
-    group, bob = of(world)[1], world.directory(CORP).find_person("bob")
-    world.corp.isolate("corpdc2")
-    world.corp.write("corpdc", "join", {("link", group.corp.guid, bob.ref.sid): Link(None)})
-    world.look()
-    world.monitoring.control.accept(world.dave, world.standing()[Rule.OTHER_MEMBER].key, "CHG-1")
-    world.look()
+    _, bob = accepted_at_the_first(world)
     leave_first(world)
     world.look(seconds=MINUTE)
     assert bob.ref.sid in group_of(world).accepted.members

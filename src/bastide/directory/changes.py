@@ -29,7 +29,7 @@ from bastide.directory.ldap import Controllers
 from bastide.directory.membership import chunks
 from bastide.directory.session import EXTENDED_DN, Session
 from bastide.domain.errors import DirectoryDenied, DirectoryError, DirectoryUnavailable, NoSuchObject
-from bastide.domain.ids import Sid, guid_from_bytes
+from bastide.domain.ids import Sid
 from bastide.domain.monitored import Former, Kind, Named, Seen, SignIns
 from bastide.services.monitor.ports import CookieRefused, Mark, Moved
 
@@ -175,13 +175,13 @@ def _usn(session: Session) -> int:
 
 def _mark(session: Session) -> Mark:
     root = session.must_read("", ["highestCommittedUSN", "dsServiceName"])
-    database = session.must_read(root.text("dsServiceName"), ["invocationId"]).all("invocationId")
+    database = cursors.own(session, root.text("dsServiceName"))
     if not database:
         raise DirectoryDenied(
             f"invocationId of {session.controller} cannot be read",
             remedy="let the service account read the NTDS Settings of the controllers",
         )
-    return Mark(session.controller, guid_from_bytes(database[0]), root.number("highestCommittedUSN"))
+    return Mark(session.controller, database, root.number("highestCommittedUSN"))
 
 
 def _page(session: Session, base: str, cookie: bytes) -> dirsync.Page:

@@ -1,4 +1,4 @@
-"""What a controller has heard of the others: its up-to-dateness vector of the domain ([MS-DRSR] 5.166).
+"""Which database a controller has, by its invocationId, and what it has heard of the others: its up-to-dateness vector of the domain ([MS-DRSR] 5.166).
 
 Samba shows it as replUpToDateVector, in the form of UPTODATE_VECTOR_V2_EXT, and has no msDS-NCReplCursors (measured, 4.22). Where the first is not shown, the
 second is asked for, which Windows documents for reading, as XML with the members of DS_REPL_CURSOR: written after the document, and never asked of Windows.
@@ -15,6 +15,7 @@ from bastide.domain.ids import guid_from_bytes
 _VECTOR, _CURSORS = "replUpToDateVector", "msDS-NCReplCursors"
 #: dwVersion, dwReserved1, cNumCursors, dwReserved2; and by version the size of a cursor: uuidDsa, usnHighPropUpdate, from the second on timeLastSyncSuccess.
 _HEAD = struct.Struct("<IIII")
+_GUID_BYTES = 16
 _CURSOR = struct.Struct("<16sQ")
 _SIZES = {1: 24, 2: 32}
 _DATABASE = re.compile(
@@ -28,6 +29,12 @@ def heard(session: Session, base: str) -> Mapping[str, int]:
     entry = session.must_read(base, [_VECTOR, _CURSORS])
     vector = entry.all(_VECTOR)
     return (from_vector(vector[0]) if vector else {}) or from_cursors(entry.texts(_CURSORS))
+
+
+def own(session: Session, settings: str) -> str:
+    """The invocationId of the controller's own database, out of its NTDS Settings (a DN, `dsServiceName`); empty where it is not shown."""
+    found = session.must_read(settings, ["invocationId"]).all("invocationId") if settings else []
+    return guid_from_bytes(found[0]) if found and len(found[0]) == _GUID_BYTES else ""
 
 
 def from_vector(raw: bytes) -> Mapping[str, int]:

@@ -100,6 +100,10 @@ class Watched:
     def guid(self) -> str:
         return self.now.guid
 
+    def lost(self, seen: Seen) -> frozenset[Sid]:
+        """Members that another look does not show in it."""
+        return frozenset(self.now.members) - frozenset(seen.members)
+
 
 @dataclass(frozen=True, slots=True)
 class Former:

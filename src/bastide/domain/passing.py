@@ -116,7 +116,7 @@ def not_shown(
     """(4), (5), of a group whose members changed. `taken_out` None: nobody is shown who came or went."""
     if taken_out is None and before.now.members == after.now.members:
         yield _unseen_change(after, "", "its members changed", span)
-    left = set(before.now.members) - set(after.now.members) - {one.sid for one in taken_out or ()}
+    left = before.lost(after.now) - {one.sid for one in taken_out or ()}
     for one in standing:
         sid, guid = member_of(one.drift)
         if one.drift.rule in _INTRUDERS and guid == after.guid and sid in left:

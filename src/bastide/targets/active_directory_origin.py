@@ -5,13 +5,11 @@ It is asked after the write, once for each connection that took one, so no passw
 
 from dataclasses import replace
 
+from bastide.directory import cursors
 from bastide.directory.session import Session
 from bastide.domain.errors import DirectoryError
-from bastide.domain.ids import guid_from_bytes
 from bastide.domain.passwords import Code
 from bastide.services.passwords.ports import Result
-
-_GUID_BYTES = 16
 
 
 class Origins:
@@ -32,8 +30,6 @@ class Origins:
 def origin_of(session: Session) -> str:
     """`invocationId` of the NTDS Settings that the controller names as its own (`dsServiceName`); empty if it is not shown."""
     try:
-        settings = session.must_read("", ["dsServiceName"]).text("dsServiceName")
-        found = session.must_read(settings, ["invocationId"]).all("invocationId") if settings else []
+        return cursors.own(session, session.must_read("", ["dsServiceName"]).text("dsServiceName"))
     except DirectoryError:
         return ""
-    return guid_from_bytes(found[0]) if found and len(found[0]) == _GUID_BYTES else ""

@@ -49,7 +49,7 @@ def passed(
 def _left(before: Mapping[str, Watched], reading: Reading) -> Mapping[str, frozenset[Former]]:
     """Of groups that were read anew nobody tells who was taken out: who is not shown any more."""
     found = {
-        guid: frozenset(Former(sid, sid) for sid in set(old.now.members) - set(seen.members))
+        guid: frozenset(Former(sid, sid) for sid in old.lost(seen))
         for guid, seen in reading.seen.items()
         if (old := before.get(guid)) is not None
     }
@@ -60,7 +60,7 @@ def _written(
     before: Watched, after: Watched, former: Iterable[Former], pam: Pam, standing: Iterable[Finding]
 ) -> frozenset[Sid]:
     """Who left this group, as its looks show, and may have been taken out by us: what requests give, and strangers."""
-    left = {one.sid for one in former} & set(before.now.members) - set(after.now.members)
+    left = before.lost(after.now) & {one.sid for one in former}
     if not left:
         return frozenset()
     ours = {user.priv.sid for user in pam.users} | {group.priv.sid for group in pam.groups}
@@ -69,7 +69,7 @@ def _written(
         for one in standing
         if one.drift.rule is Rule.STRANGER and one.drift.guid == after.guid and one.tried is not None
     }
-    return frozenset(left & ours)
+    return left & ours
 
 
 def not_shown(

@@ -251,11 +251,7 @@ def _look_again(feed: ChangeFeed, reading: Reading, wish: Wish, guids: frozenset
 
 def _left(seen: Mapping[str, Seen], watched: Mapping[str, Watched]) -> bool:
     """Whether a group has lost a member, as far as this look shows."""
-    return any(
-        not set(old.now.members) <= set(one.members)
-        for guid, one in seen.items()
-        if (old := watched.get(guid)) is not None
-    )
+    return any(old.lost(one) for guid, one in seen.items() if (old := watched.get(guid)) is not None)
 
 
 def _below_changed(seen: Mapping[str, Seen], watched: Mapping[str, Watched]) -> frozenset[str]:
